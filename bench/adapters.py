@@ -37,7 +37,8 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.inference.low_rank import merge, round_factors
-from assay.network.store import FolderStore, ObjectSource
+from assay.network.store.base import ObjectSource
+from assay.network.store.folder import FolderStore
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest, compute_tensor_root
 from assay.training import GENESIS

@@ -18,16 +18,17 @@ import numpy as np
 import torch
 from figures import FAST, Figure, report
 
-from assay.inference import make_model
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     DEFAULT_IMPLEMENTATION,
     PlainReference,
+    make_model,
 )
 from assay.inference.reference import Reference
-from assay.protocol import Calibration, Rollout
 from assay.protocol.episode import Reply
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS
+from assay.protocol.submission import Rollout
 from assay.training.genesis_model import make_model as make_random_model
 from assay.verification import Forward, Ledger, Measurement, Projection
 from assay.verification.appeal import APPEALS_MAX

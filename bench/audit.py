@@ -25,16 +25,19 @@ from work import load_genesis, write_larger_checkpoint
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.environments import make_miner_problem, open_environment
-from assay.inference import Checkpoint, GroupRequest, generate_groups, load_checkpoint
+from assay.environments.dealing import make_miner_problem
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import verify_manifest
+from assay.inference.generate import GroupRequest, generate_groups
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
 from assay.lab.simulator import SimulatedChain
-from assay.network import open_file
 from assay.network.beacon import LocalBeacon
-from assay.protocol import Committed, Context, Parameters, Reason
-from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
+from assay.network.store.folder import open_file
+from assay.protocol.context import Committed, Context
+from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK, Parameters
+from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.session.window_reader import get_challenge, get_context

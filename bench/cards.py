@@ -23,12 +23,14 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from work import make_random_projection
 
-from assay.inference import OwnDrafter, Reference, Request, Rules, make_model
+from assay.inference.draft import OwnDrafter, Request, Rules
+from assay.inference.implementations import make_model
 from assay.inference.placing.devices import find_device
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import measure_shape
+from assay.inference.reference import Reference
 from assay.inference.routing import has_routers
-from assay.protocol import Domain, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.session.memory import estimate_height
 from assay.settings.loading import ConfigError
 from assay.subnet.recipe import Lengths, ModelNumbers, Recipe, read_recipe

@@ -17,11 +17,11 @@ from typing import Any
 from figures import Figure, measure, report
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.network.chain import SubtensorChain
-from assay.protocol import Commitment, Phase, Tag, encode_commitment
+from assay.network.chain.subtensor import SubtensorChain
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import MAIN_TIMING
 from assay.protocol.ss58 import encode_ss58
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.settings.loading import use_sdk_cache
 from tests.integration.chain.nets import RuntimeNet, open_net, start_node
 

@@ -36,8 +36,9 @@ from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.checkpoints.tensor_delta import apply_delta, make_delta
 from assay.artifacts.store_objects import CHUNK_BYTES
-from assay.environments import make_environment
-from assay.inference import Checkpoint, Request, load_checkpoint
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.draft import Request
 from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -45,7 +46,7 @@ from assay.inference.folder import (
     digest_tensors,
     find_tensors,
 )
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import TensorPlace, compute_tensor_root
 from assay.training import GENESIS, Group, LearnConfig, Learner

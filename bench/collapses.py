@@ -23,7 +23,8 @@ from figures import FAST, OUT, Figure, report
 from transformers import Qwen2ForCausalLM
 
 from assay.audit.provenance.course import read_course
-from assay.environments import Problem, make_environment
+from assay.environments.base import Problem
+from assay.environments.registry import make_environment
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
 from assay.training import GENESIS, Group, LearnConfig, Learner, LessonError

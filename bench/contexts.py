@@ -20,11 +20,12 @@ from torch.nn import functional
 from transformers import Qwen2Config
 from work import make_random_model
 
-from assay.inference import Reference, make_model
 from assay.inference.attention import attend
 from assay.inference.following import FollowedRow, Follower
+from assay.inference.implementations import make_model
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
+from assay.inference.reference import Reference
 from assay.training import Group, LearnConfig, Learner
 from assay.verification import Projection
 

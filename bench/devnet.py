@@ -22,7 +22,9 @@ from figures import Figure, report
 from websockets.sync.client import ClientConnection, connect
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.network.chain import ChainTarget, Connection, SubtensorChain
+from assay.network.chain.connection import Connection
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.metadata import SPEC_VERSION, TRANSACTION_VERSION, load_metadata
 from subtensor_devnet.scale_codec import SS58_TYPE

@@ -8,10 +8,9 @@ import torch
 from figures import Figure, measure_together, report
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from assay.inference import KeyedSampler, make_keys
 from assay.inference.draws import sampler as sampler_module
 from assay.inference.draws.row_statistics import RowMeter
-from assay.inference.draws.sampler import load_card_kernels
+from assay.inference.draws.sampler import KeyedSampler, load_card_kernels, make_keys
 from assay.protocol.draw import compute_slack, draw_token
 from assay.protocol.gumbel import BOUND_SLOPE, BOUND_START, FRACTION_BITS
 from assay.protocol.words import compute_words

@@ -15,7 +15,7 @@ import torch
 from figures import Figure, measure, measure_together, report
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
-from assay.inference import make_model
+from assay.inference.implementations import make_model
 from assay.inference.reading import CausalModel
 from assay.inference.split import Splitter
 

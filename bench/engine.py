@@ -23,7 +23,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from work import judge_groups, load_genesis, make_any_projection, make_requests
 
-from assay.inference import DraftCount, Request, Rules, follow_groups
+from assay.inference.draft import Request, Rules
+from assay.inference.generate import DraftCount, follow_groups
 from assay.neurons.miner.engines import EngineCommand, MinerEngines, open_engines
 from assay.neurons.miner.engines.drafter import EngineDrafter
 from assay.neurons.miner.engines.engine import Engine

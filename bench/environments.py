@@ -14,17 +14,15 @@ from figures import FAST, Figure, read_processor_time, report
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from assay.environments import (
-    Environment,
-    add_problem_files,
-    compute_file_digest,
-    gym,
-    make_environment,
-    parse_choice,
-)
-from assay.environments.foreign import pack_folder, vet_package, write_new_package
+from assay.environments import gym
+from assay.environments.base import Environment
 from assay.environments.foreign.hostile_answers import write_hostile
+from assay.environments.foreign.new_package import write_new_package
+from assay.environments.foreign.package_file import pack_folder
+from assay.environments.foreign.vetting import vet_package
 from assay.environments.gym.datasets import LEVELS
+from assay.environments.problem_file import add_problem_files, compute_file_digest
+from assay.environments.registry import make_environment, parse_choice
 from assay.environments.search.search_file import PARAMS, WORDS_MAX, Search
 from assay.environments.search.search_rows import Document
 from assay.environments.tasksets import vet_bundle

@@ -18,22 +18,15 @@ from figures import FAST, Figure, measure_together, report
 from follow import HIDDEN, TEMPERATURE, VOCABULARY, WRONG, Flawed, collect_ids, make_config
 from work import make_random_model, make_random_projection
 
-from assay.environments import RewardParts, rate_answer
-from assay.environments.base import Frame
-from assay.inference import (
-    DraftCount,
-    GroupRequest,
-    OwnDrafter,
-    Reference,
-    Request,
-    Rules,
-    TimeLimit,
-    follow_groups,
-    make_model,
-)
+from assay.environments.base import Frame, RewardParts, rate_answer
+from assay.inference.draft import OwnDrafter, Request, Rules
+from assay.inference.generate import DraftCount, GroupRequest, follow_groups
+from assay.inference.implementations import make_model
 from assay.inference.playing import Play
-from assay.protocol import Domain, hash_fields
+from assay.inference.reference import Reference
+from assay.inference.time_limit import TimeLimit
 from assay.protocol.episode import Reply
+from assay.protocol.hashing import Domain, hash_fields
 from assay.verification.episodes import Episode, EpisodeRules
 
 #: Turns of a rollout, tokens of a turn, of a reply and of a prompt; groups and rollouts of each.

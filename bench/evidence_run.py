@@ -38,8 +38,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
 
 from assay.artifacts.steps.learner import make_learner
-from assay.environments import Problem
-from assay.inference import Checkpoint
+from assay.environments.base import Problem
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import replace_file, write_json
 from assay.protocol.hashing import Domain, hash_fields

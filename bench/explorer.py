@@ -31,34 +31,29 @@ from assay.artifacts.store_objects import make_parameters_name
 from assay.explorer import Index, make_app
 from assay.explorer.sources.record import ExplorerRequest, open_source
 from assay.network.beacon import LocalBeacon
-from assay.protocol import (
-    MemberRow,
-    Outcome,
-    Parameters,
-    Phase,
-    Reason,
-    SettlementRecord,
-    WindowRecord,
-    encode_ss58,
-    make_score_tree,
-)
 from assay.protocol.encoding import encode
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.parameters import DEMO_TIMING, Parameters
+from assay.protocol.reason import Reason
 from assay.protocol.record import (
     NOTHING,
     RECORD_VERSION,
     CoveredWindow,
+    MemberRow,
     Moment,
+    Outcome,
     SeatScore,
     Seen,
+    SettlementRecord,
     Weight,
+    WindowRecord,
     make_latest_name,
     make_settlement_record_name,
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.score_tree import compute_weights_digest
-from assay.protocol.window import compute_block, compute_round
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block, compute_round
 from assay.settings.sections import Settings
 from assay.subnet.presets import make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights

@@ -20,8 +20,11 @@ from figures import Figure, report
 from numpy.typing import NDArray
 from work import judge_groups, load_genesis, make_any_projection, make_requests
 
-from assay.inference import Checkpoint, Reference, Side, compare, generate_groups
+from assay.inference.calibration import Side, compare
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.generate import generate_groups
 from assay.inference.passages import Passage
+from assay.inference.reference import Reference
 from assay.protocol.parameters import FRACTION_BITS, MAIN_TIMING, MAIN_WORK, SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import Ledger

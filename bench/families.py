@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from figures import FAST, OUT, Figure, report
 
-from assay.inference import GroupRequest, OwnDrafter, Reference, Request, Rules
-from assay.inference import make_model as make_implementation
 from assay.inference.calibration import measure_centre, measure_rates
-from assay.inference.generate import follow_groups
+from assay.inference.draft import OwnDrafter, Request, Rules
+from assay.inference.generate import GroupRequest, follow_groups
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     DEFAULT_IMPLEMENTATION,
@@ -29,13 +28,16 @@ from assay.inference.implementations import (
     make_alone,
     make_packing_twin,
 )
+from assay.inference.implementations import make_model as make_implementation
 from assay.inference.passages import Passage
+from assay.inference.reference import Reference
 from assay.inference.routing import choose_fewer, has_routers
 from assay.lab.gauntlet.strategy import make_int8
 from assay.network.files import write_json
-from assay.protocol import Domain, Rollout, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import CENTRE_BITS, SMALL_MODEL_TESTS
+from assay.protocol.submission import Rollout
 from assay.verification import Projection
 from assay.verification.logprobs import judge_logprobs
 from assay.verification.sampling import judge_sampling

@@ -32,11 +32,11 @@ from transformers import PreTrainedTokenizerFast
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from assay.environments import ask
+from assay.environments.base import ask
 from assay.gate.tokenizer_file import MARKS_MAX, MERGES_MAX, REGEXES
 from assay.gate.tokenizer_settings import ADDED_MAX
-from assay.inference import CheckpointError, load_checkpoint
-from assay.inference.folder import TOKENIZER_FILES
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.folder import TOKENIZER_FILES, CheckpointError
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from tests.hostile_folders import FILES, list_changes, write_changed
 

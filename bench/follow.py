@@ -16,19 +16,12 @@ from figures import FAST, Figure, report
 from transformers import Qwen2Config
 from work import make_random_model, make_random_projection
 
-from assay.inference import (
-    DraftCount,
-    GroupRequest,
-    OwnDrafter,
-    Reference,
-    Request,
-    Rules,
-    TimeLimit,
-    follow_groups,
-    generate_groups,
-    make_model,
-)
-from assay.protocol import Domain, hash_fields
+from assay.inference.draft import OwnDrafter, Request, Rules
+from assay.inference.generate import DraftCount, GroupRequest, follow_groups, generate_groups
+from assay.inference.implementations import make_model
+from assay.inference.reference import Reference
+from assay.inference.time_limit import TimeLimit
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.submission import Rollout
 from assay.verification import Projection
 

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel
 
-from assay.environments import Environment, Problem, choose_rewards, compute_reward
-from assay.inference import Checkpoint, GroupRequest, Reference, generate_groups, make_model
-from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.environments.base import Environment, Problem
+from assay.environments.rewards import choose_rewards, compute_reward
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.generate import GroupRequest, generate_groups
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION, make_model
+from assay.inference.reference import Reference
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group

@@ -14,16 +14,11 @@ import torch
 from figures import Figure, report
 from work import judge_groups, load_genesis, make_any_projection, make_requests
 
-from assay.inference import (
-    Checkpoint,
-    DraftCount,
-    GroupRequest,
-    OwnDrafter,
-    Request,
-    generate_groups,
-)
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.draft import OwnDrafter, Request
+from assay.inference.generate import DraftCount, GroupRequest, generate_groups
 from assay.inference.implementations import make_twin
-from assay.protocol import Rollout
+from assay.protocol.submission import Rollout
 from assay.subnet.presets import DEMO_WORK
 
 THREADS, ROLLOUTS, GROUPS = 2, 8, 22

@@ -24,16 +24,10 @@ import torch
 from figures import FAST, OUT, Figure, report
 from work import judge_groups, make_any_projection, make_problems, make_seeds
 
-from assay.environments import make_environment
-from assay.inference import (
-    Checkpoint,
-    DraftCount,
-    GroupRequest,
-    OwnDrafter,
-    generate_groups,
-    load_checkpoint,
-)
-from assay.inference.generate import make_group_request
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.draft import OwnDrafter
+from assay.inference.generate import DraftCount, GroupRequest, generate_groups, make_group_request
 from assay.lab.gauntlet.bench_models import EPISODES_WORLD, make_episodes
 from assay.network.files import write_json
 from assay.protocol.episode import split_turns

@@ -35,13 +35,15 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.artifacts.steps.learner import make_learner
-from assay.environments import Success, open_environment
-from assay.inference import Checkpoint, Request, load_checkpoint
+from assay.environments.levels import Success
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.draft import Request
 from assay.lab.gauntlet.content_attacks import FakingMiner, JunkAppended, ShuffledSketch
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.files import write_json
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.lessons import Lesson

@@ -23,9 +23,10 @@ from figures import FAST, Figure, report
 from math_forms import Case, is_same
 from math_problems import COVERED, SHARES, draw_problems, write_problems
 
-from assay.environments import add_problem_files, make_environment
 from assay.environments.math_answer import MathAnswer, read_math
 from assay.environments.math_file import MathFile, read_math_row
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment
 
 #: Problems per subject in the file; cases per form.
 PROBLEMS, CASES = (30, 3) if FAST else (150, 30)

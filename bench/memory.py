@@ -16,12 +16,13 @@ import torch
 from figures import FAST, Figure, report
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from assay.inference import Placement, Reference
 from assay.inference.checkpoint import FolderModels
 from assay.inference.folder import find_tensors
 from assay.inference.model_loading import load_model, read_tensors
+from assay.inference.placement import Placement
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
+from assay.inference.reference import Reference
 from assay.verification import Projection
 
 THREADS = 2

@@ -15,8 +15,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from assay.environments import Problem, make_environment, write_solution
+from assay.environments.arithmetic import write_solution
+from assay.environments.base import Problem
 from assay.environments.gsm import Task
+from assay.environments.registry import make_environment
 from assay.training.pretrain import PretrainConfig, compute_rate, pretrain_seed
 
 _PAD, _END, _IGNORED = "<pad>", "<end>", -100

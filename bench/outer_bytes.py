@@ -26,7 +26,7 @@ from figures import FAST, OUT, Figure, report
 from safetensors.torch import save_file
 from torch import Tensor
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import MODEL_FILE
 from assay.network.files import write_json
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference

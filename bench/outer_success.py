@@ -31,8 +31,8 @@ from figures import FAST, OUT, Figure, report
 from outer_bytes import get_masters
 from torch import Tensor
 
-from assay.environments import make_environment
-from assay.inference import load_checkpoint
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.network.files import replace_file
 from assay.protocol.encoding import Json
 from assay.protocol.parameters import Rounds

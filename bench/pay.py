@@ -29,8 +29,7 @@ from figures import FAST, Figure, report
 from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.environments import make_environment
-from assay.environments.registry import parse_choice
+from assay.environments.registry import make_environment, parse_choice
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, SETTLEMENT_WINDOWS
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MAIN_WORK, MILLION, Work

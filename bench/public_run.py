@@ -154,7 +154,7 @@ def open_models(out: Path, device: str = "cpu") -> Any:
     """The trainer's checkpoints; one that it no longer keeps is made of the store's adapter."""
     from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
     from assay.inference.placement import Placement
-    from assay.network.store import open_folder
+    from assay.network.store.folder import open_folder
 
     net = out / "net"
     fetching = DownloadSettings(lambda: [open_folder(net / "store")])
@@ -233,7 +233,7 @@ def load_tried(given: argparse.Namespace, name: str, checkpoint: Any) -> Any:
 
 def try_checkpoints(given: argparse.Namespace) -> None:
     """Answer held-out problems with checkpoints. What is known is not asked again."""
-    from assay.environments import open_environment
+    from assay.environments.registry import open_environment
     from assay.inference.checkpoint import load_outline
     from assay.inference.placing.devices import CPU
     from assay.protocol.hashing import Domain, hash_fields

@@ -35,7 +35,7 @@ from public_run import (
 )
 
 from assay.artifacts.steps.folder import read_step
-from assay.environments import open_environment
+from assay.environments.registry import open_environment
 from assay.inference.checkpoint import load_outline
 from assay.network.files import write_json
 from assay.training.held_out import make_held_out_seed

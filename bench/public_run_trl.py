@@ -29,8 +29,9 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
 
 from assay.artifacts.steps.folder import parse_config, read_step, read_taken
-from assay.environments import Problem, open_environment
-from assay.inference import load_checkpoint
+from assay.environments.base import Problem
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import write_json

@@ -23,9 +23,10 @@ from real_honest import open_checkpoint
 from real_model import make_rules
 from work import judge_groups, make_any_projection, make_requests
 
-from assay.environments import open_environment
-from assay.inference import Checkpoint, DraftCount, follow_groups
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.folder import MANIFEST_FILE
+from assay.inference.generate import DraftCount, follow_groups
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.network.files import write_json
 from assay.protocol.encoding import to_json

@@ -26,10 +26,10 @@ from public_run import find_genesis, read_rules
 from real_model import FOREIGN, make_rules
 from work import judge_groups, make_any_projection, make_requests
 
-from assay.environments import open_environment
-from assay.inference import Checkpoint, Request, generate_groups, load_checkpoint
-from assay.inference.checkpoint import FolderModels
-from assay.inference.draft import Drafter
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint, FolderModels, load_checkpoint
+from assay.inference.draft import Drafter, Request
+from assay.inference.generate import generate_groups
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.inference.pair_report import CAP_RATE_MAX
 from assay.inference.time_limit import TimeLimit

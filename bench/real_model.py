@@ -32,27 +32,22 @@ from public_run import find_genesis, list_checkpoints, open_models, read_rules
 from transformers import PreTrainedModel
 from work import GroupWork, judge_groups, make_any_projection, make_requests
 
-from assay.environments import open_environment
-from assay.inference import (
-    Checkpoint,
-    GroupRequest,
-    Reference,
-    Request,
-    generate_groups,
-    load_checkpoint,
-)
-from assay.inference.checkpoint import FolderModels
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint, FolderModels, load_checkpoint
+from assay.inference.draft import Request
 from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.generate import GroupRequest, generate_groups
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
 from assay.inference.model_loading import load_model
+from assay.inference.reference import Reference
 from assay.lab.gauntlet.attack_setup import GroupRow, RolloutRow
 from assay.lab.gauntlet.measuring import bootstrap_rate
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.beacon import LocalBeacon
-from assay.protocol import Reason
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import RATE_UNIT
 from assay.protocol.parameters import FRACTION_BITS, Parameters
+from assay.protocol.reason import Reason
 from assay.subnet.presets import make_demo_parameters
 from assay.training import GENESIS
 from assay.verification.sampling import judge_sampling

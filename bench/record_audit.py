@@ -28,25 +28,28 @@ from assay.audit.bundle import open_bundle
 from assay.audit.bundle_export import export_bundle
 from assay.audit.ports import Models, Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.environments import make_miner_problem, open_environment
-from assay.inference import Checkpoint, GroupRequest, generate_groups
+from assay.environments.dealing import make_miner_problem
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.generate import GroupRequest, generate_groups
 from assay.lab import simulator
 from assay.lab.demo.run import ModelFolders
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Group
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
-from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment, encode_ss58
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.commitment import make_object_name
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
+from assay.protocol.context import Context
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.record import make_settlement_record_name, make_window_record_name
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import encode_submission, get_id_bits
-from assay.protocol.window import compute_block, compute_settled_windows
+from assay.protocol.window import Phase, compute_block, compute_settled_windows
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS

@@ -24,7 +24,8 @@ from checkpoints import make_groups
 from figures import FAST, Figure, report
 from safetensors.torch import save_file
 
-from assay.inference import load_checkpoint, read_tensors
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.model_loading import read_tensors
 from assay.protocol.parameters import Rounds
 from assay.rounds.calendar import compute_share
 from assay.rounds.choice import DEFAULTS

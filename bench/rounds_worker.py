@@ -11,7 +11,8 @@ from time import perf_counter
 
 import torch
 
-from assay.inference import load_checkpoint, read_tensors
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.model_loading import read_tensors
 from assay.rounds.outer_step import begin_outer
 from assay.rounds.wire import DifferenceForm, encode_difference
 from assay.training import GENESIS, Group, LearnConfig, Learner, pick_masters

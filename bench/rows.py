@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from assay.protocol import Rollout, submission
+from assay.protocol import submission
 from assay.protocol.bit_fields import Integers
 from assay.protocol.prefix_code import PrefixCode, make_prefix_code
-from assay.protocol.submission import LOGPROB_MAX, encode_group, get_id_bits
+from assay.protocol.submission import LOGPROB_MAX, Rollout, encode_group, get_id_bits
 
 SIZE, TOKENS, VOCABULARY = 16, 230, 151_936
 ID_BITS = get_id_bits(VOCABULARY)

@@ -5,8 +5,7 @@ import numpy as np
 import torch
 from figures import Figure, measure_together, report
 
-from assay.inference import KeyedSampler, make_keys
-from assay.inference.draws.sampler import load_kernels
+from assay.inference.draws.sampler import KeyedSampler, load_kernels, make_keys
 from assay.protocol.draw import draw_token, score_tokens
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.hashing import Domain, hash_fields

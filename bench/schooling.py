@@ -22,9 +22,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from assay.environments import Environment, Problem, make_environment
+from assay.environments.base import Environment, Problem
 from assay.environments.gsm import Task
-from assay.inference import Checkpoint, OwnDrafter, Rules, load_checkpoint
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.tokenizing.folder_tokenizer import wrap_tokenizer
 from assay.network.files import move_folder, replace_file
 from assay.protocol.hashing import Domain, hash_fields

@@ -21,9 +21,11 @@ from time import process_time
 from dear import DEAR, write_dear
 from figures import FAST, Figure, measure_together, read_processor_time, report
 
-from assay.environments import Environment, Problem, add_problem_files, make_environment, score_all
-from assay.environments.problem_file import ROW_MAX
+from assay.environments.base import Environment, Problem
+from assay.environments.problem_file import ROW_MAX, add_problem_files
 from assay.environments.programs.outputs import agree_as_text
+from assay.environments.registry import make_environment
+from assay.environments.scoring import score_all
 from assay.protocol.parameters import MAIN_WORK, MILLION, SCORING_RATE, UNITS
 from assay.sandbox.guest import INTERPRETER, Budget, Request, run, running
 

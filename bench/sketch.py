@@ -12,7 +12,8 @@ from others import PublicSketch, build_toploc, check_toploc, is_toploc_accepted,
 from torch import Tensor
 from work import load_genesis, make_any_projection, make_requests
 
-from assay.inference import Passage, Request
+from assay.inference.draft import Request
+from assay.inference.passages import Passage
 from assay.inference.reference import SketchBuilder
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_WORK

@@ -39,16 +39,17 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.steps.groups import generate_own
 from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
-from assay.environments import Environment, Problem, add_problem_files, make_environment
+from assay.environments.base import Environment, Problem
 from assay.environments.pieces.deduce import Deduce
 from assay.environments.pieces.growth import compute_shape, measure_pool, read_pool
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.piece_environment import get_task
 from assay.environments.pieces.pool import list_first_pieces, read_piece
 from assay.environments.pieces.propose import Kind, Propose, ProposeTask, write_proposal
-from assay.environments.problem_file import compute_file_digest
+from assay.environments.problem_file import add_problem_files, compute_file_digest
+from assay.environments.registry import make_environment
 from assay.environments.rewards import choose_rewards
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.network.files import replace_file
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import MILLION, Parameters

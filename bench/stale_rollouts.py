@@ -32,14 +32,17 @@ import torch
 from figures import FAST, OUT, Figure, report
 
 from assay.artifacts.steps.learner import make_learner
-from assay.environments import Environment, compute_reward, open_environment, run_all
-from assay.inference import Checkpoint, load_checkpoint
+from assay.environments.base import Environment
+from assay.environments.registry import open_environment
+from assay.environments.rewards import compute_reward
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.implementations import make_packing_twin
 from assay.inference.sampled_episodes import sample_episodes
 from assay.network.files import write_json
-from assay.protocol import Parameters
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import start_levels
+from assay.protocol.parameters import Parameters
 from assay.settings.learning import make_learning
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.recipe import read_recipe

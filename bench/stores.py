@@ -29,19 +29,21 @@ from rows import ID_BITS, SIZE, TOKENS, draw_by_zipf, make_groups
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead, fetch
 from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_submission
 from assay.lab.simulator import SimulatedChain
-from assay.network import ReadableStores
 from assay.network.beacon import LocalBeacon
-from assay.protocol import Commitment, Context, Header, Phase, Tag, encode_commitment, encode_ss58
-from assay.protocol.commitment import make_object_name
+from assay.network.store.opening import ReadableStores
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
+from assay.protocol.context import Context
 from assay.protocol.encoding import decode, encode
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, MAIN_WORK, PROTOCOL_VERSION
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import (
     HEADER_BYTES,
+    Header,
     assemble_submission,
     compute_submission_root,
     encode_group,
 )
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
 

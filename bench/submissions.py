@@ -43,27 +43,22 @@ from assay.artifacts.submissions.reading import read_submission
 from assay.verification import plan_audit
 
 sys.path.append(str(Path(__file__).parents[1]))
-from assay.environments import choose_rewards, compute_reward, make_environment
-from assay.inference import Checkpoint, generate_groups
+from assay.environments.registry import make_environment
+from assay.environments.rewards import choose_rewards, compute_reward
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.generate import generate_groups
 from assay.lab.gauntlet.attack_setup import MemorySubmission
-from assay.protocol import (
-    QUICKNET,
-    Beacon,
-    Block,
-    Committed,
-    Context,
-    Header,
-    Member,
-    Parameters,
-    Refusal,
-    Rollout,
-)
+from assay.protocol.beacon import QUICKNET, Beacon
+from assay.protocol.context import Committed, Context, Member
 from assay.protocol.hashing import DIGEST_BYTES
-from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, PROTOCOL_VERSION
+from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK, PROTOCOL_VERSION, Parameters
+from assay.protocol.reason import Refusal
 from assay.protocol.selection import select_committed
 from assay.protocol.submission import (
     SKETCH_COLUMNS,
+    Header,
     Range,
+    Rollout,
     assemble_submission,
     decode_opening,
     encode_group,
@@ -71,6 +66,7 @@ from assay.protocol.submission import (
     get_id_bits,
     get_opening_bytes,
 )
+from assay.protocol.window import Block
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, make_demo_parameters
 from assay.verification.examination import decode_groups
 from assay.verification.settlement import compute_value

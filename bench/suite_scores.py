@@ -20,14 +20,15 @@ from typing import Any
 
 from figures import FAST, OUT, Figure, report
 
-from assay.environments import gsm, make_environment
+from assay.environments import gsm
+from assay.environments.registry import make_environment
 from assay.evaluation.folder import EvaluationFolder
 from assay.evaluation.model import open_folder
 from assay.evaluation.run import Evaluation, EvaluationRules
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import Suite, read_shots, read_suite
-from assay.inference import Placement
-from assay.protocol import Domain, hash_fields
+from assay.inference.placement import Placement
+from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS
 
 ROWS, SHOTS, TOKENS = (8, 1, 16) if FAST else (24, 2, 96)

@@ -45,8 +45,9 @@ from schooling import TEMPERATURE, compute_name
 from torch import Tensor
 
 from assay.artifacts.steps.learner import make_learner
-from assay.environments import Problem, make_environment
-from assay.inference import Checkpoint, load_checkpoint
+from assay.environments.base import Problem
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.network.files import replace_file, write_json
 from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.presets import DEMO_WORK

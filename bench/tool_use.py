@@ -24,8 +24,9 @@ from figures import FAST, Figure, report
 sys.path.append(str(Path(__file__).parents[1]))
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.config import StepChoice
-from assay.environments import Success, open_environment
-from assay.inference import load_checkpoint
+from assay.environments.levels import Success
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.neurons.program.neuron import JudgeSources

@@ -12,7 +12,8 @@ from random import Random
 
 from figures import FAST, Figure, read_processor_time, report
 
-from assay.environments import Problem, make_environment
+from assay.environments.base import Problem
+from assay.environments.registry import make_environment
 from assay.environments.search.search_file import PARAMS, WORDS_MAX, Search
 from assay.environments.search.search_rows import Document
 from assay.environments.tools import PARAMS as TOOL_PARAMS

@@ -38,7 +38,7 @@ from assay.audit.tracing.bisection import bisect_traces
 from assay.audit.tracing.operator_calls import TensorDigests
 from assay.audit.tracing.operator_modes import TraceMode
 from assay.audit.tracing.step_trace import trace_learning, trace_step
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.protocol.parameters import DEMO_TIMING

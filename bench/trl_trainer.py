@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from assay.environments import Environment, Problem, choose_rewards, compute_reward
+from assay.environments.base import Environment, Problem
+from assay.environments.rewards import choose_rewards, compute_reward
 from assay.training import Grpo, LearnConfig
 
 

@@ -13,17 +13,10 @@ from figures import measure, measure_together
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.artifacts.checkpoints.folder import measure_manifest
-from assay.environments import Environment, Problem, make_environment
-from assay.inference import (
-    Checkpoint,
-    GroupRequest,
-    OwnDrafter,
-    Reference,
-    Request,
-    Rules,
-    load_checkpoint,
-    make_model,
-)
+from assay.environments.base import Environment, Problem
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.draft import OwnDrafter, Request, Rules
 from assay.inference.folder import (
     CALIBRATION_FILE,
     MANIFEST_FILE,
@@ -32,13 +25,16 @@ from assay.inference.folder import (
     digest_tensors,
     digest_tokenizer,
 )
-from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.inference.generate import GroupRequest
+from assay.inference.implementations import DEFAULT_IMPLEMENTATION, make_model
+from assay.inference.reference import Reference
 from assay.network.files import write_json
-from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.episode import Reply
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import Calibration, compute_tensor_root
 from assay.protocol.parameters import SMALL_MODEL_TESTS, Tests
+from assay.protocol.submission import Rollout
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS, DEMO_WORK
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model as make_small_model

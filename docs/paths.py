@@ -35,8 +35,9 @@ from assay.artifacts.submissions.reader import AUDITED, KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.neurons.program.neuron import JudgeSources
-from assay.network import open_folder
-from assay.protocol import Reason, encode_ss58
+from assay.network.store.folder import open_folder
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.commitment import make_object_name
 from assay.training import GENESIS
 from assay.verification import Ledger

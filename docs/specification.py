@@ -42,7 +42,10 @@ from assay.gate.chat_template import (
     UNICODE_READERS,
 )
 from assay.gate.template_syntax import EXPRESSIONS, STATEMENTS
-from assay.protocol import Beacon, BeaconChain, Calibration, Committed, Header, Manifest, Member
+from assay.protocol.beacon import Beacon, BeaconChain
+from assay.protocol.manifest import Calibration, Manifest
+from assay.protocol.context import Committed, Member
+from assay.protocol.submission import Header
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import (
     Choice,

@@ -8,7 +8,7 @@ from assay.protocol.errors import Trouble
 
 class LedgerChain(Protocol):
     """The contract that a validator posts settlements to, for one validator and its key. Errors are
-    `assay.network.chain.ChainError`s."""
+    `assay.network.chain.errors.ChainError`s."""
 
     def get_head(self) -> int:
         """The number of the newest block, after a check that it is of the right chain."""

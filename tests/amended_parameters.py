@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from assay.protocol import Parameters
+from assay.protocol.parameters import Parameters
 
 
 def amend(before: Parameters, window: int, **sections: Any) -> Parameters:

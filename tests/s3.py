@@ -15,7 +15,9 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
-from assay.network.store import BucketAddress, BucketStore, Credentials, open_bucket
+from assay.network.store.bucket import BucketStore, open_bucket
+from assay.network.store.bucket_service import BucketAddress
+from assay.network.store.s3_signing import Credentials
 from tests.network.store.hostile import Hostile, answer
 
 REGION = "us-east-1"

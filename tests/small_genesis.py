@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from assay.inference import Checkpoint, load_checkpoint
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, PASSAGES_FILE, read_passages, verify_manifest
 from assay.inference.passages import digest_passages, encode_passages
 from assay.network.files import write_file, write_json

@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from assay.environments import Environment, RewardParts, make_environment, rate_answer
 from assay.environments.arithmetic import Arithmetic
-from assay.environments.base import Problem
-from assay.inference import Checkpoint, GroupRequest
+from assay.environments.base import Environment, Problem, RewardParts, rate_answer
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.generate import GroupRequest
 from assay.inference.playing import Play
-from assay.protocol import Domain, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.verification.episodes import EpisodeRules, begin_episode
 

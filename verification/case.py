@@ -5,14 +5,10 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 
-from assay.environments import (
-    Environment,
-    Problem,
-    RewardParts,
-    compute_reward,
-    make_miner_problem,
-    run_all,
-)
+from assay.environments.base import Environment, Problem, RewardParts
+from assay.environments.dealing import make_miner_problem
+from assay.environments.rewards import compute_reward
+from assay.environments.scoring import run_all
 from assay.protocol.context import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.reason import Refusal

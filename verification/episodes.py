@@ -12,7 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import Environment, Frame, Problem, State, find_error, run_all
+from assay.environments.base import Environment, Frame, Problem, State
+from assay.environments.foreign.package_world import find_error
+from assay.environments.scoring import run_all
 from assay.protocol.episode import End, Reply, split_turns
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Work

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from assay.environments import open_environment_of
+from assay.environments.registry import open_environment_of
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
 from assay.protocol.episode import find_stop

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import Conversation, Frame
+from assay.environments.base import Conversation, Frame
 from assay.protocol.episode import Reply
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory, compute_decision_block
 from assay.protocol.encoding import Json
 from assay.protocol.parameters import Parameters
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_window
 
 #: Most characters of a field's value that people are shown.

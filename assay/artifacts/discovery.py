@@ -10,14 +10,15 @@ from collections.abc import Callable, Container, Iterator, Sequence
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
-from assay.network import ObjectStore, StoreError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Commitment, Parameters, Tag, encode_ss58, parse_commitment
+from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.amendment import AMENDMENTS_MAX
+from assay.protocol.commitment import Commitment, Tag, parse_commitment
 from assay.protocol.encoding import EncodingError, Json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.parameters import PROTOCOL_VERSION, find_parameters_fault
+from assay.protocol.parameters import PROTOCOL_VERSION, Parameters, find_parameters_fault
+from assay.protocol.ss58 import encode_ss58
 
 PARAMETERS_BYTES_MAX = 1 << 20
 

@@ -21,9 +21,9 @@ from assay.artifacts.status.miner import (
     OwnVerdictStatus,
     PaymentStatus,
 )
-from assay.protocol import Reason, encode_ss58
 from assay.protocol.errors import OperatorError, TroubleKind
-from assay.protocol.reason import name_cost
+from assay.protocol.reason import Reason, name_cost
+from assay.protocol.ss58 import encode_ss58
 from assay.verification import Ledger, Seat
 
 _SCHEMA = """

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from assay.network import ObjectStore
-from assay.protocol import Beacon
+from assay.network.store.base import ObjectStore
+from assay.protocol.beacon import Beacon
 
 
 class BeaconSource(Protocol):

@@ -21,8 +21,8 @@ from assay.environments.problem_file import (
     find_file,
     list_needed_files,
 )
-from assay.network import ObjectStore
 from assay.network.files import write_file
+from assay.network.store.base import ObjectStore
 from assay.protocol.parameters import EnvironmentChoice
 
 #: Seconds that a store may take for a part. Tuning.

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import enumerate as enumerate_threads
 from typing import TypeVar
 
-from assay.network.store import ObjectSource, ObjectStore, StoreError
+from assay.network.store.base import ObjectSource, ObjectStore, StoreError
 from assay.network.threads import call_beside
 from assay.protocol.errors import OperatorError, TroubleKind
 

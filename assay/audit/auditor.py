@@ -18,10 +18,10 @@ from assay.audit.findings import Aspect, AuditReport, Findings
 from assay.audit.ports import Public
 from assay.audit.settlement_check import check_settlement
 from assay.audit.window_check import Ledgers, check_window
-from assay.network.chain import ForgottenError
-from assay.network.store import StoreError
-from assay.protocol import Phase, Tag, parse_commitment
+from assay.network.chain.errors import ForgottenError
+from assay.network.store.base import StoreError
 from assay.protocol.amendment import UnknownParametersError
+from assay.protocol.commitment import Tag, parse_commitment
 from assay.protocol.record import (
     NOTHING,
     SettlementRecord,
@@ -29,7 +29,7 @@ from assay.protocol.record import (
     make_settlement_record_name,
     make_window_record_name,
 )
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import find_settlement
 
 #: Called with the number of finished windows and of all windows.

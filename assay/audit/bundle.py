@@ -34,10 +34,13 @@ from assay.inference.folder import MANIFEST_FILE, CheckpointError, verify_manife
 from assay.judge.about import SUBMISSIONS_FOLDER, About, read_about, read_document
 from assay.judge.bundle import read_pack
 from assay.judge.seal import FILE_BYTES, STORE_FOLDER, BundleError, require_bundle, require_sealed
-from assay.network.store import ObjectStore, open_folder
-from assay.protocol import Context, Refusal, encode_ss58
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.protocol.amendment import ParameterHistory, make_history
+from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError, from_json
+from assay.protocol.reason import Refusal
+from assay.protocol.ss58 import encode_ss58
 from assay.verification import ReadPlan
 
 FACTS_FILE, MODELS_FOLDER = "facts.json", "models"

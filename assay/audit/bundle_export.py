@@ -35,10 +35,11 @@ from assay.judge.bundle import read_pack
 from assay.judge.pack import encode_pack
 from assay.judge.seal import ABOUT_FILE, FILE_BYTES, STORE_FOLDER, SUMS_FILE, BundleError
 from assay.network.files import hold_folder, remove_unfinished, write_file, write_json
-from assay.network.store import StoreError
-from assay.protocol import Context, Refusal
+from assay.network.store.base import StoreError
 from assay.protocol.amendment import ParameterHistory, make_history
+from assay.protocol.context import Context
 from assay.protocol.encoding import to_json
+from assay.protocol.reason import Refusal
 from assay.protocol.submission import Range
 from assay.verification import ReadPlan
 

@@ -16,7 +16,8 @@ from assay.judge.seal import (
     require_sealed,
 )
 from assay.network.files import write_file
-from assay.network.store import ObjectStore, open_folder
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 
 
 def seal_folder(folder: Path) -> None:

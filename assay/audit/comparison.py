@@ -25,9 +25,9 @@ from assay.audit.differences import (
 )
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
-from assay.network.chain import ForgottenError
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.network.store import StoreError
+from assay.network.store.base import StoreError
 from assay.session.window_reader import iterate_weight_blocks
 
 Weights = Mapping[int, int]

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from assay.protocol import QUICKNET, Context, EncodingError, context_from_json, find_context_fault
-from assay.protocol.encoding import read_json
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.context import Context, context_from_json, find_context_fault
+from assay.protocol.encoding import EncodingError, read_json
 from assay.settings.loading import ConfigError
 
 #: Most bytes of a context. A full subnet's is below 200 KiB.

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public
-from assay.network.chain import ForgottenError
 from assay.network.chain.block_bodies import find_signed
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Beacon, Block, Committed, Context, Member, Phase, encode_ss58
-from assay.protocol.beacon import is_valid_beacon
+from assay.protocol.beacon import Beacon, is_valid_beacon
+from assay.protocol.context import Committed, Context, Member
 from assay.protocol.record import Moment, WindowRecord, make_record_context
-from assay.protocol.window import compute_block, compute_round
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Block, Phase, compute_block, compute_round
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.window_reader import (
     BeaconError,

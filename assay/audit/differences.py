@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from assay.protocol import Reason, SettlementRecord, WindowRecord
-from assay.protocol.record import Outcome
+from assay.protocol.reason import Reason
+from assay.protocol.record import Outcome, SettlementRecord, WindowRecord
 
 _R = TypeVar("_R")
 

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from assay.artifacts.ports import BeaconSource, Objects
 from assay.artifacts.submissions.reading import SubmissionReader
-from assay.inference import Checkpoint, Outline
+from assay.inference.checkpoint import Checkpoint, Outline
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Commitment, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment
+from assay.protocol.context import Context
+from assay.protocol.parameters import Parameters
 
 
 class Submissions(Protocol):

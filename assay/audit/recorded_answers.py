@@ -7,12 +7,12 @@ from typing import Annotated, Any, TypeVar
 from assay.artifacts.ports import BeaconSource
 from assay.audit.ports import ScoreLedgerReader
 from assay.network.beacon import BeaconSourceError
-from assay.network.chain import ChainError, ForgottenError
 from assay.network.chain.block_bodies import BlockBody
+from assay.network.chain.errors import ChainError, ForgottenError
 from assay.network.chain.forms import HOTKEY, MEMBERS, ROW, SLOTS, STAMP, WRITTEN, BlockStamp
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Beacon, Block, Member
-from assay.protocol.beacon import SIGNATURE
+from assay.protocol.beacon import SIGNATURE, Beacon
+from assay.protocol.context import Member
 from assay.protocol.encoding import (
     U16,
     U64,
@@ -29,6 +29,7 @@ from assay.protocol.encoding import (
     Table,
     get_fields,
 )
+from assay.protocol.window import Block
 
 _T = TypeVar("_T")
 _NUMBER = Numeral(8)

@@ -16,11 +16,11 @@ from assay.judge.record_faults import (
     find_weight,
     find_weight_faults,
 )
-from assay.network.chain import ForgottenError
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.network.evm import make_ledger_entry
-from assay.protocol import encode_ss58
 from assay.protocol.record import NOTHING, Outcome, SeatScore, SettlementRecord, WindowRecord
+from assay.protocol.ss58 import encode_ss58
 from assay.session.window_reader import iterate_weight_blocks
 from assay.verification import Seat
 

@@ -20,18 +20,21 @@ from assay.artifacts.submissions.reader import (
 )
 from assay.artifacts.submissions.reading import SubmissionReader
 from assay.audit.ports import Outlines
-from assay.inference import Checkpoint, CheckpointError, Outline, load_checkpoint, load_outline
+from assay.inference.checkpoint import Checkpoint, Outline, load_checkpoint, load_outline
 from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
+    CheckpointError,
     digest_tensors,
     digest_weights,
     verify_manifest,
 )
 from assay.inference.low_rank import Adapter
-from assay.network.store import StoreError, within
-from assay.protocol import Context, Refusal
+from assay.network.store.base import StoreError
+from assay.network.store.deadlines import within
+from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
+from assay.protocol.reason import Refusal
 from assay.verification import ReadPlan
 
 #: Most checkpoints in memory: windows come in their order, and seldom go back by one.

@@ -10,11 +10,12 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
-from assay.inference import Checkpoint, load_checkpoint
-from assay.network.store import open_file
-from assay.protocol import Context, EncodingError, Header, Reason, Refusal
-from assay.protocol.encoding import decode
-from assay.protocol.submission import HEADER_BYTES, Range
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.network.store.folder import open_file
+from assay.protocol.context import Context
+from assay.protocol.encoding import EncodingError, decode
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.submission import HEADER_BYTES, Header, Range
 from assay.settings.loading import ConfigError
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings

@@ -24,17 +24,20 @@ from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public, Submissions
 from assay.audit.window_parameters import check_parameters, choose_parameters
-from assay.environments import find_parent_fault
-from assay.inference import Checkpoint, CheckpointError, Outline, UnusableCheckpointError
+from assay.environments.steering import find_parent_fault
+from assay.inference.checkpoint import Checkpoint, Outline
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.judge.pack import MissingPartError
 from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
 from assay.judge.record_faults import find_outcome_fault
-from assay.network.store import StoreError
-from assay.protocol import Committed, Context, Phase, Reason, encode_ss58
+from assay.network.store.base import StoreError
+from assay.protocol.context import Committed, Context
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.reason import Reason
 from assay.protocol.record import NOTHING, MemberRow, Outcome, WindowRecord
 from assay.protocol.selection import AuditedGroup, select_committed
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.verification import Accepted, Examined, Ledger, Refused, Seat, Verdict, plan_samples
 from assay.verification.settlement import scale_values
 

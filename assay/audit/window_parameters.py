@@ -8,17 +8,18 @@ from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.store_objects import UnavailableError
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public
-from assay.environments import open_environment
-from assay.network.chain import ForgottenError
+from assay.environments.registry import open_environment
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.network.store import StoreError
-from assay.protocol import Commitment, Parameters, Tag, parse_commitment
+from assay.network.store.base import StoreError
 from assay.protocol.amendment import (
     ParameterHistory,
     UnknownParametersError,
     compute_decision_block,
     find_amendment_fault,
 )
+from assay.protocol.commitment import Commitment, Tag, parse_commitment
+from assay.protocol.parameters import Parameters
 
 
 def choose_parameters(public: Public, window: int, findings: Findings) -> Public | None:

@@ -5,17 +5,16 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from assay.cli.console import FIGURES, make_table, open_console, print_result
-from assay.network.chain import (
+from assay.network.chain.acts import Registered, Staked
+from assay.network.chain.values import MetagraphRow, format_tao
+from assay.network.chain.wallets import (
     ChainWallet,
     DevWallet,
-    MetagraphRow,
     get_coldkey,
     get_hotkey,
     list_wallets,
 )
-from assay.network.chain.acts import Registered, Staked
-from assay.network.chain.values import format_tao
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from assay.session.resources import Account
 from assay.settings.sections import WalletSettings
 

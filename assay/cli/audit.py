@@ -26,24 +26,19 @@ from assay.audit.ports import Public, ScoreLedgerReader
 from assay.audit.sources import FetchedOutlines, MadeModels, ModelShelf, StoredSubmissions
 from assay.cli.checks import split_windows
 from assay.cli.console import open_console
-from assay.inference import Checkpoint, load_checkpoint
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.workers.pool import open_workers
 from assay.judge.about import AUDITED_MAX, read_about
 from assay.judge.seal import ABOUT_FILE, SUMS_FILE
-from assay.network import ObjectStore, ReadableStores
-from assay.network.chain import SubtensorChain
-from assay.network.store import StoreError
-from assay.protocol import (
-    QUICKNET,
-    Commitment,
-    Parameters,
-    Phase,
-    Tag,
-    encode_ss58,
-    parse_commitment,
-)
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.opening import ReadableStores
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.window import compute_block
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, parse_commitment
+from assay.protocol.parameters import Parameters
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.session.evm_opening import open_ledger, open_node
 from assay.session.session import Session, open_session
 from assay.settings.loading import ConfigError, parse_hotkey

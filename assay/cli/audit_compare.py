@@ -19,7 +19,7 @@ from assay.cli.audit import (
     open_published,
 )
 from assay.cli.console import open_console
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.sections import Settings
 

@@ -11,11 +11,11 @@ from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSour
 from assay.audit.provenance.round_watch import RoundWatch
 from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.train_steps import ignore_line, print_line
-from assay.inference import CheckpointError
-from assay.network import open_store
-from assay.network.chain import ChainError
-from assay.network.store import StoreError
-from assay.protocol import Context
+from assay.inference.folder import CheckpointError
+from assay.network.chain.errors import ChainError
+from assay.network.store.base import StoreError
+from assay.network.store.opening import open_store
+from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.rounds.in_force import get_in_force_at

@@ -7,7 +7,7 @@ from assay.cli import start
 from assay.cli.checks_view import print_checks
 from assay.network.beacon import QUICKNET_ENDPOINTS
 from assay.network.beacon.relay_clock import ClockReading, read_relay_clocks
-from assay.network.chain import SubtensorChain
+from assay.network.chain.subtensor import SubtensorChain
 from assay.network.text import name_host
 from assay.neurons.preflight.check_results import CheckState, Note, OpenAttempt, PreflightCheck
 from assay.neurons.preflight.clock import find_offset, judge_clock, read_block_clock

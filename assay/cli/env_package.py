@@ -14,9 +14,11 @@ from assay.cli.exits import FINDING, OK
 from assay.cli.saying import choose_say
 from assay.cli.vet_checks import make_checks_table
 from assay.environments.base import resolve_params
-from assay.environments.foreign import VetReport, is_packed, pack_folder, vet_package
 from assay.environments.foreign.archive import read_first_name
 from assay.environments.foreign.package_environment import PARAMS
+from assay.environments.foreign.package_file import is_packed, pack_folder
+from assay.environments.foreign.vet_report import VetReport
+from assay.environments.foreign.vetting import vet_package
 from assay.environments.problem_table import DOCUMENT_MAX
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.tasksets import (

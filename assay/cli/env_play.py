@@ -12,7 +12,7 @@ from rich.text import Text
 from assay.cli.console import make_printable
 from assay.cli.env_sample import SampleRequest, open_request
 from assay.cli.env_view import make_problem
-from assay.environments import Environment, Problem, RewardParts
+from assay.environments.base import Environment, Problem, RewardParts
 from assay.protocol.episode import End
 from assay.protocol.parameters import REPLY_BYTES_MAX
 from assay.settings.loading import ConfigError

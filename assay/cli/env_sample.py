@@ -11,8 +11,8 @@ from rich.text import Text
 
 from assay.cli.console import make_printable
 from assay.cli.env_view import make_problem
-from assay.environments import Environment, Problem, list_parts, make_environment
-from assay.environments.base import Manner
+from assay.environments.base import Environment, Manner, Problem
+from assay.environments.registry import list_parts, make_environment
 from assay.settings.loading import ConfigError, open_named_environment
 
 if TYPE_CHECKING:

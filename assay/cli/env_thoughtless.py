@@ -9,8 +9,7 @@ from rich.text import Text
 from assay.cli.console import make_printable, make_table, print_result
 from assay.cli.exits import FINDING, OK
 from assay.cli.vet_checks import make_checks_table
-from assay.environments.foreign import VetCheck
-from assay.environments.foreign.vet_report import SHARE
+from assay.environments.foreign.vet_report import SHARE, VetCheck
 from assay.environments.own_worlds import attack_own_worlds, list_worlds
 from assay.environments.thoughtless import (
     PROBLEMS,

@@ -10,13 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from assay.cli.console import make_table, print_result
-from assay.environments import (
-    Environment,
-    EnvironmentEntry,
-    Problem,
-    RewardParts,
-    make_miner_problem,
-)
+from assay.environments.base import Environment, Problem, RewardParts
+from assay.environments.dealing import make_miner_problem
+from assay.environments.listing import EnvironmentEntry
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.manifest import start_levels
 from assay.settings.loading import ConfigError, parse_hotkey

@@ -10,8 +10,8 @@ from rich.text import Text
 from assay.audit.explain.explanation import ExplainedGroup, Explanation
 from assay.audit.explain.reproduction import Reproduction
 from assay.cli.console import print_result
-from assay.protocol import encode_ss58
 from assay.protocol.reason import name_cost
+from assay.protocol.ss58 import encode_ss58
 
 
 def show_explanation(explanation: Explanation, reproduction: Reproduction, as_json: bool) -> None:

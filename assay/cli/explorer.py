@@ -18,12 +18,12 @@ from assay.explorer.sources.opened import ChangeWatch
 from assay.explorer.sources.record import ExplorerRequest, NoRecordError, open_source
 from assay.explorer.sources.shell_commands import show_address
 from assay.lab.localnet.description import find_localnet
-from assay.network import StoreError
 from assay.network.files import hold_folder
+from assay.network.store.base import StoreError
 from assay.network.store.locators import read_locator
 from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve
-from assay.protocol import encode_ss58
 from assay.protocol.errors import OperatorError
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
 

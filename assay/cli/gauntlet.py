@@ -18,7 +18,7 @@ from assay.lab.gauntlet.measuring import TableRow, choose, describe, run_family
 from assay.lab.gauntlet.strategy import PRICES
 from assay.lab.gauntlet.table import CALENDAR, STRATEGIES
 from assay.network.files import write_json
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.settings.loading import ConfigError, make_out_folder
 from assay.settings.placing import open_placement
 from assay.settings.sections import Settings

@@ -12,8 +12,9 @@ from assay.network.evm.acts import Bound, PostFound, ProofAnswer, ScoreClaim
 from assay.network.evm.deployment import Deployed
 from assay.network.evm.node import format_wei
 from assay.neurons.validator.post_outbox import describe_post, list_posts
-from assay.protocol import EncodingError, SettlementRecord, decode_settlement_record, encode_ss58
-from assay.protocol.encoding import to_json
+from assay.protocol.encoding import EncodingError, to_json
+from assay.protocol.record import SettlementRecord, decode_settlement_record
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 
 #: Settlements that are shown.

@@ -10,11 +10,10 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.cli.exits import FINDING, OK
-from assay.environments import compute_named_shares, count_named_units
 from assay.environments.programs.speed import measure_rate
+from assay.environments.registry import compute_named_shares, count_named_units
 from assay.inference.placing.model_sizes import compute_weight_bytes
-from assay.protocol import Parameters
-from assay.protocol.parameters import GROUP_CONTEXT_MAX
+from assay.protocol.parameters import GROUP_CONTEXT_MAX, Parameters
 from assay.session.memory import (
     OPENED_MIN,
     PROGRAM_BYTES,

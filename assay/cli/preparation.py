@@ -10,7 +10,7 @@ from rich.text import Text
 from assay.cli.checks import require_files
 from assay.cli.console import print_result
 from assay.cli.exits import cleaning_up
-from assay.inference import Placement
+from assay.inference.placement import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES
 from assay.neurons.program.logs import log_lines, make_report, wants_json
 from assay.settings.learning import describe_learning, describe_network, make_learning_here

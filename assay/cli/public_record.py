@@ -14,10 +14,12 @@ from assay.artifacts.records.reader import RecordFault, RecordReader, list_valid
 from assay.audit.bundle_seal import open_records
 from assay.cli.console import make_table
 from assay.cli.program_view import count_reasons, render_shares
-from assay.network import ObjectStore, StoreError, open_store
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.opening import open_store
 from assay.neurons.program.life import describe_age
-from assay.protocol import QUICKNET, SettlementRecord, WindowRecord, encode_ss58, is_valid_beacon
-from assay.protocol.record import NOTHING, Moment
+from assay.protocol.beacon import QUICKNET, is_valid_beacon
+from assay.protocol.record import NOTHING, Moment, SettlementRecord, WindowRecord
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 
 _R = TypeVar("_R", WindowRecord, SettlementRecord)

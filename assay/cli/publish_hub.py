@@ -22,12 +22,13 @@ from assay.cli.checks import split_windows
 from assay.cli.console import make_table, print_result
 from assay.cli.hub_names import asking_hub, telling_progress
 from assay.cli.saying import choose_say
-from assay.network import open_folder, open_store
 from assay.network.consent import Consent
 from assay.network.hub.names import CALLED, HubName
 from assay.network.hub.push import CONTENT_FILE, Content, push, require_token
 from assay.network.hub.session import HubSession
-from assay.network.store import ObjectStore
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
+from assay.network.store.opening import open_store
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.sections import Settings
 

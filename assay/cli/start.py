@@ -60,7 +60,7 @@ def add_problem_files(settings: "Settings", quiet: bool = False) -> None:
     downloaded."""
     named = settings.environments
     if named.files:
-        from assay.environments import add_problem_files
+        from assay.environments.problem_file import add_problem_files
 
         named.files = tuple(open_data(settings, file, quiet) for file in named.files)
         require_problem_files(*named.files)

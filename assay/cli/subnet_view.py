@@ -14,16 +14,19 @@ from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.console import FIGURES, print_result
 from assay.cli.program_view import render_settlements
-from assay.environments import LevelStanding, list_standings, open_environment, write_choice
-from assay.network import ObjectStore, StoreError
-from assay.network.chain import SubtensorChain
+from assay.environments.registry import open_environment, write_choice
+from assay.environments.steering import LevelStanding, list_standings
 from assay.network.chain.acts import Bought, WeightsSet
+from assay.network.chain.subtensor import SubtensorChain
 from assay.network.chain.values import format_tao
+from assay.network.store.base import ObjectStore, StoreError
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
-from assay.protocol import QUICKNET, BeaconChain, EncodingError, Manifest, encode_ss58
-from assay.protocol.encoding import from_json, read_json
+from assay.protocol.beacon import QUICKNET, BeaconChain
+from assay.protocol.encoding import EncodingError, from_json, read_json
+from assay.protocol.manifest import Manifest
 from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reward_terms import describe_rewards
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.session import Session

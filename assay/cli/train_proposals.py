@@ -11,7 +11,7 @@ from rich.text import Text
 from assay.audit.provenance.proposals import PoolRow, read_pool_history
 from assay.cli.console import make_table, print_result
 from assay.cli.exits import OK
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 
 
 def run_train_proposals(folder: Path, steps: int, shown: int, as_json: bool) -> int:

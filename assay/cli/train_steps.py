@@ -22,7 +22,7 @@ from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.audit import AuditRequest, open_network, print_findings, require_beacon
 from assay.cli.console import open_console
 from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
-from assay.network import open_store
+from assay.network.store.opening import open_store
 from assay.protocol.encoding import EncodingError, read_hex
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import DIGEST_BYTES

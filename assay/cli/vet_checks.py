@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from assay.cli.console import make_table
-from assay.environments.foreign import VetCheck
+from assay.environments.foreign.vet_report import VetCheck
 
 
 def make_checks_table(checks: Iterable[VetCheck]) -> Table:

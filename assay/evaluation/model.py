@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import Conversation
+from assay.environments.base import Conversation
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import EvaluationError, Suite
 from assay.gate.chat_template import TemplateFault
 from assay.gate.tokenizer import FolderTokenizer
-from assay.inference import Checkpoint, OwnDrafter, Placement, Rules, load_checkpoint
-from assay.inference.checkpoint import load_outline
+from assay.inference.checkpoint import Checkpoint, load_checkpoint, load_outline
 from assay.inference.context_length import count_positions
+from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.draws.sampler import BROKEN, KeyedSampler, NumericalError
 from assay.inference.folder import (
     MANIFEST_FILE,
@@ -30,6 +30,7 @@ from assay.inference.folder import (
     read_config,
 )
 from assay.inference.model_loading import load_model
+from assay.inference.placement import Placement
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 
 #: Rows that are decoded together on a CPU, and on a GPU.

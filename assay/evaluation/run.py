@@ -15,7 +15,7 @@ from assay.evaluation.sampling import AskedPrompt, Sampler
 from assay.evaluation.statistics import Outcome, compute_pass, estimate_mean, has_majority, list_ks
 from assay.evaluation.suite import Suite, require_apart
 from assay.inference.tokenizing.seen_prompts import BOS_IDLE, BOS_LACKS
-from assay.protocol import Domain, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.sandbox import count_cores
 
 #: Version of the documents.

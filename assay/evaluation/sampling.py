@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 from assay.evaluation.folder import Ask, Completion
-from assay.inference import OwnDrafter, Request
+from assay.inference.draft import OwnDrafter, Request
 from assay.verification import Tokenizer
 
 #: Tokens that a row is continued by at a time: then stops are looked for, and progress is told.

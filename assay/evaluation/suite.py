@@ -22,9 +22,9 @@ from assay.environments.programs.code_file import CodeRow, write_request
 from assay.environments.registry import KINDS
 from assay.evaluation.conventions import CONVENTIONS, Convention, SuiteRow
 from assay.network.hub.origin import name_source
-from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Prompts
 
 #: Characters of a suite's name.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.protocol import SettlementRecord, WindowRecord, encode_ss58, make_score_tree
-from assay.protocol.record import NOTHING, Moment
-from assay.protocol.score_tree import compute_weights_digest
+from assay.protocol.record import NOTHING, Moment, SettlementRecord, WindowRecord
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
+from assay.protocol.ss58 import encode_ss58
 
 #: Changes with the tables below: an older file is replaced.
 _VERSION = 3

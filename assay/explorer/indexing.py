@@ -15,9 +15,15 @@ from typing import Any
 from assay.artifacts.records.reader import SETTLEMENTS_MAX, RecordFault, RecordReader, follow_links
 from assay.explorer.index import NUMBER_MAX, TABLES, Index, IndexDamagedError, IndexedWindow
 from assay.explorer.ports import ShownRecord
-from assay.protocol import SettlementRecord, WindowRecord, find_context_fault
+from assay.protocol.context import find_context_fault
 from assay.protocol.errors import OperatorError
-from assay.protocol.record import NOTHING, make_latest_name, make_record_context
+from assay.protocol.record import (
+    NOTHING,
+    SettlementRecord,
+    WindowRecord,
+    make_latest_name,
+    make_record_context,
+)
 
 logger = logging.getLogger(__name__)
 #: Seconds between two readings of the newest settlement, and before an unreadable one is retried.

@@ -8,9 +8,10 @@ from typing import Any, Generic, TypeVar
 from assay.explorer.index import Index
 from assay.explorer.indexing import Indexer
 from assay.explorer.ports import PageSources, ShownRecord
-from assay.protocol import Context, WindowRecord, encode_ss58
+from assay.protocol.context import Context
 from assay.protocol.errors import OperatorError
-from assay.protocol.record import make_record_context
+from assay.protocol.record import WindowRecord, make_record_context
+from assay.protocol.ss58 import encode_ss58
 
 #: Windows' records in memory, with their statistics.
 _CACHED = 16

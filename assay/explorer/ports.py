@@ -20,11 +20,11 @@ from assay.explorer.documents.proposals import PoolSummary, ProposalRow, Proposa
 from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.documents.training import AccuracyPoint, LevelRow, RuleRow, WatchedRow
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow, TurnRow
-from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.context import Context
 from assay.protocol.errors import Trouble
-from assay.protocol.parameters import Identity, Timing
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.parameters import Identity, Parameters, Timing
+from assay.protocol.window import Phase, compute_block, compute_window
 
 
 @dataclass(frozen=True, slots=True)

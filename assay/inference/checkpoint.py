@@ -13,7 +13,8 @@ from threading import RLock
 import torch
 from transformers import PreTrainedModel
 
-from assay import environments
+from assay.environments.base import Environment
+from assay.environments.registry import open_environment_of
 from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.families import get_expert_bounds
@@ -62,10 +63,10 @@ class Outline:
     #: the file of problems that the network wrote itself; no bytes: there is none
     piece_pool: bytes = field(default=b"", kw_only=True, repr=False)
 
-    def open_environment(self, choice: EnvironmentChoice) -> environments.Environment:
+    def open_environment(self, choice: EnvironmentChoice) -> Environment:
         """The environment of a network with this checkpoint's problems. Raises ValueError: see
         `open_environment_of`."""
-        return environments.open_environment_of(choice, self.manifest, self.piece_pool)
+        return open_environment_of(choice, self.manifest, self.piece_pool)
 
 
 class FolderModels:

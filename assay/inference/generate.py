@@ -22,7 +22,8 @@ from typing import cast
 import numpy as np
 from transformers import PreTrainedModel
 
-from assay.environments import Environment, Problem, run_all
+from assay.environments.base import Environment, Problem
+from assay.environments.scoring import run_all
 from assay.inference.checkpoint import Outline
 from assay.inference.draft import Drafter, Request, Rules
 from assay.inference.following import NEAR, FollowedRow, Follower, decide_token, find_wrong

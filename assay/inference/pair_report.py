@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from assay.inference.calibration import Comparison, fit_rates
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
-from assay.protocol import Calibration
-from assay.protocol.manifest import RATE_UNIT
+from assay.protocol.manifest import RATE_UNIT, Calibration
 from assay.protocol.parameters import FRACTION_BITS, Tests
 from assay.verification.sampling import compute_honest_rates, compute_peaks, mix_log_bets
 from assay.verification.sketch import compute_token_distances, iterate_blocks

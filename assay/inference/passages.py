@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
-from assay.environments import Conversation, Environment
+from assay.environments.base import Conversation, Environment
 from assay.inference.draft import OwnDrafter
 from assay.inference.sampled_episodes import sample_episodes
-from assay.protocol import Domain, EncodingError, hash_fields
-from assay.protocol.encoding import read_json
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.episode import Reply
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Work
 from assay.verification import Tokenizer
 

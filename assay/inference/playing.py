@@ -5,7 +5,7 @@ so no state of a world is ever taken back.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assay.environments import Environment, Problem
+from assay.environments.base import Environment, Problem
 from assay.inference.checkpoint import Outline
 from assay.protocol.parameters import Work
 from assay.verification import Tokenizer

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from assay.environments import Environment, Problem, run_all
+from assay.environments.base import Environment, Problem
+from assay.environments.scoring import run_all
 from assay.inference.draft import OwnDrafter, Request
 from assay.protocol.episode import weave
 from assay.protocol.parameters import Work

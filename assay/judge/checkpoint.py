@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import Conversation, Frame
+from assay.environments.base import Conversation, Frame
 from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES, UnfitFileError, read_regular
 from assay.gate.rules import UnfitError
 from assay.gate.tokenizer_files import check_tokenizer_files, digest_template

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             if not file.is_file():
                 raise ValueError(f"{file} is not a file of problems")
         if options.problems:
-            from assay.environments import add_problem_files
+            from assay.environments.problem_file import add_problem_files
 
             add_problem_files(options.problems)
         return act(options)
@@ -286,9 +286,9 @@ def _parse_hex(what: str, text: str) -> bytes:
 
 def _open_problem(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The environment and the problem that the options name, and the window's context or None."""
-    from assay.environments import (
+    from assay.environments.dealing import make_miner_problem
+    from assay.environments.registry import (
         make_environment,
-        make_miner_problem,
         open_environment,
         open_environment_of,
         parse_choice,
@@ -335,7 +335,7 @@ def _make_problem(options: argparse.Namespace) -> int:
 
 
 def _score_answer(options: argparse.Namespace) -> int:
-    from assay.environments import choose_rewards, compute_reward
+    from assay.environments.rewards import choose_rewards, compute_reward
 
     environment, problem, context = _open_problem(options)
     parts = environment.score(problem, _read_answer(options.answer))

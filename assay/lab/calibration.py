@@ -12,29 +12,23 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from assay.inference import (
-    Checkpoint,
-    Comparison,
-    Passage,
-    Reference,
-    Side,
-    compare,
-    load_checkpoint,
-    make_placement,
-)
-from assay.inference.calibration import measure_divergence
+from assay.inference.calibration import Comparison, Side, compare, measure_divergence
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.families import CHOSEN
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.inference.implementations import make_alone
 from assay.inference.pair_report import Pair, RouterReading, describe_pair, list_thresholds
+from assay.inference.passages import Passage
+from assay.inference.placement import make_placement
 from assay.inference.probes import require_measurable
+from assay.inference.reference import Reference
 from assay.inference.routing import choose_fewer, count_experts, has_routers
 from assay.lab.calibration_picture import draw_pair
 from assay.lab.gauntlet.strategy import make_int4, make_int8
 from assay.network.files import write_file, write_json
 from assay.network.hub.origin import find_origin
-from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import (
     EXPERT_BITS,
     FRACTION_BITS,

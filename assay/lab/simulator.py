@@ -26,8 +26,9 @@ from assay.network.chain.values import (
     format_tao,
 )
 from assay.network.chain.weights_sender import make_row
-from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
+from assay.protocol.context import Member
+from assay.protocol.window import Block
 
 
 @dataclass(frozen=True, slots=True)

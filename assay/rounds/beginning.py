@@ -9,12 +9,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from assay.inference import Checkpoint, read_tensors
-from assay.network import ObjectStore
-from assay.network.chain import ChainError, ForgottenError
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.model_loading import read_tensors
+from assay.network.chain.errors import ChainError, ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Parameters
+from assay.network.store.base import ObjectStore
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.parameters import Parameters
 from assay.rounds.calendar import find_last_round, find_round
 from assay.rounds.child_store import RoundReader, WithheldError, count_outer_bytes
 from assay.rounds.in_force import InForce, get_in_force, get_in_force_at

@@ -7,9 +7,9 @@ All of it follows from parameters, blocks and seeds, so nobody can choose it. Sp
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.protocol import Domain, Parameters, hash_fields
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import Rounds
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import Parameters, Rounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,9 @@ from assay.artifacts.store_objects import (
     put_object,
 )
 from assay.inference.folder import MANIFEST_FILE
-from assay.network import FolderStore, ObjectStore, StoreError
 from assay.network.files import replace_file, write_file
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.folder import FolderStore
 from assay.protocol.encoding import EncodingError, from_json, read_json, to_json
 from assay.protocol.manifest import Manifest
 from assay.rounds.child_verdict import ChildFiles, ChildStep

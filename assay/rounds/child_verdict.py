@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import digest_tensors_of
-from assay.protocol import Context, StepRecord
+from assay.protocol.context import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.step import StepRecord
 from assay.rounds.calendar import Round, compute_share
 from assay.rounds.outer_records import ROUND_VERSION, ChildFinding, ChildRecord
 from assay.rounds.outer_step import (

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from assay.protocol import decode_ss58
 from assay.protocol.encoding import Json
 from assay.protocol.errors import OperatorError
+from assay.protocol.ss58 import decode_ss58
 
 #: The section's name in parameters.
 ROUNDS = "rounds"

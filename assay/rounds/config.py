@@ -8,10 +8,11 @@ from typing import Protocol
 from torch import Tensor
 
 from assay.artifacts.steps.folder import StepFolder
-from assay.inference import Checkpoint
-from assay.network import ObjectStore
-from assay.protocol import Context, Parameters
+from assay.inference.checkpoint import Checkpoint
+from assay.network.store.base import ObjectStore
+from assay.protocol.context import Context
 from assay.protocol.manifest import HeldOutCounts
+from assay.protocol.parameters import Parameters
 
 
 class CountHeldOut(Protocol):

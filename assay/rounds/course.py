@@ -33,7 +33,7 @@ from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias
 
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds.folder import MadeStep, RoundState, TrueCheckpoint
 from assay.rounds.merging import RoundMerge

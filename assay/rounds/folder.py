@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from assay.network import FolderStore, open_folder
 from assay.network.files import replace_file, write_json
+from assay.network.store.folder import FolderStore, open_folder
 from assay.protocol.encoding import (
     U64,
     Digest,

@@ -8,11 +8,12 @@ earlier content counts. Specification, sections 7 and 11.1.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assay.network.chain import ForgottenError
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Commitment, Parameters, Phase, Tag, parse_commitment
+from assay.protocol.commitment import Commitment, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.window import compute_block
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import Phase, compute_block
 from assay.rounds.calendar import Round, compute_line, find_last_round
 
 Slots = Mapping[bytes, bytes]

@@ -14,12 +14,14 @@ from dataclasses import replace
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.ports import StoreFinder
-from assay.inference import Checkpoint
-from assay.network.chain import ForgottenError
+from assay.inference.checkpoint import Checkpoint
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Commitment, Context, Parameters, Phase, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.context import Context
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.rounds.calendar import Round, compute_line, compute_share, find_rounds, has_pause
 from assay.rounds.child_store import reveal
 from assay.rounds.child_verdict import RoundFacts, is_fresh

@@ -8,8 +8,8 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.folder import digest_tensors_of, read_step, read_taken
 from assay.artifacts.steps.store import publish_step
-from assay.environments import compute_next_levels
-from assay.inference import Checkpoint
+from assay.environments.steering import compute_next_levels
+from assay.inference.checkpoint import Checkpoint
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import HeldOutCounts
 from assay.rounds.calendar import Round

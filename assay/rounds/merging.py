@@ -14,8 +14,8 @@ from torch import Tensor
 
 from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.folder import digest_tensors_of
-from assay.network import ObjectStore
-from assay.protocol import Commitment, Tag, parse_commitment
+from assay.network.store.base import ObjectStore
+from assay.protocol.commitment import Commitment, Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
 from assay.rounds.calendar import Round

@@ -9,8 +9,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Annotated
 
-from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import U16, U64, Choice, Digest, FixedBytes, Many, Record, encode
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import LEVELS_MAX, HeldOutCounts, LevelSuccess
 from assay.protocol.parameters import TRAINERS_MAX
 from assay.protocol.record import Software

@@ -8,8 +8,8 @@ from dataclasses import replace
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Commitment, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.rounds.beginning import find_first_end, find_outer, find_parent
 from assay.rounds.calendar import Round, find_round, find_rounds
 from assay.rounds.config import RoundConfig

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.adapter import name_adapter
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
-from assay.environments import find_parent_fault
-from assay.network import ObjectStore
-from assay.protocol import Commitment
+from assay.environments.steering import find_parent_fault
+from assay.network.store.base import ObjectStore
+from assay.protocol.commitment import Commitment
 from assay.protocol.manifest import Manifest
 from assay.rounds.calendar import Round
 from assay.rounds.child_store import RoundReader, WithheldError

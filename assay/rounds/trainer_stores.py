@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from assay.artifacts.ports import StoreFinder
-from assay.network import ObjectStore
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Commitment, parse_commitment
+from assay.network.store.base import ObjectStore
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, parse_commitment
 
 
 class TrainerStores:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from assay.network.chain import UnknownOutcomeError
+from assay.network.chain.errors import UnknownOutcomeError
 from assay.network.chain.ports import Chain
 
 

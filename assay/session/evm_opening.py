@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from assay.network.evm import CHAIN_IDS, EvmKey, EvmNode, ScoreLedger
 from assay.network.evm.acts import BindRequest
 from assay.network.evm.node import GWEI

@@ -26,14 +26,15 @@ from assay.artifacts.discovery import (
 )
 from assay.artifacts.published_problems import fetch_problem_files
 from assay.artifacts.store_objects import UnavailableError
-from assay.environments import open_environment
-from assay.network import ObjectStore, StoreError, open_folder
-from assay.network.chain import STATE_BLOCKS, ForgottenError
+from assay.environments.registry import open_environment
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
+from assay.network.chain.values import STATE_BLOCKS
 from assay.network.files import write_json
-from assay.protocol import Commitment, Parameters
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.folder import open_folder
 from assay.protocol.amendment import ParameterHistory, find_amendment_fault, make_history
-from assay.protocol.commitment import LOCATOR_BYTES
+from assay.protocol.commitment import LOCATOR_BYTES, Commitment
 from assay.protocol.encoding import (
     U64,
     EncodingError,
@@ -46,7 +47,7 @@ from assay.protocol.encoding import (
     to_json,
 )
 from assay.protocol.hashing import DIGEST_BYTES, ZERO_DIGEST
-from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.window import compute_window
 
 logger = logging.getLogger("assay")

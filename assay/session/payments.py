@@ -2,7 +2,7 @@
 
 from assay.artifacts.mining_history import Payment
 from assay.network.chain.ports import SubnetReader
-from assay.protocol import Parameters
+from assay.protocol.parameters import Parameters
 from assay.session.window_reader import find_epoch
 
 

@@ -18,24 +18,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from assay.network.chain import (
-    ChainTarget,
-    ChainWallet,
-    Connection,
-    SubtensorChain,
-    get_coldkey,
-    get_hotkey,
-    open_wallet,
-)
-from assay.network.chain.target import PATIENCE_S
+from assay.network.chain.connection import Connection
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import PATIENCE_S, ChainTarget
 from assay.network.chain.values import TAO
+from assay.network.chain.wallets import ChainWallet, get_coldkey, get_hotkey, open_wallet
 from assay.settings.loading import ConfigError, require_netuid, use_sdk_cache
 from assay.settings.sections import ChainSettings, Settings, StoreSettings
 
 # a command that opens a chain alone does not wait for an HTTP library
 if TYPE_CHECKING:
-    from assay.network import ObjectStore, ReadableStores
-    from assay.network.store import Credentials
+    from assay.network.store.base import ObjectStore
+    from assay.network.store.opening import ReadableStores
+    from assay.network.store.s3_signing import Credentials
 
 #: Seconds that a command tries to reach a node before it fails. A neuron waits longer.
 _PATIENCE_S = 20.0
@@ -111,7 +106,8 @@ def open_account(settings: Settings) -> Account:
 
 def open_stores(settings: StoreSettings) -> "ReadableStores":
     """The stores that the settings allow to read, including the operator's own."""
-    from assay.network.store import HttpClient, ReadableStores
+    from assay.network.store.http_client import HttpClient
+    from assay.network.store.opening import ReadableStores
 
     locator, home = settings.locator, None
     if locator is None:
@@ -143,7 +139,10 @@ def _read_authorities(store: StoreSettings) -> str | None:
 
 def open_own_store(settings: Settings) -> "tuple[ObjectStore, str]":
     """The operator's own store for writing, and the locator under which others read it."""
-    from assay.network.store import WebLocator, open_bucket, open_store, read_bucket, read_locator
+    from assay.network.store.bucket import open_bucket
+    from assay.network.store.bucket_service import read_bucket
+    from assay.network.store.locators import WebLocator, read_locator
+    from assay.network.store.opening import open_store
 
     store = settings.store
     if store.locator is None:
@@ -177,7 +176,7 @@ def open_own_store(settings: Settings) -> "tuple[ObjectStore, str]":
 def read_credentials(settings: StoreSettings) -> "Credentials":
     """The keys of the operator's bucket: from the file if there is one, else from the settings.
     Raises ConfigError: one is missing. The message contains no part of the keys."""
-    from assay.network.store import Credentials
+    from assay.network.store.s3_signing import Credentials
 
     token = settings.session_token
     key, secret = settings.access_key_id, settings.secret_access_key

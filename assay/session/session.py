@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 
 from assay.artifacts.discovery import make_mirrors
 from assay.artifacts.submissions.mirror_list import MirrorList
-from assay.network import ObjectStore, ReadableStores, open_store
 from assay.network.beacon import HttpBeacons
-from assay.network.chain import SubtensorChain
-from assay.protocol import Parameters
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.store.base import ObjectStore
+from assay.network.store.opening import ReadableStores, open_store
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import Parameters
 from assay.session.parameter_follower import ParameterFollower
 from assay.session.resources import Account, now_ms, open_account, open_chain, open_stores
 from assay.settings.sections import Settings

@@ -12,21 +12,13 @@ from functools import cached_property
 from assay.artifacts.ports import BeaconSource
 from assay.network.beacon import BeaconSourceError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import (
-    Beacon,
-    Block,
-    Committed,
-    Context,
-    Member,
-    Parameters,
-    Phase,
-    Tag,
-    is_valid_beacon,
-    parse_commitment,
-)
+from assay.protocol.beacon import Beacon, is_valid_beacon
+from assay.protocol.commitment import Tag, parse_commitment
+from assay.protocol.context import Committed, Context, Member
 from assay.protocol.errors import OperatorError, TroubleKind
+from assay.protocol.parameters import Parameters
 from assay.protocol.seeds import compute_challenge_seed
-from assay.protocol.window import compute_block, compute_round
+from assay.protocol.window import Block, Phase, compute_block, compute_round
 from assay.rounds.in_force import get_checkpoint_digest
 
 #: Epochs after a settlement's own at whose blocks its weights are looked for. Timelocked weights

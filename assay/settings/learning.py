@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
-from assay.protocol import StepRecord
+from assay.protocol.step import StepRecord
 from assay.settings.loading import ConfigError
 from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.settings.sections import TrainerSettings

@@ -21,13 +21,13 @@ from pydantic_settings import (
 )
 
 from assay.network.toml_settings import list_mistakes, list_tables, name_place, read_toml
-from assay.protocol import decode_ss58
 from assay.protocol.errors import OperatorError
+from assay.protocol.ss58 import decode_ss58
 from assay.settings.losses import FLAT
 from assay.settings.sections import ChainSettings, Settings, get_flag_name
 
 if TYPE_CHECKING:
-    from assay.environments import Environment
+    from assay.environments.base import Environment
 
 _PREFIX = "ASSAY_"
 
@@ -202,7 +202,7 @@ def make_cards_repeat() -> None:
 def open_named_environment(text: str) -> "Environment":
     """The environment that a person names: `sat`, or `sat,k=4`. Raises ConfigError: the text cannot
     be parsed, there is no such environment, or a setting is not one of its own."""
-    from assay.environments import make_environment, parse_choice
+    from assay.environments.registry import make_environment, parse_choice
 
     try:
         return make_environment(*parse_choice(text))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from assay.inference import Placement, make_placement
 from assay.inference.implementations import require_permitted
+from assay.inference.placement import Placement, make_placement
 from assay.inference.workers.messages import WorkerSettings
 from assay.settings.sections import ComputeSettings
 

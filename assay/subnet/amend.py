@@ -10,8 +10,8 @@ from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
-from assay.network import ObjectStore
 from assay.network.consent import Consent, agree
+from assay.network.store.base import ObjectStore
 from assay.session.parameter_follower import ParameterFollower
 from assay.settings.loading import ConfigError
 from assay.settings.sections import AmendSettings

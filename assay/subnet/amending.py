@@ -8,11 +8,11 @@ from typing import Any
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.discovery import DiscoveryError
-from assay.inference import load_checkpoint, load_outline
+from assay.inference.checkpoint import load_checkpoint, load_outline
 from assay.network.chain.ports import SubnetReader
-from assay.protocol import Parameters, Tag, parse_commitment
 from assay.protocol.amendment import compute_first_window, find_amendment_fault, needs_calibration
-from assay.protocol.parameters import Start, find_parameters_fault
+from assay.protocol.commitment import Tag, parse_commitment
+from assay.protocol.parameters import Parameters, Start, find_parameters_fault
 from assay.protocol.window import compute_window
 from assay.session.window_reader import find_settlement
 from assay.settings.loading import ConfigError

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from assay.environments import Problem
-from assay.inference import Placement
+from assay.environments.base import Problem
 from assay.inference.folder import digest_tokenizer
+from assay.inference.placement import Placement
 from assay.inference.sampled_episodes import sample_episodes
 from assay.protocol.hashing import Domain, hash_fields
 from assay.settings.loading import ConfigError

@@ -22,18 +22,15 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.folder import measure_manifest
-from assay.environments import (
-    Conversation,
-    Environment,
-    add_problem_files,
-    make_environment,
-    open_environment,
-)
+from assay.environments.base import Conversation, Environment
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment, open_environment
 from assay.gate.chat_template import TemplateFault
 from assay.gate.tokenizer import TEMPLATE_REMEDY, FolderTokenizer
 from assay.gate.tokenizer_files import digest_template
-from assay.inference import OwnDrafter, Reference, Rules, make_model, measure_rates, sample_passages
+from assay.inference.calibration import measure_rates
 from assay.inference.context_length import find_context_fault
+from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.families import get_expert_bounds
 from assay.inference.folder import (
     CALIBRATION_FILE,
@@ -48,12 +45,13 @@ from assay.inference.folder import (
     digest_tokenizer,
     read_config,
 )
-from assay.inference.implementations import make_alone
+from assay.inference.implementations import make_alone, make_model
 from assay.inference.model_loading import load_model
-from assay.inference.passages import Passage, digest_passages, encode_passages
+from assay.inference.passages import Passage, digest_passages, encode_passages, sample_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.inference.probes import require_measurable
+from assay.inference.reference import Reference
 from assay.inference.routing import FIRST_RAMP, count_experts, has_routers
 from assay.inference.tokenizing.folder_tokenizer import (
     load_tokenizer,

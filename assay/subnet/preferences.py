@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from assay.environments.problem_file import compute_file_digest
-from assay.inference import Placement
+from assay.inference.placement import Placement
 from assay.network.files import write_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.settings.loading import ConfigError

@@ -24,11 +24,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from assay.artifacts.checkpoints.adapter import make_adapter
-from assay.environments import Environment, Success, open_environment
+from assay.environments.base import Environment
+from assay.environments.levels import Success
 from assay.environments.problem_file import read_problem_file, read_table
+from assay.environments.registry import open_environment
 from assay.gate.tokenizer import FolderTokenizer
-from assay.inference import OwnDrafter, Placement, Rules
 from assay.inference.context_length import count_positions
+from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.expert_stacks import stack_experts
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -41,10 +43,10 @@ from assay.inference.folder import (
 )
 from assay.inference.low_rank import ADAPTER_FILE
 from assay.inference.model_loading import load_model
+from assay.inference.placement import Placement
 from assay.network.files import hold_folder, replace_file, write_file, write_json
-from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, Parameters
 from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import ADOPTED_FILES, adopt_once, make_folder
 from assay.subnet.genesis_checkpoint import open_adopted_tokenizer, read_end_tokens

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.environments import Environment, choose_rewards, make_environment, parse_choice
+from assay.environments.base import Environment
+from assay.environments.registry import make_environment, parse_choice
+from assay.environments.rewards import choose_rewards
 from assay.network.toml_settings import BYTES_MAX, read_toml
-from assay.protocol import BeaconChain, EncodingError, Parameters
-from assay.protocol.encoding import from_json, read_json, to_json
+from assay.protocol.beacon import BeaconChain
+from assay.protocol.encoding import EncodingError, from_json, read_json, to_json
 from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_TIMING,
@@ -23,6 +25,7 @@ from assay.protocol.parameters import (
     STEERING,
     EnvironmentChoice,
     Identity,
+    Parameters,
     Prompts,
     Rewards,
     Setting,

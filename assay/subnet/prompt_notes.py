@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from assay.environments import list_unearned, open_environment
-from assay.inference import Outline
+from assay.environments.registry import open_environment
+from assay.environments.rewards import list_unearned
+from assay.inference.checkpoint import Outline
 from assay.inference.folder import read_config
 from assay.inference.tokenizing.seen_prompts import see_prompts, summarize_warnings
-from assay.protocol import Domain, Parameters, hash_fields
-from assay.protocol.parameters import MILLION, Work
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import MILLION, Parameters, Work
 
 #: Problems that are looked at.
 _PROBLEMS = 64

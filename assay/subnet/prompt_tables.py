@@ -13,7 +13,7 @@ arguments = { enable_thinking = false }
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from assay.environments import list_parts
+from assay.environments.registry import list_parts
 from assay.protocol.encoding import EncodingError, from_json, to_json
 from assay.protocol.parameters import (
     ARGUMENTS,

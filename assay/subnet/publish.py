@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assay.inference import load_outline
-from assay.network import ObjectStore
+from assay.inference.checkpoint import load_outline
 from assay.network.beacon import read_chain_info
 from assay.network.chain.ports import Chain
 from assay.network.consent import Consent, agree
-from assay.protocol import QUICKNET, BeaconChain, Parameters
+from assay.network.store.base import ObjectStore
+from assay.protocol.beacon import QUICKNET, BeaconChain
+from assay.protocol.parameters import Parameters
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings, PublishSettings

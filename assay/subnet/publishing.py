@@ -10,21 +10,15 @@ from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import open_environment
 from assay.environments.foreign.making import find_making_fault
-from assay.inference import load_checkpoint
-from assay.network import ObjectStore
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.network.chain.ports import Chain
-from assay.protocol import (
-    BeaconChain,
-    Commitment,
-    Parameters,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-    parse_commitment,
-)
-from assay.protocol.parameters import find_parameters_fault
+from assay.network.store.base import ObjectStore
+from assay.protocol.beacon import BeaconChain
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.parameters import Parameters, find_parameters_fault
+from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes

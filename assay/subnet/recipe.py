@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assay.environments import (
-    choose_rewards,
+from assay.environments.listing import list_environments
+from assay.environments.registry import (
     count_named_units,
-    list_environments,
     list_named_levels,
     list_named_rated,
     parse_choice,
 )
+from assay.environments.rewards import choose_rewards
 from assay.inference.context_length import find_context_fault
 from assay.inference.families import FAMILIES, count_products, count_tensors, find_config_fault
 from assay.inference.placing.model_sizes import ModelShape, list_windows, measure_shape
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
-from assay.protocol import QUICKNET, Parameters
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import EncodingError, read_json
-from assay.protocol.parameters import Work, find_scoring_fault
+from assay.protocol.parameters import Parameters, Work, find_scoring_fault
 from assay.session.memory import PROMPT
 from assay.settings.loading import ConfigError, open_named_environment
 from assay.settings.sections import TrainerSettings

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator
 
-from assay.environments import Frame, list_manners, list_turns
-from assay.environments.base import Manner
+from assay.environments.base import Frame, Manner
+from assay.environments.registry import list_manners, list_turns
 from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.tokenizing.reply_frames import FoundFrame, choose_frame, find_frames, quote
-from assay.protocol import Parameters
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import (
     REPLY_AFTER,
     REPLY_BEFORE,
     REPLY_FORM,
     REPLY_JSON,
+    Parameters,
     Prompts,
     PromptText,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from assay.environments.problem_file import compute_file_digest
-from assay.inference import Placement
+from assay.inference.placement import Placement
 from assay.protocol.episode import Reply
 from assay.subnet.preparation import PreparationFolder, PreparationRequest, holding
 from assay.subnet.waiting import Report

@@ -14,8 +14,7 @@ from difflib import get_close_matches
 from math import ceil
 
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, compute_weight_bytes
-from assay.protocol import Parameters
-from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE
+from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE, Parameters
 from assay.session.window_time import compute_window_seconds
 from assay.settings.loading import ConfigError
 from assay.settings.sections import MinerSettings, TrainerSettings

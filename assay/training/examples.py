@@ -12,9 +12,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
-from assay.environments import Conversation, Environment, Message, Problem, run_all
+from assay.environments.base import Conversation, Environment, Message, Problem
 from assay.environments.problem_file import LONG_ROW_MAX, read_object, require_text
 from assay.environments.problem_table import get_cell, parse_cell
+from assay.environments.scoring import run_all
 from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.draft import OwnDrafter
 from assay.inference.sampled_episodes import sample_episodes

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from assay.environments import Environment, Problem
+from assay.environments.base import Environment, Problem
 from assay.environments.worlds.guess import Number
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.protocol.episode import weave
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Work

@@ -13,26 +13,19 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import (
-    PROBLEMS_MIN,
-    Environment,
-    Problem,
-    RewardParts,
-    Success,
-    compute_candidates,
-    describe_levels,
-    find_undecided,
-    open_environment,
-    read_successes,
-    run_all,
-)
-from assay.inference import Checkpoint, Drafter, OwnDrafter, Request
+from assay.environments.base import Environment, Problem, RewardParts
+from assay.environments.levels import PROBLEMS_MIN, Success, compute_candidates, find_undecided
+from assay.environments.registry import open_environment
+from assay.environments.scoring import run_all
+from assay.environments.steering import describe_levels, read_successes
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.draft import Drafter, OwnDrafter, Request
 from assay.inference.expert_stacks import stack_experts
 from assay.inference.sampled_episodes import sample_episodes
-from assay.protocol import Domain, LevelSuccess, Manifest, Parameters, hash_fields
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.manifest import HeldOutCounts
-from assay.protocol.parameters import MILLION, EnvironmentChoice, Work
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import HeldOutCounts, LevelSuccess, Manifest
+from assay.protocol.parameters import MILLION, EnvironmentChoice, Parameters, Work
 from assay.verification import Tokenizer
 
 #: Completions that are sampled together.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from assay.protocol import Domain
+from assay.protocol.hashing import Domain
 from assay.protocol.manifest import compute_files_digest
 from assay.training.sharding import get_team
 

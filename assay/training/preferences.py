@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.environments import Success
+from assay.environments.levels import Success
 from assay.training.imitation import Example
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from assay.environments import Success
+from assay.environments.levels import Success
 from assay.training.learner import Learner
 from assay.training.objectives import Objective
 

@@ -19,7 +19,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from assay.environments import Environment, make_environment, write_solution
+from assay.environments.arithmetic import write_solution
+from assay.environments.base import Environment
+from assay.environments.registry import make_environment
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.prf import Stream
 from assay.training.genesis_model import END, PAD, encode, make_model, save_model

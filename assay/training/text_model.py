@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import Qwen2ForCausalLM
 
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.prf import Stream
 from assay.training.genesis_model import PAD, encode, make_model

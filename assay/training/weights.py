@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from assay.inference import read_tensors
 from assay.inference.expert_stacks import split_experts, stack_experts
 from assay.inference.low_rank import Factors, merge, round_factors
+from assay.inference.model_loading import read_tensors
 from assay.training.lesson import LessonError
 from assay.training.lora import find_tied, get_base_weights, get_factors, set_factors
 from assay.training.optimizers import Optimizer, is_moment

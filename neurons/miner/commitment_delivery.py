@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.network.chain.errors import ChainError, ForgottenError, WrongChainError
 from assay.network.chain.ports import Chain
-from assay.network.store import StoreError
-from assay.protocol import Phase
+from assay.network.store.base import StoreError
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 
 #: Blocks after sending at which final state is read. Finality lags by about three blocks.

@@ -13,20 +13,22 @@ from typing import Any
 
 from assay.artifacts.mining_history import MeasuredStep
 from assay.artifacts.status.miner import DraftingStatus
-from assay.inference import Checkpoint, TimeLimit
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.generate import FLYING
+from assay.inference.time_limit import TimeLimit
 from assay.network.chain.ports import SubnetReader
-from assay.network.store import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.measured_speed import HELP, MeasuredSpeed, measure_step
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies, make_work
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.preflight.checks import FollowedParameters
 from assay.neurons.preflight.examination import PreflightInputs, examine_network, examine_placement
-from assay.protocol import Beacon, Block, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.beacon import Beacon
 from assay.protocol.errors import OperatorError
-from assay.protocol.window import compute_block
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import Block, Phase, compute_block
 from assay.session.window_reader import Challenge, find_epoch, get_window_commitments
 from assay.session.window_time import compute_window_seconds
 

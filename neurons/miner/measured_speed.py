@@ -12,7 +12,7 @@ from functools import cache
 
 from assay.artifacts.mining_history import STEPS_KEPT, UPLOADS_KEPT, MeasuredStep
 from assay.artifacts.status.miner import SpeedStatus
-from assay.protocol import Rollout
+from assay.protocol.submission import Rollout
 
 #: A step is begun if it would end in time even if it took this many times as long as estimated: its
 #: completions may be longer than the last ones, and other programs may need the processor.

@@ -10,42 +10,29 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.mining_history import MeasuredStep, MinedWindow, MiningHistory
 from assay.artifacts.ports import BeaconSource
 from assay.artifacts.status.miner import DraftingStatus, SpeedStatus
-from assay.environments import make_miner_problem
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    DraftCount,
-    GroupRequest,
-    NumericalError,
-    TimeLimit,
-    UnusableCheckpointError,
-    generate_groups,
-    make_group_request,
-)
-from assay.network.chain import ChainError, WrongChainError
+from assay.environments.dealing import make_miner_problem
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.draws.sampler import NumericalError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.inference.generate import DraftCount, GroupRequest, generate_groups, make_group_request
+from assay.inference.time_limit import TimeLimit
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.ports import Chain
-from assay.network.store import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.measured_speed import MeasuredSpeed, explain_speed, measure_step
 from assay.neurons.miner.uploads import Uploads
 from assay.neurons.miner.work_database import MinerPersistence, SavedWork, WorkDatabase, WorkStage
 from assay.neurons.program.status import describe_drafting
-from assay.protocol import (
-    Commitment,
-    Parameters,
-    Phase,
-    Rollout,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-)
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.commitment import make_object_name
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
 from assay.protocol.errors import Trouble
+from assay.protocol.parameters import Parameters
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
-from assay.protocol.submission import encode_submission, get_id_bits
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.submission import Rollout, encode_submission, get_id_bits
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.sandbox import WorkerError
 from assay.session.chain_delivery import DeliveryState
 from assay.session.window_reader import BeaconError, Challenge, get_challenge

@@ -24,7 +24,7 @@ from assay.neurons.program.logs import log_lines, make_report
 from assay.neurons.program.neuron import NetworkMonitor, NeuronSession, join_network
 from assay.neurons.program.running import open_program, run_program
 from assay.neurons.program.status import SHOWN
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds.calendar import list_trainers
 from assay.sandbox.secret_variables import list_plain_variables
 from assay.session.resources import now_ms, open_own_store

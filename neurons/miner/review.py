@@ -19,15 +19,14 @@ from assay.artifacts.mining_history import (
 )
 from assay.artifacts.status.miner import MinedStatus
 from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
-from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.network.chain import ChainError, ForgottenError, WrongChainError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.network.chain.errors import ChainError, ForgottenError, WrongChainError
 from assay.neurons.miner.miner import Miner
 from assay.neurons.program.counters import Counters
 from assay.neurons.program.neuron import JudgeSources
-from assay.protocol import Phase
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.sandbox import WorkerError
 from assay.session.payments import find_payment
 from assay.session.window_reader import BeaconError, find_settlement, get_challenge, get_context

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from assay.network.store import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.network.threads import call_beside
 from assay.protocol.errors import Trouble, TroubleKind
 

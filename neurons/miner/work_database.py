@@ -22,10 +22,9 @@ import numpy as np
 from assay.artifacts.mining_history import HistoryError, MeasuredStep, MinedWindow, MiningHistory
 from assay.network.files import take_lock, write_file
 from assay.neurons.miner.measured_speed import MeasuredSpeed
-from assay.protocol import Rollout
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.protocol.parameters import Work
-from assay.protocol.submission import SKETCH_COLUMNS
+from assay.protocol.submission import SKETCH_COLUMNS, Rollout
 from assay.session.window_reader import Challenge
 
 #: Windows whose files are kept, the current one included.

@@ -3,11 +3,14 @@ calibration. It is measured here and now, so no list of GPUs is needed."""
 
 from typing import Any
 
-from assay.inference import Checkpoint, Placement, Side, compare, load_checkpoint
+from assay.inference.calibration import Side, compare
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import read_passages
 from assay.inference.pair_report import Pair, describe_pair, list_thresholds
+from assay.inference.placement import Placement
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
-from assay.protocol import Domain, Parameters, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import Parameters
 from assay.verification import make_projection
 
 #: Contexts of the calibration set that both read. Rates follow from every id's probability, so a

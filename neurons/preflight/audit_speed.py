@@ -8,13 +8,14 @@ from time import perf_counter
 import numpy as np
 
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.folder import read_passages
 from assay.inference.workers.pool import WorkerState
 from assay.network.chain.ports import SubnetReader
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
-from assay.protocol import Domain, Parameters, Phase, hash_fields
-from assay.protocol.window import compute_block
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import get_window_commitments
 from assay.verification import make_projection
 

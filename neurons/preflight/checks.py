@@ -16,20 +16,20 @@ from assay.artifacts.records.run_folder import RunFolder
 from assay.artifacts.status.program import STOPPED, ProgramStatus
 from assay.artifacts.status.validator import ValidatorStatus
 from assay.artifacts.steps.file import DELAY_MAX
-from assay.environments import get_pool_cap
 from assay.environments.pieces import abduce, deduce
-from assay.inference import Checkpoint
+from assay.environments.registry import get_pool_cap
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.placing.devices import DeviceFacts
 from assay.network.chain.ports import SubnetReader
 from assay.network.chain.values import format_tao
 from assay.network.files import is_locked
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store.base import ObjectStore, StoreError
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.program.life import Life, Sign, describe_life
 from assay.neurons.program.loop import STATUS_FILE
-from assay.protocol import Parameters, encode_ss58
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import Timing
+from assay.protocol.parameters import Parameters, Timing
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.window_reader import get_beacon

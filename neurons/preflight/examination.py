@@ -12,13 +12,14 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
-from assay.environments import count_named_units, write_choice
-from assay.inference import Checkpoint, Placement
+from assay.environments.registry import count_named_units, write_choice
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
+from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, examine_device
 from assay.inference.workers.pool import WorkerPool
-from assay.network import ObjectStore
 from assay.network.chain.ports import SubnetReader
+from assay.network.store.base import ObjectStore
 from assay.neurons.preflight.agreement import check_agreement, measure_agreement
 from assay.neurons.preflight.audit_speed import check_audit_speed, count_miners, measure_audit_speed
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
@@ -42,7 +43,7 @@ from assay.neurons.preflight.checks import (
     check_trainer,
 )
 from assay.neurons.program.loop import STATUS_FILE, is_running
-from assay.protocol import Parameters
+from assay.protocol.parameters import Parameters
 from assay.sandbox import count_cores
 from assay.session.memory import count_parameters, count_rollouts, estimate_memory, estimate_sandbox
 from assay.training import LearnConfig

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from assay.environments.base import ask
 from assay.gate.chat_template import PROBE, TemplateFault
 from assay.gate.tokenizer import TEMPLATE_REMEDY
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import (
     CONFIG_FILE,
     MANIFEST_FILE,

@@ -1,6 +1,6 @@
 """The brief checks of a program that starts. They find what breaks unnoticed."""
 
-from assay.network import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.neurons.preflight.examination import PreflightInputs, warn_briefly
 from assay.neurons.program.neuron import NeuronSession
 from assay.session.resources import now_ms

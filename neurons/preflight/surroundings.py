@@ -6,10 +6,11 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
 from assay.artifacts.steps.config import StepConfig
-from assay.inference import Placement
-from assay.network import ObjectStore, ReadableStores
-from assay.network.chain import SubtensorChain
+from assay.inference.placement import Placement
+from assay.network.chain.subtensor import SubtensorChain
 from assay.network.chain.wallets import require_keys
+from assay.network.store.base import ObjectStore
+from assay.network.store.opening import ReadableStores
 from assay.neurons.preflight.check_results import OpenAttempt
 from assay.neurons.preflight.examination import PreflightInputs
 from assay.neurons.program.neuron import open_pool

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any, cast
 
 from assay.artifacts.status.program import ProgramStatus
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store.base import ObjectStore, StoreError
 
 #: Counter → label → value. A counter without labels has the one label "".
 Counts = dict[str, dict[str, float]]

@@ -18,7 +18,7 @@ from textwrap import shorten
 from types import FrameType
 
 from assay.artifacts.status.program import RUNNING, STOPPED, LoopStatus, ProgramStatus
-from assay.network.chain import WrongChainError
+from assay.network.chain.errors import WrongChainError
 from assay.network.files import remove_unfinished, take_lock, write_json
 from assay.network.text import hide
 from assay.neurons.ports import Neuron

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from assay.artifacts.status.program import ProgramStatus
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 
 #: Label's value → number, or all labels' values → number where there are several. A metric without
 #: a label has the one value "".

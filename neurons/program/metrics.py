@@ -12,7 +12,7 @@ from assay.neurons.program.metric import Metric, MetricKind, Samples, counter, g
 from assay.neurons.program.miner_metrics import MINER
 from assay.neurons.program.trainer_metrics import TRAINER
 from assay.neurons.program.validator_metrics import VALIDATOR
-from assay.protocol import Phase
+from assay.protocol.window import Phase
 
 #: Fields of a status that name its program.
 _WHO: tuple[Literal["program", "software", "netuid", "hotkey"], ...] = (

@@ -19,20 +19,20 @@ from assay.artifacts.discovery import DiscoveryError
 from assay.artifacts.ports import BeaconSource, StoreFinder
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.reader import KnownMirror, know_no_mirrors
-from assay.environments import open_environment
-from assay.inference import Placement
+from assay.environments.registry import open_environment
+from assay.inference.placement import Placement
 from assay.inference.workers.pool import WorkerPool, open_workers
-from assay.network.chain import ForgottenError
 from assay.network.chain.acts import measure_stake
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import Chain
 from assay.neurons.program.logs import LOG_CONTEXT
 from assay.neurons.program.loop import ParametersChangedError, claim_folder
 from assay.neurons.program.status import ChainStatus
-from assay.protocol import Phase, encode_ss58
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Timing
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.rounds.in_force import find_newest, get_checkpoint_digest
 from assay.session.session import Session
 from assay.session.window_reader import find_epoch, find_settlement

@@ -20,16 +20,16 @@ from assay.artifacts.status.program import (
     RelayStatus,
     WorkerStatus,
 )
-from assay.protocol import encode_ss58
 from assay.protocol.errors import Trouble
+from assay.protocol.ss58 import encode_ss58
 
 if TYPE_CHECKING:
     from assay.artifacts.checkpoints.folder import CheckpointFolder
-    from assay.inference import DraftCount
+    from assay.inference.generate import DraftCount
     from assay.inference.workers.pool import WorkerPool
     from assay.network.beacon import HttpBeacons, RoundSource
-    from assay.protocol import Block, Parameters
-    from assay.protocol.parameters import Timing
+    from assay.protocol.parameters import Parameters, Timing
+    from assay.protocol.window import Block
 
 #: Version of the document's shape. It grows when a field goes or changes, not when one is added.
 STATUS_VERSION = 1

@@ -12,12 +12,12 @@ from threading import Event, Thread
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.submissions.judging_threads import judge_beside
-from assay.inference import CheckpointError
+from assay.inference.folder import CheckpointError
 from assay.inference.workers.pool import WorkerPool
-from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.lessons import WindowReading, find_waiting
-from assay.protocol import Parameters
+from assay.protocol.parameters import Parameters
 from assay.sandbox import WorkerError
 from assay.session.window_reader import BeaconError, get_challenge, get_context
 

@@ -14,12 +14,12 @@ from assay.artifacts.steps.folder import StepError, parse_config
 from assay.artifacts.steps.plan import StepInputs, StepPlan, plan_step
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line, read_earlier
-from assay.environments import get_pool_cap
-from assay.inference import Checkpoint
+from assay.environments.registry import get_pool_cap
+from assay.inference.checkpoint import Checkpoint
 from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
-from assay.protocol import Parameters
+from assay.protocol.parameters import Parameters
 from assay.sandbox import WorkerError
 
 

@@ -10,15 +10,19 @@ from assay.artifacts.steps.examples import read_examples
 from assay.artifacts.steps.folder import StepError, read_steps_before
 from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.store import fetch_record, publish_step
-from assay.inference import Checkpoint, CheckpointError, NumericalError, UnusableCheckpointError
-from assay.network import ObjectStore
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.draws.sampler import NumericalError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.network.store.base import ObjectStore
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder, TrainerState
 from assay.neurons.trainer.setup import TrainerConfig, resume_learner
-from assay.protocol import Commitment, Context, Parameters, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.context import Context
 from assay.protocol.errors import Trouble
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.parameters import Parameters
 from assay.protocol.window import compute_window
 from assay.rounds.config import RoundConfig
 from assay.rounds.course import ContinueFrom, NextThing

@@ -10,11 +10,12 @@ from itertools import compress
 
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.submissions.judge import UnjudgedError, judge_hotkey
-from assay.environments import deal_level, open_environment
-from assay.inference import Checkpoint
+from assay.environments.dealing import deal_level
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.workers.pool import NoWorkerError
 from assay.neurons.program.neuron import JudgeSources
-from assay.protocol import Context
+from assay.protocol.context import Context
 from assay.protocol.manifest import Manifest
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.step import LEFT_OUT_MAX, StepLeftOut

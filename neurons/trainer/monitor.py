@@ -35,15 +35,14 @@ from typing import Any
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.charts.axes import make_count_axis, make_share_axis
 from assay.charts.drawing import Plot, Point, Series, draw_picture
-from assay.environments import Success
-from assay.inference import CheckpointError
+from assay.environments.levels import Success
+from assay.inference.folder import CheckpointError
 from assay.network.files import write_file, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.trainer.suites import SuiteMonitor
 from assay.neurons.trainer.tracking import Tracker
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import EncodingError
-from assay.protocol.encoding import read_json
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.training.held_out import HeldOut
 from assay.training.watch import (

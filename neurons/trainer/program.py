@@ -37,8 +37,8 @@ from assay.neurons.trainer.status import (
 from assay.neurons.trainer.suites import SuiteMonitor, read_suites
 from assay.neurons.trainer.tracking import Tracker, make_plan
 from assay.neurons.trainer.trainer import Trainer, get_time
-from assay.protocol import encode_ss58
 from assay.protocol.parameters import Prompts
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds.calendar import list_trainers
 from assay.session.resources import open_own_store
 from assay.settings.learning import describe_learning, describe_network, make_step_config

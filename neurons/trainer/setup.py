@@ -10,9 +10,10 @@ from torch import Tensor
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.examples import keep_examples
 from assay.artifacts.steps.folder import StepFolder
-from assay.inference import Checkpoint, read_tensors
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.model_loading import read_tensors
 from assay.inference.placing.devices import MemoryLackError, explain_lack, is_out_of_memory
-from assay.network import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.settings.learning import make_choice, make_learning
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, Learner

@@ -10,9 +10,9 @@ from assay.artifacts.status.trainer import (
     StatsStatus,
     StepStatus,
 )
-from assay.environments import get_pool_cap
 from assay.environments.pieces.growth import measure_pool
-from assay.inference import Checkpoint
+from assay.environments.registry import get_pool_cap
+from assay.inference.checkpoint import Checkpoint
 from assay.neurons.trainer.lessons import Lesson
 from assay.protocol.parameters import EnvironmentChoice
 from assay.training import Learner

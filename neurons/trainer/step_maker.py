@@ -20,8 +20,8 @@ from assay.artifacts.steps.plan import StepPlan
 from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
-from assay.protocol import StepRecord
 from assay.protocol.manifest import Manifest
+from assay.protocol.step import StepRecord
 from assay.training import LearnStats
 from assay.training.pace import Activity, TrainerPace
 

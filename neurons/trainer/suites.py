@@ -17,10 +17,9 @@ from assay.evaluation.model import wrap_checkpoint
 from assay.evaluation.run import Evaluation, EvaluationRules
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import Suite, put_words, read_suite
-from assay.inference import CheckpointError
+from assay.inference.folder import CheckpointError
 from assay.neurons.trainer.lessons import Lesson
-from assay.protocol import EncodingError
-from assay.protocol.encoding import read_json
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Prompts
 

@@ -34,9 +34,11 @@ from safetensors import SafetensorError
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.steps.groups import draw_own
-from assay.inference import CheckpointError, DeviceError, NumericalError
-from assay.network import StoreError
-from assay.network.chain import ChainError, WrongChainError
+from assay.inference.draws.sampler import NumericalError
+from assay.inference.folder import CheckpointError
+from assay.inference.placing.devices import DeviceError
+from assay.network.chain.errors import ChainError, WrongChainError
+from assay.network.store.base import StoreError
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.choosing import StepChooser
@@ -48,9 +50,9 @@ from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.stages import AT_ONCE, IDLE, TRAINER_STAGES, Stage, TrainerEvent
 from assay.neurons.trainer.step_maker import StepMaker
 from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
-from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds.course import NextThing
 from assay.rounds.keeper import RoundKeeper
 from assay.sandbox import WorkerError

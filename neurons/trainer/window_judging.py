@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
-from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
-from assay.network.chain import ChainError, WrongChainError
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.background_judge import BackgroundJudge
@@ -17,10 +18,11 @@ from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.lessons import WindowReading, find_waiting
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.stages import TrainerEvent
-from assay.protocol import Context, Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.context import Context
 from assay.protocol.errors import Trouble
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.rounds.keeper import RoundKeeper
 from assay.sandbox import WorkerError
 from assay.session.window_reader import Challenge, get_challenge, get_context

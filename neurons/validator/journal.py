@@ -12,9 +12,12 @@ from typing import Any
 
 from assay.artifacts.database import Database, JournalError
 from assay.neurons.validator.judged_window import JudgedWindow
-from assay.protocol import Beacon, Block, Context, encode_ss58
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.beacon import Beacon
+from assay.protocol.context import Context
 from assay.protocol.encoding import Digest, to_json
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Block
 from assay.session.window_reader import Challenge
 from assay.verification import Ledger, Seat, Verdict, VerdictRecord
 

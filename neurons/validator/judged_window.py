@@ -4,7 +4,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from assay.artifacts.submissions.appeals import AppealBudget
-from assay.protocol import Context, Reason
+from assay.protocol.context import Context
+from assay.protocol.reason import Reason
 from assay.sandbox.usage import Probe, Usage
 from assay.session.window_reader import Challenge
 from assay.verification import Accepted, CheckedSubmission, Seat, Verdict

@@ -4,27 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
-from assay.protocol import (
-    Beacon,
-    Block,
-    Context,
-    MemberRow,
-    Outcome,
-    SettlementRecord,
-    WindowRecord,
-    make_score_tree,
-)
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.beacon import Beacon
+from assay.protocol.context import Context
 from assay.protocol.record import (
     NOTHING,
     RECORD_VERSION,
     CoveredWindow,
+    MemberRow,
     Moment,
+    Outcome,
     SeatScore,
     Seen,
+    SettlementRecord,
     Weight,
+    WindowRecord,
 )
-from assay.protocol.score_tree import compute_weights_digest
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
+from assay.protocol.window import Block
 from assay.verification import Accepted, compute_score
 
 

@@ -21,13 +21,13 @@ from typing import Any, cast
 
 from assay.artifacts.database import Database
 from assay.artifacts.status.validator import LedgerEntryStatus, PostStatus
-from assay.network.chain import ChainError, UnknownOutcomeError
+from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.evm import EvmError, LedgerEntry, LedgerPoster, SignedCall, make_ledger_entry
 from assay.neurons.ports import LedgerChain
 from assay.neurons.validator.weights_outbox import KEPT_ROWS
-from assay.protocol import SettlementRecord
 from assay.protocol.encoding import to_json
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
+from assay.protocol.record import SettlementRecord
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState
 from assay.session.evm_opening import open_key, open_ledger, open_node
 from assay.settings.sections import Settings

@@ -10,8 +10,8 @@ from assay.artifacts.status.program import LoopStatus, NetworkStatus
 from assay.artifacts.status.validator import ValidatorStatus
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
-from assay.network import ObjectStore
-from assay.network.store import open_folder
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, VerdictCounter, meter
 from assay.neurons.program.neuron import NetworkMonitor

@@ -18,31 +18,26 @@ from typing import Any
 from assay.artifacts.database import Database
 from assay.artifacts.records.reader import RecordFault, RecordReader, follow_links
 from assay.artifacts.status.validator import RecordStatus
-from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.ports import Chain
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store.base import ObjectStore, StoreError
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.neurons.validator.run_archive import describe_judged
 from assay.neurons.validator.weights_outbox import WeightsRow, list_rows
-from assay.protocol import (
-    Commitment,
-    SettlementRecord,
-    Tag,
-    decode_settlement_record,
-    encode_commitment,
-    encode_ss58,
-    parse_commitment,
-)
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
 from assay.protocol.encoding import encode
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.record import (
     NOTHING,
+    SettlementRecord,
+    decode_settlement_record,
     make_latest_name,
     make_settlement_record_name,
     make_statistics_name,
     make_window_record_name,
 )
+from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement, DeliveryState
 
 logger = logging.getLogger("assay")

@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.network.files import write_json
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
-from assay.protocol import Context, context_to_json
+from assay.protocol.context import Context, context_to_json
 from assay.verification import compute_score
 
 #: Windows whose files stay: a week of the main network.

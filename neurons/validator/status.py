@@ -16,8 +16,11 @@ from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import WeightsRow, describe_row, list_rows
-from assay.protocol import Block, Context, Reason, encode_ss58
+from assay.protocol.context import Context
 from assay.protocol.parameters import Timing
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Block
 from assay.verification import compute_score
 
 #: Cached, since the same few hundred hotkeys come every second.

@@ -20,13 +20,14 @@ from assay.artifacts.submissions.judge import (
 )
 from assay.artifacts.submissions.judging_threads import JudgingThreads, Judgment, judge_here
 from assay.artifacts.submissions.reader import ReadRequest
-from assay.inference import Checkpoint, CheckpointError, UnusableCheckpointError
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Account, Journal
 from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
-from assay.protocol import Context, Phase, Reason
-from assay.protocol.reason import Refusal
-from assay.protocol.window import compute_block
+from assay.protocol.context import Context
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.window import Phase, compute_block
 from assay.sandbox import WorkerError
 from assay.sandbox.usage import Probe, Usage, using, watch
 from assay.session.window_reader import find_settlement

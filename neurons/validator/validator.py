@@ -13,17 +13,18 @@ from assay.artifacts.database import Database
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.inference.workers.pool import WorkerPool
-from assay.network.chain import STATE_BLOCKS, ChainError, ForgottenError, WrongChainError
+from assay.network.chain.errors import ChainError, ForgottenError, WrongChainError
+from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.submission_queue import JudgingJob, SubmissionQueue
 from assay.neurons.validator.weights_outbox import WeightsOutbox
-from assay.protocol import Context, Phase
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.context import Context
 from assay.protocol.errors import Trouble, TroubleKind
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.window_reader import BeaconError, add_sample, get_challenge, get_context
 from assay.verification import (
     Ledger,

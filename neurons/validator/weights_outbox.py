@@ -15,13 +15,13 @@ from dataclasses import dataclass, fields, replace
 
 from assay.artifacts.database import Database, JournalError
 from assay.artifacts.status.validator import WeightsStatus
-from assay.network.chain import (
-    EXTRINSIC_BLOCKS,
+from assay.network.chain.errors import (
     ChainError,
     TooSoonError,
     UnknownOutcomeError,
     WrongChainError,
 )
+from assay.network.chain.extrinsic_sender import EXTRINSIC_BLOCKS
 from assay.network.chain.ports import Chain
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent, DeliveryState

@@ -17,20 +17,20 @@ from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
-from assay.inference import Checkpoint, Rules, load_checkpoint
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.draft import Rules
 from assay.lab.gauntlet.attack_setup import AttackSetup
 from assay.lab.gauntlet.bench_models import SHIPPED, Family
 from assay.lab.gauntlet.strategy import prefill
 from assay.lab.simulator import SimulatedChain
-from assay.network import open_file
 from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
+from assay.network.store.folder import open_file, open_folder
 from assay.neurons.miner.miner import Group, Miner, MinerConfig, MinerDependencies, WindowWork
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator import weights_outbox
-from assay.protocol import Committed, Context, Parameters
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Tests
+from assay.protocol.context import Committed, Context
+from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Parameters, Tests
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from assay.artifacts.steps.folder import StepFolder, digest_tensors_of
-from assay.protocol import Commitment, Tag
+from assay.protocol.commitment import Commitment, Tag
 from assay.rounds.child_store import put_child
 from assay.rounds.child_verdict import ChildFiles, ChildStep
 from assay.rounds.difference_form import choose_form

@@ -17,7 +17,7 @@ import numpy as np
 from assay.artifacts.database import Database
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.store import FolderStore, open_folder
+from assay.network.store.folder import FolderStore, open_folder
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.make_records import Author
@@ -25,10 +25,10 @@ from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Phase, Reason, Refusal
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Timing
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.window import Phase, compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.verification import Accepted, GroupValue, JudgeResult, Refused, Statistics
 

@@ -9,7 +9,8 @@ from assay.artifacts.checkpoints.folder import DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.folder import StepFolder
 from assay.lab.simulator import SimulatedChain
-from assay.network import ObjectStore, open_folder
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer

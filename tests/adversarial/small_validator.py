@@ -16,15 +16,16 @@ import numpy as np
 import torch
 
 from assay.artifacts.submissions.appeals import AffordableAppeal, AppealBudget
-from assay.inference import make_model
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     DEFAULT_IMPLEMENTATION,
     PlainReference,
+    make_model,
 )
 from assay.inference.reference import Reference
-from assay.protocol import Calibration, Rollout
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import MAIN_WORK, SMALL_MODEL_TESTS
+from assay.protocol.submission import Rollout
 from assay.training.genesis_model import make_model as make_random_model
 from assay.verification import Ledger, Measurement, Projection, UnheardError
 from assay.verification.trial import HEAD_TOKENS, Trial

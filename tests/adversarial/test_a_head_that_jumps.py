@@ -1,6 +1,6 @@
 """A head that jumps by millions of blocks, by a lie or after long: nothing is walked through."""
 
-from assay.network.chain import ForgottenError
+from assay.network.chain.errors import ForgottenError
 from assay.protocol.window import compute_window
 from tests.adversarial.mortal import TIMING, Mortal
 from tests.adversarial.trainer_bench import Bench, Calls

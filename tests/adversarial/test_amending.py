@@ -12,19 +12,13 @@ import pytest
 
 from assay.artifacts.discovery import publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import (
-    Commitment,
-    Phase,
-    Tag,
-    decode_settlement_record,
-    decode_window_record,
-    encode_commitment,
-)
 from assay.protocol.amendment import compute_decision_block, find_amendment_fault
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import MILLION
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.record import decode_settlement_record, decode_window_record
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.parameter_follower import ParameterFollower
 from tests.adversarial.mortal import (
     HOTKEYS,

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Phase, Reason, Tag, parse_commitment
+from assay.protocol.commitment import Tag, parse_commitment
 from assay.protocol.parameters import Start
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block
 from assay.subnet.amending import require_amendment
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.training import LearnConfig

@@ -18,14 +18,16 @@ from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.pack import compute_pack_max
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.lab.simulator import SimulatedChain
-from assay.network.store import HttpClient, open_store
+from assay.network.store.http_client import HttpClient
+from assay.network.store.opening import open_store
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.neurons.validator.submission_queue import SubmissionQueue
-from assay.protocol import Committed, Member, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
+from assay.protocol.context import Committed, Member
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import encode_submission
 from assay.session.window_reader import Challenge
 from assay.verification import Accepted

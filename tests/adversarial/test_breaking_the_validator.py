@@ -14,11 +14,12 @@ from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.reader import KnownMirror, ReadRequest
 from assay.inference.placing.devices import MemoryLackError
 from assay.judge.pack import encode_pack
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.validator import submission_queue
-from assay.protocol import Phase, Reason, Refusal, encode_ss58
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import get_opening_bytes
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.sandbox import WorkerError
 from assay.verification import JudgeResult, Ledger, Refused
 from tests.adversarial.conftest import GROUPS

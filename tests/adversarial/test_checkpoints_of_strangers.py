@@ -7,8 +7,8 @@ import pytest
 from assay.artifacts.database import Database
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Phase, Reason
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block
 from assay.training import LearnConfig
 from tests.adversarial.watched import Watched, publish
 from tests.hostile_folders import (

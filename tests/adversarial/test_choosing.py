@@ -7,8 +7,10 @@ import pytest
 
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.reader import open_submission
-from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, find_context_fault
-from assay.protocol.window import compute_block
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.context import find_context_fault
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import BeaconError, get_challenge
 
 

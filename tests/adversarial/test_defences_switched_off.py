@@ -17,10 +17,10 @@ from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS
 from assay.lab.gauntlet.strategy import Strategy, prefill
 from assay.lab.gauntlet.table import CHOOSING, NOT_WORKING
 from assay.neurons.miner.miner import Miner, MinerConfig
-from assay.protocol import Reason, Refusal, hash_fields
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.hashing import DIGEST_BYTES, Domain
+from assay.protocol.hashing import DIGEST_BYTES, Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import (
     compute_block_seed,
     compute_problem_seed,

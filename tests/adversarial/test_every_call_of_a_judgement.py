@@ -18,14 +18,13 @@ import torch
 import assay
 from assay.artifacts.database import Database
 from assay.artifacts.submissions import judge as submission_judge
-from assay.inference import DeviceError
-from assay.inference.placing.devices import MemoryLackError
+from assay.inference.placing.devices import DeviceError, MemoryLackError
 from assay.neurons.validator import submission_queue
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.neurons.validator.submission_queue import SubmissionQueue
-from assay.protocol import Phase, Reason
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block
 from assay.sandbox import WorkerError
 from assay.session.window_reader import get_challenge
 from tests.adversarial.conftest import make_world

@@ -21,10 +21,12 @@ from assay.cli.app import app
 from assay.cli.explain_view import render_explanation
 from assay.lab.gauntlet.strategy import quantise
 from assay.network.files import write_file, write_json
-from assay.protocol import Committed, Phase, Reason, context_to_json, encode_ss58
 from assay.protocol.commitment import make_object_name
+from assay.protocol.context import Committed, context_to_json
+from assay.protocol.reason import Reason
 from assay.protocol.selection import select_committed, select_rollouts
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from tests.adversarial.test_not_doing_the_work import change, draft
 
 WINDOW = 1

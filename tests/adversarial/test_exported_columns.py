@@ -13,7 +13,8 @@ from assay.artifacts.steps.folder import read_step
 from assay.audit.provenance.column_layouts import LAYOUTS, ROLLOUT
 from assay.audit.provenance.step_export import export_steps
 from assay.audit.provenance.step_push import make_scored_group
-from assay.environments import compute_reward, open_environment
+from assay.environments.registry import open_environment
+from assay.environments.rewards import compute_reward
 from assay.training import GENESIS
 from tests.adversarial.test_reexecuting_steps import get_steps, invoke
 

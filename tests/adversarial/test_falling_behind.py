@@ -5,12 +5,11 @@ import json
 
 import pytest
 
-from assay.inference import CheckpointError
+from assay.inference.folder import CheckpointError
 from assay.neurons.validator import submission_queue
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Phase
 from assay.protocol.errors import TroubleKind
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.session.chain_delivery import DeliveryState
 from tests.adversarial.mortal import HOTKEYS, TIMING, Mortal
 

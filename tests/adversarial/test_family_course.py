@@ -17,9 +17,9 @@ from assay.inference.families import FAMILIES
 from assay.inference.families.hybrid import RECURRENT
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import EXPERT_BITS, SMALL_MODEL_TESTS
+from assay.protocol.reason import Reason
 from assay.subnet.adoption.adopt import adopt_model
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training.genesis_model import ALPHABET, END, encode, make_tokenizer

@@ -9,13 +9,14 @@ import torch
 
 from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.submissions import judge as submission_judge
-from assay.environments import make_miner_problem, open_environment_of
+from assay.environments.dealing import make_miner_problem
 from assay.environments.foreign.guest_archive import GuestArchive
-from assay.inference import DeviceError
+from assay.environments.registry import open_environment_of
+from assay.inference.placing.devices import DeviceError
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.judged_window import JUDGE, JudgedWindow
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.sandbox import WorkerError
 from assay.sandbox.usage import Usage, using
 from assay.session.window_reader import get_challenge

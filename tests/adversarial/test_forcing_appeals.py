@@ -14,7 +14,7 @@ from assay.artifacts.submissions import appeals
 from assay.inference.implementations import PlainReference
 from assay.inference.placing.devices import MemoryLackError
 from assay.neurons.trainer import lessons
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.verification.appeal import APPEALS_MAX
 from tests.adversarial.conftest import GROUPS, make_world
 from tests.adversarial.watched import Watched

@@ -15,7 +15,7 @@ from assay.lab.gauntlet.episode_attacks import FORGED_EPISODES
 from assay.lab.gauntlet.forged_episodes import FORGERIES
 from assay.lab.gauntlet.measuring import run_family
 from assay.lab.gauntlet.sampling_attacks import DraftInt8, Greedy, Honest, SmallerModel
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 
 GROUPS = 2
 #: The smallest forgery. Where few tokens come after it, the mean of their sketches stays within its

@@ -21,7 +21,7 @@ from assay.lab.gauntlet.measuring import (
 )
 from assay.lab.gauntlet.sampling_attacks import Honest
 from assay.lab.gauntlet.table import CALENDAR, CHOOSING, LEGAL, NOT_WORKING, STRATEGIES
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.verification import examination
 from tests.adversarial.conftest import make_lab
 from tests.lab.gauntlet.steering import bound_gain, find_best_share, measure_steering

@@ -8,7 +8,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.neurons.program.counters import Counters
 from assay.neurons.trainer.lessons import Silence, WindowReading
 from assay.neurons.trainer.program import LessonNotes
-from assay.protocol import parse_commitment
+from assay.protocol.commitment import parse_commitment
 from tests.adversarial.test_moving_levels import eager, make_course  # noqa: F401 - a fixture
 from tests.adversarial.trainer_bench import Bench, Calls
 

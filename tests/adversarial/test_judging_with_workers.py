@@ -13,7 +13,7 @@ from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import WorkerPool, open_workers
 from assay.neurons.validator import submission_queue as module
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from tests.adversarial.with_workers import MINERS, Employer
 from tests.inference.workers.faulty_worker import (
     KINDS,

@@ -16,15 +16,16 @@ from assay.artifacts.checkpoints.folder import DownloadSettings
 from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps import folder as step_folder
 from assay.artifacts.steps.config import StepChoice
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import verify_manifest
-from assay.network import StoreError, files
-from assay.network.chain import ChainError, WrongChainError
+from assay.network import files
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
+from assay.network.store.base import StoreError
 from assay.neurons.trainer import lessons
 from assay.neurons.trainer.folder import TrainerError, TrainerFolder
 from assay.neurons.trainer.stages import Stage
-from assay.protocol import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
 from assay.session.window_reader import BeaconError
 from assay.training import Learner, Schedule, name_step, sharding
 from tests.adversarial.trainer_bench import HELD, LEARNING, LOST, Bench, Calls, Killed

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from assay.artifacts.database import Database, JournalError
 from assay.artifacts.submissions.judge import judge_hotkey
-from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.neurons.validator import submission_queue as module
 from assay.neurons.validator.journal import Journal, WindowProgress
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Beacon, Block, Reason, Refusal
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.window import compute_window
+from assay.protocol.beacon import Beacon
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.window import Block, compute_window
 from assay.session.chain_delivery import DeliveryState
 from assay.session.window_reader import Challenge
 from assay.verification import (

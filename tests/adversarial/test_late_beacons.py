@@ -6,8 +6,8 @@ import pytest
 
 from assay.network.beacon import BeaconSourceError
 from assay.neurons.validator import submission_queue
-from assay.protocol import Phase, Reason, Refusal
-from assay.protocol.window import compute_block, compute_round
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.window import Phase, compute_block, compute_round
 from tests.adversarial.mortal import TIMING, Mortal
 
 #: The window whose round is withheld, and blocks that are played.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from assay.protocol import Commitment, Tag, encode_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.rounds import compute_line
 from assay.rounds.course import Published, RoundEvent
 from assay.rounds.places import RoundPlaces

@@ -10,10 +10,11 @@ import torch
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.audit.provenance.round_audit import RoundSources, audit_round
 from assay.audit.provenance.round_watch import FINDINGS, RoundWatch
-from assay.network.chain import ForgottenError
+from assay.network.chain.errors import ForgottenError
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58, parse_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds import compute_line, get_checkpoint_digest
 from assay.rounds.child_store import RoundReader
 from assay.rounds.course import Learning

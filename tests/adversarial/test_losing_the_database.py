@@ -10,17 +10,16 @@ from assay.artifacts.database import Database
 from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
-from assay.protocol import (
-    Commitment,
-    Tag,
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.record import (
+    NOTHING,
+    compute_record_bytes_max,
     decode_settlement_record,
     decode_window_record,
-    encode_commitment,
-    encode_ss58,
-    parse_commitment,
+    make_latest_name,
 )
-from assay.protocol.amendment import ParameterHistory
-from assay.protocol.record import NOTHING, compute_record_bytes_max, make_latest_name
+from assay.protocol.ss58 import encode_ss58
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, TIMING, Mortal
 
 VALIDATOR = HOTKEYS["validator"]

@@ -8,13 +8,13 @@ import pytest
 
 from assay.artifacts.database import Database, JournalError
 from assay.lab.simulator import SimulatedChain, SimulatedRules
-from assay.network.chain import (
-    EXTRINSIC_BLOCKS,
+from assay.network.chain.errors import (
     ChainError,
     TooSoonError,
     UnknownOutcomeError,
     WrongChainError,
 )
+from assay.network.chain.extrinsic_sender import EXTRINSIC_BLOCKS
 from assay.neurons.validator.weights_outbox import DOUBT_BLOCKS, WeightsOutbox, list_rows
 from assay.session.chain_delivery import DeliveryState
 

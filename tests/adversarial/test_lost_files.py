@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from assay.artifacts.submissions import judge as submission_judge
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.neurons.trainer import lessons
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import compute_window

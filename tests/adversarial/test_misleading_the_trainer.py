@@ -12,13 +12,13 @@ from assay.artifacts.checkpoints.folder import (
     open_checkpoint,
 )
 from assay.artifacts.submissions import judge as submission_judge
-from assay.inference import CheckpointError, UnusableCheckpointError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.neurons.miner.miner import Miner
-from assay.protocol import Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import parse_commitment
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import Start
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.sandbox import WorkerError
 from assay.training import LearnConfig, Learner

@@ -17,17 +17,23 @@ from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.cli.app import app
-from assay.inference import Reference, UnusableCheckpointError, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.draft import OwnDrafter
-from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, verify_manifest
+from assay.inference.folder import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    UnusableCheckpointError,
+    verify_manifest,
+)
 from assay.inference.generate import generate_groups
 from assay.inference.implementations import make_alone, make_packing_twin
+from assay.inference.reference import Reference
 from assay.inference.routing import choose_fewer
 from assay.lab.gauntlet.strategy import make_int8
 from assay.network.files import write_json
-from assay.protocol import Reason
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import EXPERT_BITS, SMALL_MODEL_TESTS
+from assay.protocol.reason import Reason
 from assay.subnet import genesis_checkpoint
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training.genesis_model import ALPHABET, END, PAD, make_tokenizer

@@ -11,11 +11,12 @@ import torch
 
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
-from assay.inference import CheckpointError, load_checkpoint
-from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, digest_tensors
-from assay.network.store import open_folder
-from assay.protocol import Commitment, Reason, Tag, encode_commitment
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.folder import CONFIG_FILE, MANIFEST_FILE, CheckpointError, digest_tensors
+from assay.network.store.folder import open_folder
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.reason import Reason
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.subnet.adoption.adopt import adopt_model
 from assay.subnet.genesis_checkpoint import make_genesis

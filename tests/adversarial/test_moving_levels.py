@@ -8,23 +8,20 @@ import pytest
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.steps.folder import StepError, StepFolder, read_step
 from assay.audit.provenance.reexecution import reexecute
-from assay.environments import (
-    compute_candidates,
-    compute_next_levels,
-    levels,
-    open_environment,
-    steering,
-)
-from assay.inference import Request, UnusableCheckpointError
-from assay.inference.folder import MANIFEST_FILE
+from assay.environments import levels, steering
+from assay.environments.levels import compute_candidates
+from assay.environments.registry import open_environment
+from assay.environments.steering import compute_next_levels
+from assay.inference.draft import Request
+from assay.inference.folder import MANIFEST_FILE, UnusableCheckpointError
 from assay.network.files import write_json
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Domain, LevelSuccess, LevelWeight, hash_fields
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import start_levels
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import LevelSuccess, LevelWeight, start_levels
 from assay.training.held_out import HeldOut, count_held_out
 from tests.adversarial.conftest import open_models
 from tests.adversarial.test_reexecuting_steps import LEARNING, get_steps

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from assay.inference import Request
+from assay.inference.draft import Request
 from assay.lab.gauntlet.strategy import make_int4
-from assay.protocol import Reason, Stream
 from assay.protocol.manifest import digest_safetensors
+from assay.protocol.prf import Stream
+from assay.protocol.reason import Reason
 from assay.protocol.selection import select_committed, select_rollouts, select_sampled
 from assay.protocol.submission import (
     decode_group_head,
@@ -57,7 +58,7 @@ def test_quantised_model_generates_and_the_true_model_only_prefills(world):
 
 def test_draft_by_a_cheap_model_corrected_by_the_true_one_is_the_honest_sample(world):
     """Not an attack: whatever drafts, the corrected tokens are the only valid ones."""
-    from assay.inference import generate_groups
+    from assay.inference.generate import generate_groups
 
     work = world.works["alice", 1]
     cheap = make_int4(world.checkpoint.model)
@@ -87,7 +88,7 @@ class OtherTemperature:
     """A keyed draw at T = 0.7: honest noise, sharper model."""
 
     def __init__(self, world, temperature):
-        from assay.inference import KeyedSampler
+        from assay.inference.draws.sampler import KeyedSampler
 
         self._sampler = KeyedSampler(world.checkpoint.tokenizer.drawable, temperature)
 
@@ -104,7 +105,7 @@ class TopK:
     """The keyed draw among the two best ids only."""
 
     def __init__(self, world):
-        from assay.inference import KeyedSampler
+        from assay.inference.draws.sampler import KeyedSampler
 
         self._sampler = KeyedSampler(world.checkpoint.tokenizer.drawable, 1_024)
 

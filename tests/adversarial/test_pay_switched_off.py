@@ -6,8 +6,9 @@ import pytest
 
 from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS
 from assay.lab.gauntlet.measuring import compute_stopping_gain
-from assay.protocol import Reason, Stream
 from assay.protocol.parameters import MAIN_WORK
+from assay.protocol.prf import Stream
+from assay.protocol.reason import Reason
 from assay.subnet.presets import DEMO_WORK
 from assay.verification import (
     Accepted,

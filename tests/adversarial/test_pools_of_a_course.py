@@ -33,18 +33,20 @@ from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.store import fetch_step
 from assay.audit.provenance.reexecution import reexecute
-from assay.environments import ask, compute_reward, deal_level
+from assay.environments.base import ask
+from assay.environments.dealing import deal_level
 from assay.environments.mixture import PartProblem
 from assay.environments.pieces.growth import read_pool
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pieces.propose import Kind, ProposeTask, write_proposal
+from assay.environments.rewards import compute_reward
 from assay.network import files
 from assay.neurons.trainer import lessons
-from assay.protocol import Commitment, Phase, Tag, encode_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.manifest import POOL_FILE, start_levels
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.submission import LOGPROB_BITS
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.sandbox.guest import INTERPRETER
 from assay.subnet.presets import parse_environment
 from assay.training import Group, sharding

@@ -9,34 +9,31 @@ import pytest
 from assay.artifacts.database import Database
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.artifacts.submissions.reader import open_submission
-from assay.network.chain import ChainError
-from assay.network.store import StoreError, open_folder
+from assay.network.chain.errors import ChainError
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.neurons.program.software import get_software
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import (
-    Outcome,
-    Reason,
-    Tag,
-    decode_settlement_record,
-    decode_window_record,
-    encode_ss58,
-    find_context_fault,
-    make_score_tree,
-    parse_commitment,
-)
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Tag, parse_commitment
+from assay.protocol.context import find_context_fault
 from assay.protocol.encoding import encode
+from assay.protocol.reason import Reason
 from assay.protocol.record import (
     NOTHING,
+    Outcome,
+    decode_settlement_record,
+    decode_window_record,
     make_latest_name,
     make_record_context,
     make_settlement_record_name,
     make_window_record_name,
 )
-from assay.protocol.score_tree import compute_weights_digest
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_settled_windows
 from assay.session.chain_delivery import DeliveryState
 from assay.verification import compute_score

@@ -46,18 +46,19 @@ from assay.audit.provenance.consumed import find_disorder, verify_provenance
 from assay.audit.provenance.reexecution import reexecute
 from assay.audit.provenance.step_export import ExportError, export_steps
 from assay.cli.app import app
-from assay.environments import ask
+from assay.environments.base import ask
 from assay.environments.problem_file import get_known_files
-from assay.inference import CheckpointError
-from assay.inference.folder import MANIFEST_FILE, digest_tensors
-from assay.network import open_folder
+from assay.inference.folder import MANIFEST_FILE, CheckpointError, digest_tensors
 from assay.network.files import write_json
+from assay.network.store.folder import open_folder
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import Reason, StepLeftOut, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.step import StepLeftOut
 from assay.settings.learning import read_config
 from assay.training import (
     Cispo,

@@ -17,11 +17,12 @@ from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead, fetch
 from assay.artifacts.submissions.reader import KnownMirror, open_submission
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.validator.status import name_verdicts
-from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.verification import compute_score
 from tests.adversarial.conftest import LOCATOR, make_world
 from tests.adversarial.watched import Watched

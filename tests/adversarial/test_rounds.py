@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from assay.artifacts.store_objects import make_child_name, make_step_name
-from assay.network import open_folder
-from assay.protocol import Tag, parse_commitment
+from assay.network.store.folder import open_folder
+from assay.protocol.commitment import Tag, parse_commitment
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.rounds.child_store import put_record
 from assay.rounds.child_verdict import judge_child

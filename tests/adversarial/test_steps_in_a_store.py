@@ -22,8 +22,8 @@ from assay.artifacts.steps.store import fetch_step, publish_step
 from assay.artifacts.store_objects import make_step_name
 from assay.audit.provenance.reexecution import reexecute
 from assay.cli.app import app
-from assay.network import open_folder
 from assay.network.files import hold_folder
+from assay.network.store.folder import open_folder
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import OperatorError
 from assay.training.held_out import HeldOut

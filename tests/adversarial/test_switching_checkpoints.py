@@ -13,12 +13,13 @@ import torch
 from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.inference import CheckpointError
-from assay.network import StoreError, open_folder
+from assay.inference.folder import CheckpointError
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.neuron import NetworkMonitor
-from assay.protocol import Reason
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.reason import Reason
 from assay.protocol.window import compute_window
 from tests.adversarial.conftest import LOCATOR
 from tests.adversarial.watched import Watched, publish

@@ -13,10 +13,11 @@ import torch
 from assay.artifacts.store_objects import make_mirror_name
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.network import open_folder
-from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
-from assay.protocol.commitment import make_object_name
-from assay.protocol.window import compute_block
+from assay.network.store.folder import open_folder
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from tests.adversarial.conftest import LOCATOR, make_world
 from tests.adversarial.watched import Watched
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import StepFolder
-from assay.network import ObjectStore, open_folder
-from assay.network.chain import ChainError, UnknownOutcomeError
+from assay.network.chain.errors import ChainError, UnknownOutcomeError
 from assay.network.chain.values import STATE_BLOCKS
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer, get_time
-from assay.protocol import parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import parse_commitment
 from assay.training import LearnConfig
 
 LOCATOR = "test:trainer"

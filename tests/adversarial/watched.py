@@ -11,10 +11,10 @@ from assay.inference.folder import digest_tensors
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.validator import Validator
-from assay.protocol import Commitment, Phase, Tag, encode_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import compute_tensor_root
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 
 
 class Watched:

@@ -10,7 +10,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.database import Database
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.read_ahead import ReadAhead
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator

@@ -9,12 +9,15 @@ import numpy as np
 
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
-from assay.protocol import Committed, Context, Header, Reason, Refusal, Rollout, context_from_json
+from assay.protocol.context import Committed, Context, context_from_json
 from assay.protocol.encoding import decode, read_json
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.submission import (
     HEADER_BYTES,
     LOGPROB_MAX,
+    Header,
     Opening,
+    Rollout,
     assemble_submission,
     decode_opening,
     encode_submission,

@@ -21,16 +21,22 @@ from assay.artifacts.discovery import (
 )
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
-from assay.environments import add_problem_files, open_environment, problem_file
-from assay.environments.problem_file import compute_file_digest
-from assay.inference import CheckpointError, load_checkpoint
+from assay.environments import problem_file
+from assay.environments.problem_file import add_problem_files, compute_file_digest
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.folder import CheckpointError
 from assay.lab.simulator import SimulatedChain
-from assay.network import FolderStore, ObjectStore, StoreError, open_folder, open_store
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import ChainError
-from assay.protocol import QUICKNET, Commitment, Parameters, Tag, encode_commitment, encode_ss58
+from assay.network.chain.errors import ChainError
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.folder import FolderStore, open_folder
+from assay.network.store.opening import open_store
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import EnvironmentChoice, find_parameters_fault
+from assay.protocol.parameters import EnvironmentChoice, Parameters, find_parameters_fault
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds.in_force import get_in_force_at
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet import publishing

@@ -30,24 +30,15 @@ from assay.lab.gauntlet.attack_setup import RememberingForward
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import ForgottenError
-from assay.network.store import open_folder
+from assay.network.chain.errors import ForgottenError
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.validator import Validator
-from assay.protocol import (
-    Commitment,
-    Tag,
-    decode_settlement_record,
-    decode_window_record,
-    encode_commitment,
-    encode_ss58,
-    make_score_tree,
-)
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.commitment import make_object_name
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.record import (
@@ -55,10 +46,13 @@ from assay.protocol.record import (
     Outcome,
     SeatScore,
     Weight,
+    decode_settlement_record,
+    decode_window_record,
     make_settlement_record_name,
     make_window_record_name,
 )
-from assay.protocol.score_tree import compute_weights_digest
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
+from assay.protocol.ss58 import encode_ss58
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights

@@ -7,7 +7,7 @@ import pytest
 from assay.artifacts.steps.file import open_step_parser
 from assay.audit import window_check
 from assay.audit.sources import ModelShelf
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.verification import Examined, read_plan
 from tests.audit.audited import (
     FEW,

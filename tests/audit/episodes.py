@@ -5,8 +5,11 @@ from dataclasses import replace
 
 from assay.network.files import write_json
 from assay.neurons.miner.miner import Miner
-from assay.protocol import Reason, Rollout, context_to_json, encode_ss58
+from assay.protocol.context import context_to_json
+from assay.protocol.reason import Reason
 from assay.protocol.record import make_record_context
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.submission import Rollout
 from assay.subnet.presets import DEMO_WORK, parse_environment
 from tests.audit.audited import EPOCHS, LIAR, play_network, read_window
 

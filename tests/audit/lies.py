@@ -1,7 +1,7 @@
 """Helpers for several files of lies. A `Liar` tells each lie; see `audited.py`."""
 
-from assay.protocol import encode_ss58
 from assay.protocol.record import Seen
+from assay.protocol.ss58 import encode_ss58
 from assay.verification.settlement import scale_values
 from tests.audit.audited import HOTKEYS, LIAR
 

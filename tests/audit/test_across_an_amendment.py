@@ -17,9 +17,10 @@ from assay.audit.explain.explanation import explain
 from assay.audit.explain.from_network import WindowQuery, gather_from_network
 from assay.audit.sources import ModelShelf
 from assay.lab.demo.run import ModelFolders
-from assay.network.store import open_folder
-from assay.protocol import Commitment, Reason, Tag, encode_commitment
+from assay.network.store.folder import open_folder
 from assay.protocol.amendment import ParameterHistory, UnknownParametersError, make_history
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.reason import Reason
 from assay.session.parameter_follower import ParameterFollower
 from tests.amended_parameters import amend
 from tests.audit.amended import EPOCHS, FIRST, SECOND, announce, play_amended

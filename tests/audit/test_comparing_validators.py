@@ -13,9 +13,11 @@ from assay.audit.auditor import audit
 from assay.audit.comparison import compare, compute_distance
 from assay.cli import audit_compare
 from assay.cli.audit import AuditedNetwork, AuditRequest, find_readable
-from assay.network.chain import ForgottenError
-from assay.network.store import StoreError
-from assay.protocol import Commitment, Reason, Tag, encode_commitment, encode_ss58
+from assay.network.chain.errors import ForgottenError
+from assay.network.store.base import StoreError
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
 from tests.audit.audited import HOTKEYS, LIAR, RIVAL, WINDOWS, Shelf, read_records

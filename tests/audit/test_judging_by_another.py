@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import digest_tokenizer, verify_manifest
-from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import to_json
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import Prompts, PromptText
 from assay.subnet.presets import DEMO_WORK

@@ -5,8 +5,8 @@ from dataclasses import replace
 from assay.audit.auditor import audit
 from assay.audit.bundle_seal import open_records
 from assay.network.evm import make_ledger_entry
-from assay.protocol import Reason
 from assay.protocol.encoding import encode
+from assay.protocol.reason import Reason
 from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
 from tests.audit.audited import EPOCHS, LIAR, Liar, Shelf, accuse, audit_liar, list_differences
 from tests.audit.lies import ADDRESS, raise_a_score

@@ -11,11 +11,14 @@ from assay.audit.auditor import audit
 from assay.audit.bundle_export import export_bundle
 from assay.cli.audit import find_newest, open_published
 from assay.lab.demo.run import ModelFolders
-from assay.network.chain import ForgottenError
-from assay.network.store import ReadableStores, StoreError
-from assay.protocol import Commitment, Outcome, Reason, Tag, encode_commitment, encode_ss58
+from assay.network.chain.errors import ForgottenError
+from assay.network.store.base import StoreError
+from assay.network.store.opening import ReadableStores
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.record import NOTHING, make_latest_name
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.reason import Reason
+from assay.protocol.record import NOTHING, Outcome, make_latest_name
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 from tests.audit.audited import (
     EPOCHS,

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.protocol import Outcome
-from assay.protocol.record import NOTHING, CoveredWindow, Weight
+from assay.protocol.record import NOTHING, CoveredWindow, Outcome, Weight
 from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar
 
 

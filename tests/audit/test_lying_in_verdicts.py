@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from assay.protocol import Outcome, Reason, Refusal
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.record import Outcome
 from assay.verification.settlement import scale_values
 from tests.audit.audited import HOTKEYS, accuse, audit_liar, list_differences, read_records
 

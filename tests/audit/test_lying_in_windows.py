@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from assay.audit.sources import FetchedOutlines
-from assay.protocol import Outcome, Reason
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.record import Seen
+from assay.protocol.reason import Reason
+from assay.protocol.record import Outcome, Seen
 from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar, list_differences, read_records
 from tests.audit.lies import find_earlier, raise_a_score, raise_a_value, refuse_for
 

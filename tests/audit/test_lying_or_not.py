@@ -5,9 +5,14 @@ from dataclasses import replace
 import pytest
 
 from assay.audit.auditor import audit
-from assay.network.chain import ForgottenError
-from assay.protocol import Outcome, Reason
-from assay.protocol.record import NOTHING, make_settlement_record_name, make_window_record_name
+from assay.network.chain.errors import ForgottenError
+from assay.protocol.reason import Reason
+from assay.protocol.record import (
+    NOTHING,
+    Outcome,
+    make_settlement_record_name,
+    make_window_record_name,
+)
 from assay.verification.settlement import scale_values
 from tests.audit.audited import (
     HOTKEYS,

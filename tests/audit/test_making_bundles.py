@@ -9,7 +9,7 @@ from assay.audit.bundle_export import export_bundle
 from assay.audit.bundle_seal import open_records
 from assay.judge.seal import SUMS_FILE, BundleError, SealError
 from assay.lab.demo.run import ModelFolders
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from tests.audit.audited import (
     HOTKEYS,
     LIAR,

@@ -14,7 +14,7 @@ from assay.audit.bundle_seal import seal_folder
 from assay.cli.app import app
 from assay.judge.pack import PackedRefusal, decode_pack, encode_pack
 from assay.judge.seal import SUMS_FILE, BundleError, SealError, find_broken_seals
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from tests.audit.audited import HOTKEYS, open_audit
 
 FLIPS = 2_400

@@ -15,16 +15,17 @@ from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
 from assay.audit.provenance.consumed import replay_group
 from assay.audit.provenance.reexecution import reexecute
-from assay.environments import open_environment
-from assay.inference import load_checkpoint
-from assay.network.store import open_folder
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import QUICKNET, Reason
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.reason import Reason
 from assay.subnet.genesis_checkpoint import make_genesis
 from assay.subnet.presets import change_parameters, make_demo_parameters
 from assay.training import GENESIS, LearnConfig

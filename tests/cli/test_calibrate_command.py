@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from assay.cli.commands.calibrate import require_pair
-from assay.inference import CheckpointError
 from assay.inference.families import FAMILIES
+from assay.inference.folder import CheckpointError
 from assay.inference.implementations import ImplementationError
 from assay.inference.pair_report import CAP_RATE_MAX
 from assay.lab.calibration import calibrate as compare_pair
-from assay.protocol import Calibration
 from assay.protocol.encoding import from_json
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.settings.loading import ConfigError
 from assay.settings.sections import CalibrateSettings, ComputeSettings

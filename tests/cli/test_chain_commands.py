@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from assay.training import GENESIS
 from tests.commands import run_command, run_program
 from tests.disks import filling

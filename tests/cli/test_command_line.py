@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain import ChainTarget, Connection, SubtensorChain
-from assay.protocol import decode_ss58
+from assay.network.chain.connection import Connection
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
+from assay.protocol.ss58 import decode_ss58
 from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 from tests.charts.pictures import read_texts

@@ -10,8 +10,8 @@ import pytest
 
 from assay.inference.folder import MANIFEST_FILE, read_record
 from assay.network.files import write_json
-from assay.protocol import Manifest
 from assay.protocol.encoding import to_json
+from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
 from tests.commands import run_command, run_program, start_program
 from tests.lab.contests.judge_server import KEY, serve_judge

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from assay.cli.app import app
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from tests.artifacts.conftest import HOTKEY, Shown, make_groups, show
 
 

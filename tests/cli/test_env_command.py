@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from assay.cli import env_package
-from assay.environments import make_environment, make_miner_problem, write_solution
-from assay.environments.foreign import vet_package, vetting
+from assay.environments.arithmetic import write_solution
+from assay.environments.dealing import make_miner_problem
+from assay.environments.foreign import vetting
+from assay.environments.foreign.vetting import vet_package
+from assay.environments.registry import make_environment
 from assay.protocol.manifest import start_levels
 from assay.protocol.seeds import compute_problem_seed
 from tests.absent import has_sandbox

@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from assay.environments import gsm, make_environment
-from assay.protocol import Domain, hash_fields
+from assay.environments import gsm
+from assay.environments.registry import make_environment
+from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS
 from tests.commands import run_command, run_program, start_program
 

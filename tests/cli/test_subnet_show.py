@@ -13,8 +13,9 @@ from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.subnet_view import show_network
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.lab.simulator import SimulatedChain
-from assay.network.store import open_folder
-from assay.protocol import QUICKNET, Commitment, Tag, encode_commitment
+from assay.network.store.folder import open_folder
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters

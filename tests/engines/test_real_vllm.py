@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.environments import make_environment
-from assay.inference import DraftCount, generate_groups, load_checkpoint
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.generate import DraftCount, generate_groups
 from assay.neurons.miner.engines import EngineCommand, open_engines, process_guard
-from assay.protocol import Domain, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Prompts, PromptText
 from assay.sandbox.secret_variables import list_plain_variables
 from assay.subnet.genesis_checkpoint import make_genesis

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.protocol.draw import compute_slack, draw_token
 from assay.protocol.gumbel import TABLE
 from assay.protocol.prf import compute_key

@@ -3,8 +3,8 @@
 from hashlib import sha256
 from pathlib import Path
 
-from assay.environments import add_problem_files
-from assay.environments.foreign import pack_folder
+from assay.environments.foreign.package_file import pack_folder
+from assay.environments.problem_file import add_problem_files
 
 
 def change_text(text: str, *changes: tuple[str, str]) -> str:

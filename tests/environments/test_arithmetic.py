@@ -4,15 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import (
-    UNREAD,
-    Problem,
-    compute_reward,
-    make_environment,
-    rate_answer,
-    write_solution,
-)
-from assay.environments.arithmetic import Terms
+from assay.environments.arithmetic import Terms, write_solution
+from assay.environments.base import UNREAD, Problem, rate_answer
+from assay.environments.registry import make_environment
+from assay.environments.rewards import compute_reward
 from assay.protocol.parameters import MILLION, Rewards
 
 #: What a wrong answer achieves: it may have been read.

@@ -8,13 +8,9 @@ from textwrap import dedent
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    add_problem_files,
-    make_environment,
-    program_look,
-    rate_answer,
-)
+from assay.environments import program_look
+from assay.environments.base import UNREAD, rate_answer
+from assay.environments.problem_file import add_problem_files
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_report import write_rows
 from assay.environments.problem_vetting import vet_problem_file
@@ -22,6 +18,7 @@ from assay.environments.programs.case_runs import compile_program
 from assay.environments.programs.checks import Check, run_check
 from assay.environments.programs.code_file import DEAR, FAILED, CodeRow, read_code_row, run_cases
 from assay.environments.programs.shapes import convert_row
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.absent import has_sandbox
 

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import deal_level, make_environment, make_miner_problem
-from assay.environments.dealing import BLOCK_MAX, count_block, deal_block
+from assay.environments.dealing import (
+    BLOCK_MAX,
+    count_block,
+    deal_block,
+    deal_level,
+    make_miner_problem,
+)
+from assay.environments.registry import make_environment
 from assay.environments.steering import compute_asked_shares
 from assay.protocol.manifest import LevelWeight, start_levels
 from tests.environments.conftest import make_seed

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import UNREAD, Problem, RewardParts, make_environment, rate_answer
+from assay.environments.base import UNREAD, Problem, RewardParts, rate_answer
 from assay.environments.foreign.hostile_answers import write_hostile
+from assay.environments.registry import make_environment
 from assay.environments.worlds.errands import (
     COMMANDS,
     LEVELS,

@@ -12,17 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import (
-    UNREAD,
-    ProblemFileError,
-    add_problem_files,
-    compute_file_digest,
-    make_environment,
-    problem_file,
-    rate_answer,
-)
+from assay.environments import problem_file
+from assay.environments.base import UNREAD, rate_answer
 from assay.environments.gsm import LEVELS, THEMES, Task
+from assay.environments.problem_file import ProblemFileError, add_problem_files, compute_file_digest
 from assay.environments.problem_look import look_at_file
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from assay.sandbox import Sandbox
 from tests.environments.conftest import BLANKS_AFTER, NUMBER_TRICKS, TRICKS, make_seed

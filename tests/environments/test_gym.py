@@ -20,9 +20,9 @@ from tests.absent import has_gym
 if not has_gym():
     pytest.skip("no image: assay sandbox prepare --for reasoning_gym", allow_module_level=True)
 
-from assay.environments import UNREAD, gym, make_environment, rate_answer
+from assay.environments import gym
 from assay.environments.answer_form import NAME, AnswerForm
-from assay.environments.base import ANSWER_BYTES
+from assay.environments.base import ANSWER_BYTES, UNREAD, rate_answer
 from assay.environments.foreign.hostile_answers import write_hostile
 from assay.environments.gym import Entry, ReasoningGym
 from assay.environments.gym import environment as gym_environment
@@ -38,6 +38,7 @@ from assay.environments.gym.datasets import (
     SCORER_UNITS,
 )
 from assay.environments.gym.environment import is_reference, is_well_formed
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION, UNITS
 from assay.sandbox import guest
 from assay.sandbox.guest import INTERPRETER, Budget, Reply, Request, run, running

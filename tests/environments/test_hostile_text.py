@@ -18,19 +18,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assay.environments import (
-    Environment,
-    Problem,
-    RewardParts,
-    make_environment,
-    problem_file,
-    write_solution,
-)
+from assay.environments import problem_file
 from assay.environments.answer_form import read_answer
-from assay.environments.base import ANSWER_BYTES
+from assay.environments.arithmetic import write_solution
+from assay.environments.base import ANSWER_BYTES, Environment, Problem, RewardParts
 from assay.environments.programs import code_file
 from assay.environments.programs.case_runs import OUTPUT_MAX, CaseRun
 from assay.environments.programs.outputs import agree_as_text, agree_as_value
+from assay.environments.registry import make_environment
 from assay.environments.worlds.errands import World, is_delivered, write_commands
 from assay.protocol.parameters import MILLION
 from tests.absent import has_sandbox

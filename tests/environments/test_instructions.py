@@ -5,7 +5,6 @@ from hashlib import sha256
 
 import pytest
 
-from assay.environments import ProblemFileError, add_problem_files, make_environment
 from assay.environments.instructions import ifbench, ifeval
 from assay.environments.instructions.instruction_file import (
     INSTRUCTIONS_MAX,
@@ -13,7 +12,9 @@ from assay.environments.instructions.instruction_file import (
     read_instruction_row,
 )
 from assay.environments.instructions.texts import split_sentences, split_words
+from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 from tests.environments.test_hostile_text import count_work

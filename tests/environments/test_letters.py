@@ -7,9 +7,10 @@ from itertools import product
 
 import pytest
 
-from assay.environments import ProblemFileError, add_problem_files, make_environment
 from assay.environments.letters_file import read_letters_row
+from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import TRICKS, make_seed
 

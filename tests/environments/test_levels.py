@@ -8,17 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import (
+from assay.environments.levels import (
+    PROBLEMS_MIN,
+    TEACHING,
+    WIDTH,
     Success,
     compute_candidates,
     compute_levels,
     find_undecided,
-    list_standings,
-    make_environment,
 )
-from assay.environments.levels import PROBLEMS_MIN, TEACHING, WIDTH
-from assay.protocol import LevelSuccess, LevelWeight, Manifest
-from assay.protocol.manifest import LEVELS_MAX, HeldOutCounts, LevelWeights
+from assay.environments.registry import make_environment
+from assay.environments.steering import list_standings
+from assay.protocol.manifest import (
+    LEVELS_MAX,
+    HeldOutCounts,
+    LevelSuccess,
+    LevelWeight,
+    LevelWeights,
+    Manifest,
+)
 
 LEGAL = range(1, 13)
 

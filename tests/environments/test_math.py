@@ -7,18 +7,13 @@ from hashlib import sha256
 
 import pytest
 
-from assay.environments import (
-    add_problem_files,
-    list_environments,
-    make_environment,
-    math_answer,
-    math_terms,
-    problem_file,
-    rate_answer,
-)
+from assay.environments import math_answer, math_terms, problem_file
+from assay.environments.base import rate_answer
+from assay.environments.listing import list_environments
 from assay.environments.math_answer import TEXT_MAX, Number, read_math
 from assay.environments.math_file import find_boxed, read_math_row
-from assay.environments.problem_file import ProblemFileError
+from assay.environments.problem_file import ProblemFileError, add_problem_files
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 

@@ -9,7 +9,8 @@ from sympy import Rational, oo, pi, sqrt
 
 from assay.environments.math_answer import read_math
 from assay.environments.math_file import read_math_row
-from assay.protocol import Domain, Stream, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.prf import Stream
 from tests.protocol.test_vectors import load
 
 VECTOR = load("math")

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import make_environment, rate_answer, write_solution
+from assay.environments.arithmetic import write_solution
+from assay.environments.base import rate_answer
 from assay.environments.mixture import PartProblem
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import BLANKS_AFTER, TRICKS, make_seed
 

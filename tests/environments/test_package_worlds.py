@@ -9,21 +9,13 @@ from pathlib import Path
 import pytest
 
 from assay.cli import env_package
-from assay.environments import (
-    UNREAD,
-    Environment,
-    Problem,
-    State,
-    make_environment,
-    open_environment,
-    rate_answer,
-    run_all,
-)
-from assay.environments.base import ANSWER_BYTES
-from assay.environments.foreign import vet_package, write_new_package
+from assay.environments.base import ANSWER_BYTES, UNREAD, Environment, Problem, State, rate_answer
+from assay.environments.foreign.new_package import write_new_package
 from assay.environments.foreign.package_world import PackageEpisode, find_error
-from assay.environments.foreign.vetting import MILLIONS
-from assay.inference import load_outline
+from assay.environments.foreign.vetting import MILLIONS, vet_package
+from assay.environments.registry import make_environment, open_environment
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import load_outline
 from assay.protocol.episode import End
 from assay.protocol.parameters import REPLY_BYTES_MAX, UNITS, EnvironmentChoice, Setting
 from assay.sandbox import WorkerError

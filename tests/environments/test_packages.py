@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from assay.cli.env_package import run_env_export, run_env_vet
-from assay.environments import UNREAD, ProblemFileError, make_environment, rate_answer
-from assay.environments.base import Conversation
-from assay.environments.foreign import is_packed, pack_folder, vet_package, write_new_package
+from assay.environments.base import UNREAD, Conversation, rate_answer
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.inside import Draw
 from assay.environments.foreign.making import find_making_fault
+from assay.environments.foreign.new_package import write_new_package
 from assay.environments.foreign.package_environment import PackageTask, find_levels_fault
-from assay.environments.foreign.vetting import MILLIONS
+from assay.environments.foreign.package_file import is_packed, pack_folder
+from assay.environments.foreign.vetting import MILLIONS, vet_package
+from assay.environments.problem_file import ProblemFileError
+from assay.environments.registry import make_environment
 from assay.environments.tasksets import export_taskset
 from assay.protocol.parameters import UNITS, Prompts, Shot
 from assay.settings.loading import ConfigError

@@ -18,16 +18,9 @@ from assay.cli.env_play import run_env_play
 from assay.cli.env_sample import SampleRequest
 from assay.cli.env_thoughtless import run_env_vet_named
 from assay.cli.exits import OK
-from assay.environments import (
-    UNREAD,
-    Environment,
-    Problem,
-    State,
-    listing,
-    make_environment,
-    rate_answer,
-    registry,
-)
+from assay.environments import listing, registry
+from assay.environments.base import UNREAD, Environment, Problem, State, rate_answer
+from assay.environments.registry import make_environment
 from assay.environments.worlds.world import ODD_TURNS
 from tests.environments.conftest import make_seed
 from tests.environments.exactness import require_exact

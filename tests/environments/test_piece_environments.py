@@ -6,17 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    Environment,
-    ProblemFileError,
-    add_problem_files,
-    list_environments,
-    make_environment,
-    rate_answer,
-)
+from assay.environments.base import UNREAD, Environment, rate_answer
+from assay.environments.listing import list_environments
 from assay.environments.pieces.piece_environment import PieceTask
 from assay.environments.pieces.pool import load_first_pool
+from assay.environments.problem_file import ProblemFileError, add_problem_files
+from assay.environments.registry import make_environment
 from assay.environments.thoughtless import measure_level
 from assay.protocol.parameters import MILLION
 from tests.absent import has_sandbox

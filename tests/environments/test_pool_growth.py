@@ -8,17 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments import (
-    Environment,
-    Problem,
-    add_problem_files,
-    get_pool_cap,
-    make_environment,
-    open_environment,
-    open_environment_of,
-    parse_choice,
-    rate_answer,
-)
+from assay.environments.base import Environment, Problem, rate_answer
 from assay.environments.mixture import Mixture
 from assay.environments.pieces import growth
 from assay.environments.pieces.growth import (
@@ -46,7 +36,15 @@ from assay.environments.pooling import (
     list_proposed,
     with_pool,
 )
+from assay.environments.problem_file import add_problem_files
 from assay.environments.prompting import PromptedEnvironment
+from assay.environments.registry import (
+    get_pool_cap,
+    make_environment,
+    open_environment,
+    open_environment_of,
+    parse_choice,
+)
 from assay.environments.tools import ToolEnvironment
 from assay.protocol.encoding import from_json, read_json
 from assay.protocol.manifest import POOL_FILE, FurtherFile, Manifest

@@ -13,18 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assay.environments import (
-    ProblemFileError,
-    add_problem_files,
-    make_environment,
-    problem_file,
-    problem_shards,
-    problem_table,
-)
+from assay.environments import problem_file, problem_shards, problem_table
+from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_report import write_rows
 from assay.environments.problem_shards import join_files
 from assay.environments.programs.code_file import CONSTANT, EVALUATED, NAMELESS
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 

@@ -8,20 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    Environment,
-    ProblemFileError,
-    add_problem_files,
-    list_environments,
-    make_environment,
-    open_environment,
-    rate_answer,
-    score_all,
-)
+from assay.environments.base import UNREAD, Environment, rate_answer
+from assay.environments.listing import list_environments
+from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.programs import case_runs
 from assay.environments.programs.case_runs import CaseRun, compile_program, run_case
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
+from assay.environments.registry import make_environment, open_environment
+from assay.environments.scoring import score_all
 from assay.environments.thoughtless import measure_level
 from assay.protocol.parameters import (
     MAIN_TIMING,

@@ -7,8 +7,9 @@ import pytest
 
 from assay.audit.provenance.column_layouts import ROLLOUT
 from assay.audit.provenance.step_export import list_messages
-from assay.environments import Message, make_environment, open_environment
 from assay.environments.answer_form import AnswerForm, read_answer
+from assay.environments.base import Message
+from assay.environments.registry import make_environment, open_environment
 from assay.protocol.encoding import encode
 from assay.protocol.parameters import (
     PROMPTS_MAX,

@@ -4,17 +4,11 @@ from hashlib import sha256
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    Problem,
-    list_named_levels,
-    list_named_rated,
-    make_environment,
-    rate_answer,
-)
+from assay.environments.base import UNREAD, Problem, rate_answer
 from assay.environments.mixture import Mixture
 from assay.environments.pieces.piece import RUNS, Fault, check_piece
 from assay.environments.pieces.propose import Kind, Propose, ProposeTask, write_proposal
+from assay.environments.registry import list_named_levels, list_named_rated, make_environment
 from assay.protocol.parameters import MILLION
 from tests.absent import has_sandbox
 from tests.environments.conftest import make_seed

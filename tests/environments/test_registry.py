@@ -4,17 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    RewardParts,
-    compute_reward,
+from assay.environments.base import UNREAD, RewardParts, rate_answer
+from assay.environments.registry import (
+    KINDS,
     make_environment,
     open_environment,
     parse_choice,
-    rate_answer,
     write_choice,
 )
-from assay.environments.registry import KINDS
+from assay.environments.rewards import compute_reward
 from assay.protocol.parameters import MILLION, EnvironmentChoice, Rewards, Setting
 from tests.absent import has_sandbox
 

@@ -7,17 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import (
-    UNREAD,
-    RewardParts,
-    choose_rewards,
-    compute_reward,
-    list_named_rated,
-    make_environment,
-    rate_answer,
-)
+from assay.environments.base import UNREAD, RewardParts, rate_answer
 from assay.environments.math_file import MathTask
 from assay.environments.math_question import Question
+from assay.environments.registry import list_named_rated, make_environment
+from assay.environments.rewards import choose_rewards, compute_reward
 from assay.environments.thoughtless import measure_level
 from assay.protocol.parameters import MILLION, Rewards, find_parameters_fault
 from assay.protocol.reward_terms import compute_loss_of_length, describe_rewards

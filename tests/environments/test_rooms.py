@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import UNREAD, make_environment, rate_answer
+from assay.environments.base import UNREAD, rate_answer
+from assay.environments.registry import make_environment
 from assay.environments.thoughtless import measure_level
 from assay.environments.worlds import errands, rooms
 from assay.environments.worlds.errands import World, write_commands

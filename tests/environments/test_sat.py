@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import UNREAD, Problem, make_environment, rate_answer
+from assay.environments.base import UNREAD, Problem, rate_answer
+from assay.environments.registry import make_environment
 from assay.environments.sat import Formula
 
 ENVIRONMENT = make_environment("sat", {})

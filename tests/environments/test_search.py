@@ -16,14 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import (
-    UNREAD,
-    ProblemFileError,
-    add_problem_files,
-    list_environments,
-    make_environment,
-    rate_answer,
-)
+from assay.environments.base import UNREAD, rate_answer
+from assay.environments.listing import list_environments
+from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_report import write_rows
 from assay.environments.problem_shards import join_files
@@ -31,6 +26,7 @@ from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.registry import (
     list_manners,
     list_named_levels,
+    make_environment,
     open_environment,
     parse_choice,
 )
@@ -544,7 +540,8 @@ def test_results_are_part_of_the_digest_under_every_hash_seed(tmp_path, monkeypa
     environment = make_environment(name, {})
     program = (
         "import sys; from pathlib import Path\n"
-        "from assay.environments import add_problem_files, make_environment\n"
+        "from assay.environments.problem_file import add_problem_files\n"
+        "from assay.environments.registry import make_environment\n"
         "add_problem_files([Path(sys.argv[1])])\n"
         "print(make_environment(sys.argv[2], {}).digest.hex())\n"
     )

@@ -4,12 +4,9 @@ import json
 
 import pytest
 
-from assay.environments import (
-    add_problem_files,
-    compute_file_digest,
-    make_environment,
-    problem_file,
-)
+from assay.environments import problem_file
+from assay.environments.problem_file import add_problem_files, compute_file_digest
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 
 GSM = [

@@ -12,18 +12,14 @@ from typing import Any
 
 import pytest
 
-from assay.environments import (
-    Environment,
-    Problem,
-    add_problem_files,
-    choose_rewards,
-    compute_reward,
-    make_environment,
-    make_miner_problem,
-    parse_choice,
-    write_solution,
-)
-from assay.environments.foreign import pack_folder, write_new_package
+from assay.environments.arithmetic import write_solution
+from assay.environments.base import Environment, Problem
+from assay.environments.dealing import make_miner_problem
+from assay.environments.foreign.new_package import write_new_package
+from assay.environments.foreign.package_file import pack_folder
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment, parse_choice
+from assay.environments.rewards import choose_rewards, compute_reward
 from assay.environments.tasksets import export_taskset, look_at_wheel
 from assay.environments.worlds.errands import write_commands
 from assay.protocol.manifest import start_levels

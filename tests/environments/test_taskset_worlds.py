@@ -4,17 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments import (
-    UNREAD,
-    Environment,
-    Problem,
-    State,
-    make_environment,
-    problem_file,
-    rate_answer,
-)
-from assay.environments.base import ANSWER_BYTES
+from assay.environments import problem_file
+from assay.environments.base import ANSWER_BYTES, UNREAD, Environment, Problem, State, rate_answer
 from assay.environments.foreign.package_world import PackageEpisode
+from assay.environments.registry import make_environment
 from assay.environments.tasksets import vet_bundle, write_bundle
 from assay.environments.tasksets.environment import TasksetArchive
 from assay.environments.tasksets.wheel_file import write_wheel

@@ -11,16 +11,12 @@ from pathlib import Path
 import pytest
 
 from assay.cli import env_package
-from assay.environments import (
-    UNREAD,
-    ProblemFileError,
-    add_problem_files,
-    list_environments,
-    make_environment,
-    rate_answer,
-)
+from assay.environments.base import UNREAD, rate_answer
 from assay.environments.foreign.archive import write_archive
 from assay.environments.foreign.package_environment import PARAMS
+from assay.environments.listing import list_environments
+from assay.environments.problem_file import ProblemFileError, add_problem_files
+from assay.environments.registry import make_environment
 from assay.environments.tasksets import environment, look_at_wheel, vet_bundle
 from assay.environments.tasksets.bundle import BUNDLE_MAX, DATA, MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.environment import TasksetArchive

@@ -10,11 +10,15 @@ from random import Random
 
 import pytest
 
-from assay.environments import make_environment
 from assay.environments.base import Environment, OneTurn, Problem, rate_answer
 from assay.environments.gsm import Task
 from assay.environments.problem_file import ProblemFileError
-from assay.environments.registry import count_named_units, list_manners, parse_choice
+from assay.environments.registry import (
+    count_named_units,
+    list_manners,
+    make_environment,
+    parse_choice,
+)
 from assay.environments.search import index
 from assay.environments.tools import (
     CallForm,

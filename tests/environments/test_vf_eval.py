@@ -17,7 +17,8 @@ from threading import Thread
 
 import pytest
 
-from assay.environments import make_environment, make_miner_problem
+from assay.environments.dealing import make_miner_problem
+from assay.environments.registry import make_environment
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MILLION
 from tests.commands import run_command

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from assay.cli import env_thoughtless
-from assay.environments import State, make_environment
+from assay.environments.base import State
 from assay.environments.foreign import world_vetting
 from assay.environments.own_worlds import attack_own_worlds, list_worlds
+from assay.environments.registry import make_environment
 from assay.environments.worlds.guessing import Guesses
 from assay.environments.worlds.world import WorldEnvironment
 from tests.commands import run_command

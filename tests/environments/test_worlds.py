@@ -11,15 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.environments import (
-    UNREAD,
-    Problem,
-    State,
-    list_environments,
-    make_environment,
-    open_environment,
-    rate_answer,
-)
+from assay.environments.base import UNREAD, Problem, State, rate_answer
+from assay.environments.listing import list_environments
+from assay.environments.registry import make_environment, open_environment
 from assay.environments.thoughtless import measure_level
 from assay.environments.worlds import codes, guess, guessing, rooms, world
 from assay.environments.worlds.codes import Code, Codes

@@ -7,14 +7,15 @@ from fractions import Fraction
 
 import pytest
 
-from assay.environments import gsm, make_environment
+from assay.environments import gsm
+from assay.environments.registry import make_environment
 from assay.evaluation import folder
 from assay.evaluation.folder import COMPLETIONS, PLAN, RESULTS, EvaluationFolder
 from assay.evaluation.model import open_folder
 from assay.evaluation.run import Evaluation, EvaluationRules, Progress
 from assay.evaluation.suite import EvaluationError, read_suite
-from assay.inference import Placement
-from assay.protocol import Domain, hash_fields
+from assay.inference.placement import Placement
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Prompts, PromptText
 from assay.training import GENESIS
 from tests.disks import filling

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from assay.environments import Success
+from assay.environments.levels import Success
 from assay.evaluation.statistics import (
     BOOTSTRAP,
     WILSON,

@@ -10,7 +10,7 @@ import pytest
 from assay.audit.provenance.round_audit import ChildAudit, RoundAudit, StepAudit
 from assay.audit.provenance.round_watch import FINDINGS
 from assay.explorer.sources import groups
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from tests.commands import PRELOADED
 from tests.explorer.compared import FILE as COMPARISON
 from tests.explorer.inside import look_into

@@ -15,8 +15,9 @@ from pathlib import Path
 from assay.explorer import Index
 from assay.explorer.indexing import Indexer
 from assay.explorer.ports import ShownRecord
-from assay.protocol import Parameters, decode_ss58
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import Parameters
+from assay.protocol.ss58 import decode_ss58
 
 _CONNECT = sqlite3.connect
 

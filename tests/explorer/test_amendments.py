@@ -13,9 +13,14 @@ from assay.artifacts.discovery import publish_parameters
 from assay.explorer.ports import Live
 from assay.explorer.sources import chain_view
 from assay.explorer.sources.chain_view import ChainView
-from assay.network.store import open_folder
-from assay.protocol import Commitment, Tag, decode_settlement_record, encode_commitment, encode_ss58
-from assay.protocol.record import make_latest_name, make_settlement_record_name
+from assay.network.store.folder import open_folder
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.record import (
+    decode_settlement_record,
+    make_latest_name,
+    make_settlement_record_name,
+)
+from assay.protocol.ss58 import encode_ss58
 from assay.session.parameter_follower import ParameterFollower
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings

@@ -9,8 +9,9 @@ import pytest
 
 from assay.audit.explain import measures as explain
 from assay.explorer.views import windows as explorer
-from assay.protocol import Calibration, Reason
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.protocol.reason import Reason
 from assay.verification import Accepted, Ledger, Statistics, sampling
 from assay.verification.bounds import BOUNDS
 from assay.verification.logprobs import judge_logprobs

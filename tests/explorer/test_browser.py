@@ -9,7 +9,7 @@ import time
 import pytest
 
 from assay.explorer.routes import STREAMS_PER_CLIENT
-from assay.protocol import decode_settlement_record
+from assay.protocol.record import decode_settlement_record
 from tests.commands import start_program
 from tests.explorer.conftest import CHROMIUM
 from tests.explorer.program import Served, list_looks, serve

@@ -10,10 +10,11 @@ from assay.audit.sources import ModelShelf
 from assay.explorer.labels import show_hidden
 from assay.explorer.sources import group_child
 from assay.explorer.views import rollouts
-from assay.inference import Outline
-from assay.protocol import Reason, decode_settlement_record, encode_ss58
+from assay.inference.checkpoint import Outline
 from assay.protocol.episode import End
-from assay.protocol.record import make_settlement_record_name
+from assay.protocol.reason import Reason
+from assay.protocol.record import decode_settlement_record, make_settlement_record_name
+from assay.protocol.ss58 import encode_ss58
 from assay.verification.settlement import scale_values
 from tests.audit.audited import EPOCHS, HOTKEYS, LIAR, Liar, accuse, open_audit, read_window
 from tests.audit.episodes import FORGED, play_episodes, write_run

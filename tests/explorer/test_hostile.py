@@ -11,9 +11,9 @@ from assay.explorer.labels import TROUBLES, show_hidden
 from assay.explorer.pages import link_static
 from assay.explorer.ports import GroupReading, RolloutReading
 from assay.explorer.sources.run_view import RunView
-from assay.protocol import decode_window_record
 from assay.protocol.encoding import encode
 from assay.protocol.errors import TroubleKind
+from assay.protocol.record import decode_window_record
 from tests.explorer.inside import Page, browse, look_into
 from tests.explorer.program import list_pages
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from assay.explorer import indexing
-from assay.protocol import decode_settlement_record, make_score_tree
 from assay.protocol.encoding import encode
-from assay.protocol.record import Weight
-from assay.protocol.score_tree import compute_weights_digest
+from assay.protocol.record import Weight, decode_settlement_record
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from tests.explorer.inside import look_into
 
 pytestmark = pytest.mark.slow

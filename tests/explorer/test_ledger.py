@@ -6,7 +6,7 @@ from assay.explorer.sources import ledger_events
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.opened import check_contract, check_link, find_ledger
 from assay.explorer.sources.shell_commands import ShellCommands
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
 from tests.adversarial.mortal import make_parameters

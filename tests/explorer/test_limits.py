@@ -9,9 +9,9 @@ import pytest
 from assay.artifacts.records.reader import STATISTICS_BYTES
 from assay.explorer.sources.run_view import parse_manifest
 from assay.explorer.views import ledger_entries
-from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode
+from assay.protocol.record import decode_settlement_record
 from assay.training import GENESIS
 from tests.explorer.inside import Page, look_into
 

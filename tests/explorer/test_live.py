@@ -25,8 +25,8 @@ from assay.explorer.sources.record import ExplorerRequest, NoRecordError
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.waiting_app import AWAITED, WaitingApp
 from assay.lab.localnet.description import BeaconService, Localnet, Party, write_localnet
-from assay.protocol import Parameters
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.protocol.parameters import Parameters
 from assay.settings.sections import Settings
 from subtensor_devnet import Devnet, Seal
 from tests.explorer.inside import look_into

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from assay.cli.app import app
 from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.judge.about import AUDITED_MAX
-from assay.protocol import decode_settlement_record
 from assay.protocol.commitment import make_object_name
+from assay.protocol.record import decode_settlement_record
 from tests.commands import start_cold_program, start_program
 from tests.explorer.inside import Page, list_numbers, look_into, wait_for_course
 from tests.explorer.program import list_pages, serve

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from assay.cli.app import app as commands
 from assay.explorer import make_app
 from assay.explorer.ports import Neurons, Uid
-from assay.protocol import decode_ss58, encode_ss58
 from assay.protocol.reason import name_cost
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 from tests.explorer.inside import UNLIMITED, look_into
 
 pytestmark = pytest.mark.slow

@@ -20,10 +20,9 @@ from assay.explorer.documents.proposals import FUNCTION_SHOWN, PoolSummary, Prop
 from assay.explorer.ports import ProposalsReading
 from assay.explorer.sources import proposal_child, proposals
 from assay.explorer.sources.run_view import TrainerOutput
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
-from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import encode
 from assay.protocol.record import (
@@ -32,6 +31,7 @@ from assay.protocol.record import (
     make_settlement_record_name,
     make_window_record_name,
 )
+from assay.protocol.ss58 import encode_ss58
 from assay.subnet.presets import parse_environment
 from tests.absent import has_sandbox
 from tests.audit.provenance.proposing import (

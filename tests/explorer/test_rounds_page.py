@@ -13,11 +13,11 @@ from assay.explorer import make_app
 from assay.explorer.labels import FINDINGS
 from assay.explorer.ports import CheckpointOrigin
 from assay.explorer.sources.round_findings import RoundFindings
-from assay.network import open_folder
-from assay.protocol import encode_ss58
+from assay.network.store.folder import open_folder
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Rounds
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds import ChildFinding, MergedChild, MergeRecord
 from tests.explorer.api_types import check_document
 from tests.explorer.inside import UNLIMITED, look_into

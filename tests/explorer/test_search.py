@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 
 from assay.explorer import make_app
 from assay.explorer.ports import EntryEvent, LedgerReading, Neurons, Uid
-from assay.protocol import decode_settlement_record, decode_ss58, encode_ss58
+from assay.protocol.record import decode_settlement_record
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 from tests.explorer.inside import UNLIMITED, Page, look_into
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 from tests.audit.audited import LIAR, RIVAL
 from tests.audit.test_comparing_validators import COPIER
 from tests.explorer.compared import WINDOW

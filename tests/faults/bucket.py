@@ -8,7 +8,7 @@ import boto3  # noqa: F401
 import moto.iam.responses
 import moto.s3.responses  # noqa: F401
 
-from assay.network.store import BucketStore
+from assay.network.store.bucket import BucketStore
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
 #: Largest object of a run, bytes.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
-from assay.network.chain import ChainTarget, Connection
+from assay.network.chain.connection import Connection
+from assay.network.chain.target import ChainTarget
 from subtensor_devnet import Devnet, Seal
 
 #: Clients that give up soon; a node on this machine, busy as it may be, answers before.

@@ -9,10 +9,12 @@ from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.network import store as object_stores
 from assay.network.beacon import RelayTimeouts
-from assay.network.chain import ChainTarget, connection, node_pool
-from assay.network.store import BucketStore, HttpClient, HttpTimeouts
+from assay.network.chain import connection, node_pool
+from assay.network.chain.target import ChainTarget
 from assay.network.store import bucket as bucket_store
 from assay.network.store import opening as readable_stores
+from assay.network.store.bucket import BucketStore
+from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.neurons.program import neuron as neuron_session
 from assay.neurons.trainer import program as trainer_program
 from assay.session import resources, session

@@ -10,8 +10,8 @@ import pytest
 
 from assay.network.beacon import HttpBeacons, LocalBeacon, RelayTimeouts
 from assay.network.beacon.server import BeaconServer
-from assay.network.chain import ChainError
-from assay.protocol import QUICKNET
+from assay.network.chain.errors import ChainError
+from assay.protocol.beacon import QUICKNET
 from tests.faults.connections import wait_until
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
 from tests.integration.chain.nets import RuntimeNet, ask

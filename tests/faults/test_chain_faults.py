@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError, SubtensorChain
+from assay.network.chain.errors import ChainError
+from assay.network.chain.subtensor import SubtensorChain
 from tests.faults.connections import open_connection, wait_until
 from tests.faults.proxy import WEBSOCKET_FAULTS, FaultProxy
 from tests.integration.chain.nets import RuntimeNet

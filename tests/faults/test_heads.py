@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain import ChainError, ChainTarget, Connection, WrongChainError
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.finalized_heads import AHEAD_MS, LAG_BLOCKS, BlockHead, FinalizedHeads
+from assay.network.chain.target import ChainTarget
 from subtensor_devnet import Devnet, Seal
 from tests.faults.connections import Twins, open_connection, part, set_time
 from tests.faults.proxy import FaultProxy

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError, SubtensorChain
+from assay.network.chain.errors import ChainError
+from assay.network.chain.subtensor import SubtensorChain
 from tests.faults.connections import CALM, Twins, open_connection
 from tests.faults.liar import Liar
 from tests.faults.proxy import FaultProxy

@@ -10,9 +10,11 @@ from typing import Any
 import moto.s3.models
 import pytest
 
-from assay.network import StoreError
-from assay.network.store import HttpTimeouts, open_bucket, read_bucket
 from assay.network.store import bucket as bucket_store
+from assay.network.store.base import StoreError
+from assay.network.store.bucket import open_bucket
+from assay.network.store.bucket_service import read_bucket
+from assay.network.store.http_client import HttpTimeouts
 from assay.neurons.miner import uploads
 from tests.faults.proxy import HTTP_FAULTS, FaultProxy
 from tests.s3 import BUCKET, PREFIX, REGION, S3

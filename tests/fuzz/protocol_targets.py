@@ -16,39 +16,28 @@ import numpy as np
 from assay.artifacts.submissions.pack import PackedPart, PackedRefusal, measure_pack
 from assay.judge.pack import PackedSubmission, PackError, decode_pack, encode_pack
 from assay.judge.whole_file import read_whole
-from assay.protocol import (
-    QUICKNET,
-    Beacon,
-    BeaconChain,
-    Calibration,
-    EncodingError,
-    Header,
-    Manifest,
-    Parameters,
-    Reason,
-    Rollout,
-    Scheme,
-    WindowRecord,
-    context_from_json,
-    context_to_json,
-    decode_settlement_record,
-    decode_ss58,
-    decode_window_record,
-    encode_commitment,
-    encode_ss58,
-    find_context_fault,
-    is_valid_beacon,
-    parse_commitment,
-)
+from assay.protocol.beacon import QUICKNET, Beacon, BeaconChain, Scheme, is_valid_beacon
 from assay.protocol.bit_fields import BitWriter
-from assay.protocol.encoding import decode, encode, from_json, read_json, to_json
-from assay.protocol.parameters import find_parameters_fault
-from assay.protocol.record import make_record_context
+from assay.protocol.commitment import encode_commitment, parse_commitment
+from assay.protocol.context import context_from_json, context_to_json, find_context_fault
+from assay.protocol.encoding import EncodingError, decode, encode, from_json, read_json, to_json
+from assay.protocol.manifest import Calibration, Manifest
+from assay.protocol.parameters import Parameters, find_parameters_fault
+from assay.protocol.reason import Reason
+from assay.protocol.record import (
+    WindowRecord,
+    decode_settlement_record,
+    decode_window_record,
+    make_record_context,
+)
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.protocol.submission import (
     HEADER_BYTES,
     GroupHead,
     GroupSizes,
+    Header,
     Opening,
+    Rollout,
     _compute_classes,
     _encode_proof,
     decode_group_head,

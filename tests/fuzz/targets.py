@@ -22,7 +22,8 @@ from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
 from assay.audit.recorded_answers import ChainAnswers, RecordedAnswers
-from assay.environments import ask, gsm
+from assay.environments import gsm
+from assay.environments.base import ask
 from assay.environments.math_answer import TEXT_MAX, read_math
 from assay.environments.math_file import read_math_row
 from assay.environments.problem_file import read_row
@@ -31,18 +32,18 @@ from assay.environments.programs.outputs import agree_as_text, agree_as_value
 from assay.gate.chat_template import ChatTemplate, TemplateFault
 from assay.gate.tokenizer import FolderTokenizer
 from assay.gate.tokenizer_file import find_tokenizer_fault
-from assay.inference import UnusableCheckpointError
 from assay.inference.families import find_config_fault, find_misfit
-from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES
+from assay.inference.folder import PASSAGES_FILE, TOKENIZER_FILES, UnusableCheckpointError
 from assay.inference.passages import decode_passages, encode_passages
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.judge.about import About, AuditedWindows
 from assay.network.chain.forms import BlockStamp
 from assay.network.evm import LedgerEntry, SignedCall
-from assay.protocol import Context, EncodingError, Member, Reason, context_from_json
-from assay.protocol.encoding import encode, from_json, read_json, to_json
+from assay.protocol.context import Context, Member, context_from_json
+from assay.protocol.encoding import EncodingError, encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
 from assay.protocol.parameters import MILLION
+from assay.protocol.reason import Reason
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.training import GENESIS

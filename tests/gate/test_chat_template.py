@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from assay.environments import ask
+from assay.environments.base import ask
 from assay.environments.tools import TOOLS
 from assay.environments.tools.tool import describe_tool
 from assay.gate.chat_template import ChatTemplate
-from assay.inference import UnusableCheckpointError
 from assay.inference.checkpoint import load_outline
-from assay.inference.folder import digest_tokenizer
+from assay.inference.folder import UnusableCheckpointError, digest_tokenizer
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.hashing import Domain, hash_fields

@@ -14,12 +14,16 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.audit.sources import FetchedOutlines
 from assay.environments.base import Manner, ask
-from assay.inference import CheckpointError, UnusableCheckpointError, load_checkpoint
-from assay.inference.checkpoint import load_outline
-from assay.inference.folder import MANIFEST_FILE, SMALL_FILES
+from assay.inference.checkpoint import load_checkpoint, load_outline
+from assay.inference.folder import (
+    MANIFEST_FILE,
+    SMALL_FILES,
+    CheckpointError,
+    UnusableCheckpointError,
+)
 from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import wrap_tokenizer
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.training import GENESIS
 from tests.hostile_folders import FILES, ODD_FILES, Change, list_changes, write_changed
 

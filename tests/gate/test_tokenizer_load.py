@@ -11,7 +11,7 @@ import pytest
 from assay.gate import tokenizer_files
 from assay.gate.tokenizer_file import MARKS_MAX, find_size_fault
 from assay.gate.tokenizer_settings import find_added_fault
-from assay.inference import UnusableCheckpointError
+from assay.inference.folder import UnusableCheckpointError
 from assay.inference.tokenizing import folder_tokenizer
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.training import GENESIS

@@ -4,7 +4,7 @@ there."""
 import pytest
 import torch
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.implementations import make_packing_twin
 from assay.inference.reading import make_packs
 from assay.protocol.episode import Reply

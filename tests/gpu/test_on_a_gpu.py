@@ -7,22 +7,17 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from assay.environments import make_environment
-from assay.inference import (
-    KeyedSampler,
-    Reference,
-    load_checkpoint,
-    make_keys,
-    make_model,
-    measure_rates,
-)
+from assay.environments.registry import make_environment
 from assay.inference.attention import attend
+from assay.inference.calibration import measure_rates
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.draws.row_statistics import RowMeter
-from assay.inference.draws.sampler import load_card_kernels, load_kernels
+from assay.inference.draws.sampler import KeyedSampler, load_card_kernels, load_kernels, make_keys
 from assay.inference.folder import read_passages
-from assay.inference.implementations import PERMITTED
+from assay.inference.implementations import PERMITTED, make_model
 from assay.inference.packing import attend_packed, make_packing
-from assay.protocol import Domain, hash_fields
+from assay.inference.reference import Reference
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
@@ -143,7 +138,7 @@ def test_the_reference_agrees_with_the_cpus_within_the_cap():
         checkpoint.tokenizer.drawable,
         1_024,
     )
-    from assay.inference import Request
+    from assay.inference.draft import Request
 
     for index in range(16):
         seed = hash_fields(Domain.PROBLEM, b"gpu", bytes([index]))

@@ -10,19 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from assay.environments import make_environment
-from assay.inference import (
-    DraftCount,
-    follow_groups,
-    generate_groups,
-    load_checkpoint,
-    make_placement,
-)
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.following import NEAR
-from assay.inference.generate import make_group_request
+from assay.inference.generate import DraftCount, follow_groups, generate_groups, make_group_request
+from assay.inference.placement import make_placement
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
-from assay.protocol import Domain, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.subnet.presets import DEMO_WORK
 from assay.training import GENESIS
 from assay.verification import make_projection

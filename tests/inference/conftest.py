@@ -6,9 +6,11 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 
-from assay.environments import make_environment
-from assay.inference import Checkpoint, GroupRequest, load_checkpoint
-from assay.protocol import Domain, Rollout, hash_fields
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.generate import GroupRequest
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.submission import Rollout
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
 from assay.training import GENESIS
 from assay.verification import Projection, make_projection

@@ -10,9 +10,9 @@ import torch
 from transformers import LlamaConfig, PretrainedConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from assay.inference import UnusableCheckpointError, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.families import find_misfit
-from assay.inference.folder import digest_structure
+from assay.inference.folder import UnusableCheckpointError, digest_structure
 from assay.protocol.encoding import from_json, to_json
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS

@@ -5,12 +5,16 @@ import subprocess
 import numpy as np
 import pytest
 
-from assay.inference import GroupRequest, Passage, Reference, Request, make_model
+from assay.inference.draft import Request
 from assay.inference.following import NEAR
+from assay.inference.generate import GroupRequest
+from assay.inference.implementations import make_model
 from assay.inference.packing import make_packing
+from assay.inference.passages import Passage
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import ELEMENTS_MAX_CPU, MemoryPlan
 from assay.inference.reading import make_even_packs, make_packs
+from assay.inference.reference import Reference
 from assay.verification import Projection
 from tests.commands import PRELOADED
 
@@ -255,7 +259,7 @@ MEASURE_MEMORY = """
 import resource, sys
 import numpy as np, torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
-from assay.inference import Reference
+from assay.inference.reference import Reference
 from assay.verification import Projection
 torch.set_num_threads(1)
 vocabulary = 151_936

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import CheckpointError, Passage, Side, calibration
+from assay.inference import calibration
 from assay.inference.calibration import (
+    Side,
     compare,
     compute_gini,
     compute_survival,
     measure_centre,
     measure_rates,
 )
-from assay.inference.folder import read_passages
+from assay.inference.folder import CheckpointError, read_passages
+from assay.inference.passages import Passage
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.training import GENESIS
 from tests.inference.live_bytes import count_live_bytes

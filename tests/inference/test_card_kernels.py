@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import KeyedSampler, make_keys
 from assay.inference.draws import sampler
+from assay.inference.draws.sampler import KeyedSampler, make_keys
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,9 +10,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.environments import ask
-from assay.inference import CheckpointError, load_checkpoint
-from assay.inference.folder import PASSAGES_FILE, digest_tensors, read_passages
+from assay.environments.base import ask
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.folder import PASSAGES_FILE, CheckpointError, digest_tensors, read_passages
 from assay.inference.model_loading import load_model, outline_config
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -176,8 +176,7 @@ def test_a_config_that_makes_no_sense_is_nobodys_to_use(folder, changes):
     """Under a manifest that fits, so that the config itself is what fails."""
     from dataclasses import replace
 
-    from assay.inference import UnusableCheckpointError
-    from assay.inference.folder import digest_structure
+    from assay.inference.folder import UnusableCheckpointError, digest_structure
     from assay.protocol.encoding import from_json, to_json
     from assay.protocol.manifest import Manifest
 
@@ -194,7 +193,7 @@ def test_tensors_whose_shape_is_not_their_size(folder):
     """Bound by the manifest's root, and still no tensors: no library's error may escape."""
     from dataclasses import replace
 
-    from assay.inference import UnusableCheckpointError
+    from assay.inference.folder import UnusableCheckpointError
     from assay.protocol.encoding import from_json, to_json
     from assay.protocol.manifest import Manifest, compute_tensor_root
 

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import DeviceError, make_placement
+from assay.inference.placement import make_placement
 from assay.inference.placing import devices
-from assay.inference.placing.devices import examine_device, find_device, is_out_of_memory
+from assay.inference.placing.devices import (
+    DeviceError,
+    examine_device,
+    find_device,
+    is_out_of_memory,
+)
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import MemoryPlan, ModelShape
 

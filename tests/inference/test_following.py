@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import DraftCount, follow_groups, generate_groups
 from assay.inference.following import NEAR
-from assay.inference.generate import AHEAD_MAX, AHEAD_MIN, Horizon
+from assay.inference.generate import (
+    AHEAD_MAX,
+    AHEAD_MIN,
+    DraftCount,
+    Horizon,
+    follow_groups,
+    generate_groups,
+)
 from assay.inference.implementations import make_packing_twin
 from assay.inference.packing import KeptKeys, KeptState, make_kept_packing
 from assay.inference.placing.memory_plan import MemoryBudget

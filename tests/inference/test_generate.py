@@ -5,7 +5,9 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from assay.inference import DraftCount, OwnDrafter, Request, Rules, draft, generate_groups
+from assay.inference import draft
+from assay.inference.draft import OwnDrafter, Request, Rules
+from assay.inference.generate import DraftCount, generate_groups
 from assay.inference.reading import PAD_TOKENS
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from tests.inference.test_batching import is_near

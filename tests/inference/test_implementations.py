@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from assay.inference import Reference, make_model
 from assay.inference.implementations import (
     PERMITTED,
     ImplementationError,
     PlainReference,
+    make_model,
     make_twin,
 )
-from assay.inference.reference import Rows, SketchBuilder
+from assay.inference.reference import Reference, Rows, SketchBuilder
 from assay.training import GENESIS
 from assay.verification import Projection
 

@@ -5,14 +5,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from assay.inference import (
-    CheckpointError,
-    DeviceError,
-    GroupRequest,
-    Request,
-    generate_groups,
-    load_checkpoint,
-)
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.draft import Request
+from assay.inference.folder import CheckpointError
+from assay.inference.generate import GroupRequest, generate_groups
+from assay.inference.placing.devices import DeviceError
 from assay.inference.placing.model_sizes import MemoryPlan
 from assay.training import GENESIS
 

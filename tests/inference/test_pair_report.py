@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.inference import Comparison
+from assay.inference.calibration import Comparison
 from assay.inference.pair_report import GRID, Pair, describe_pair, find_margin, list_thresholds
-from assay.protocol import Calibration
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests
 
 LEVELS = len(SMALL_MODEL_TESTS.margin_levels)

@@ -12,20 +12,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from assay.inference import (
-    CheckpointError,
-    DeviceError,
-    Placement,
-    Reference,
-    load_checkpoint,
-    make_model,
-)
 from assay.inference import checkpoint as checkpoint_module
 from assay.inference import reference as module
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.draws.row_statistics import RowStatistics
-from assay.inference.implementations import ImplementationError
+from assay.inference.folder import CheckpointError
+from assay.inference.implementations import ImplementationError, make_model
 from assay.inference.passages import Passage
-from assay.inference.reference import SketchBuilder
+from assay.inference.placement import Placement
+from assay.inference.placing.devices import DeviceError
+from assay.inference.reference import Reference, SketchBuilder
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings
 from assay.training import GENESIS

@@ -10,19 +10,17 @@ import torch
 from transformers import DynamicCache
 
 from assay.environments.foreign.package_world import PackageEpisode
-from assay.inference import (
+from assay.inference.draft import OwnDrafter, Rules
+from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.generate import (
     DraftCount,
     GroupRequest,
-    KeyedSampler,
-    OwnDrafter,
-    Reference,
-    Rules,
+    Horizon,
     follow_groups,
     generate_groups,
-    make_keys,
-    make_model,
 )
-from assay.inference.generate import Horizon
+from assay.inference.implementations import make_model
+from assay.inference.reference import Reference
 from assay.protocol.episode import End
 from assay.verification import Projection
 from assay.verification.episodes import Episode, EpisodeRules, Replays, find_length_fault, replay

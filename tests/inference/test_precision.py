@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from assay.inference import Reference, make_model
-from assay.inference.implementations import PERMITTED
+from assay.inference.implementations import PERMITTED, make_model
 from assay.inference.placing.precision import require_exact_products
+from assay.inference.reference import Reference
 from tests.inference.products import RecordedProducts
 from tests.inference.rounding import iterate_rounding
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from assay.inference import Passage
+from assay.inference.passages import Passage
 from assay.inference.reading import make_even_packs, make_packs
 from assay.inference.workers.messages import ModelRequest, Prefill, decode_request, encode_measure
 from assay.protocol.episode import Reply, weave

@@ -10,26 +10,23 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from assay.inference import (
-    DraftCount,
-    GroupRequest,
-    OwnDrafter,
-    Reference,
-    Request,
-    Rules,
-    follow_groups,
-    following,
-    generate_groups,
-    make_model,
-)
+from assay.inference import following
+from assay.inference.draft import OwnDrafter, Request, Rules
 from assay.inference.families.hybrid import RECURRENT
 from assay.inference.following import FollowedRow, Follower
-from assay.inference.generate import Horizon
-from assay.inference.implementations import RoundedModel, make_packing_twin, make_twin
+from assay.inference.generate import (
+    DraftCount,
+    GroupRequest,
+    Horizon,
+    follow_groups,
+    generate_groups,
+)
+from assay.inference.implementations import RoundedModel, make_model, make_packing_twin, make_twin
 from assay.inference.packing import KeptState, make_kept_packing
 from assay.inference.placing.model_sizes import measure_shape
 from assay.inference.reading import make_packs, read, read_pack
 from assay.inference.recurrent import prepare_recurrent_layers
+from assay.inference.reference import Reference
 from assay.inference.routing import has_routers
 from assay.training.policy import Policy
 from assay.verification import Projection

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
-from assay.environments import Frame
+from assay.environments.base import Frame
 from assay.environments.search.search_file import Search
 from assay.environments.search.search_rows import Document
 from assay.gate.tokenizer import FolderTokenizer

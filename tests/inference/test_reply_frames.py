@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer
 
-from assay.environments import Frame
-from assay.environments.base import Manner
+from assay.environments.base import Frame, Manner
 from assay.environments.tools import TOOLS
 from assay.environments.tools.tool import describe_tool
 from assay.gate.template_syntax import SOURCE_MAX
 from assay.gate.tokenizer import FolderTokenizer
-from assay.inference import UnusableCheckpointError
+from assay.inference.folder import UnusableCheckpointError
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, wrap_tokenizer
 from assay.inference.tokenizing.reply_frames import FoundFrame, choose_frame, find_frames
 from assay.protocol.parameters import FRAME_MAX

@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.inference import KeyedSampler, make_keys
 from assay.inference.draws import sampler as module
-from assay.inference.draws.sampler import NumericalError
+from assay.inference.draws.sampler import KeyedSampler, NumericalError, make_keys
 from assay.protocol.gumbel import compute_gumbel
 from assay.protocol.prf import compute_key, compute_word
 

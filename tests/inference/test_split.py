@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from assay.inference import head, make_model, split
+from assay.inference import head, split
 from assay.inference.families import FAMILIES
 from assay.inference.families.hybrid import RECURRENT
-from assay.inference.implementations import make_alone
+from assay.inference.implementations import make_alone, make_model
 from assay.inference.model_loading import load_model
 from assay.inference.packing import make_packing
 from assay.inference.reading import read

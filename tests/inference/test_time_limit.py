@@ -2,8 +2,11 @@
 
 import pytest
 
-from assay.inference import DraftCount, Reference, TimeLimit, draft, follow_groups, generate_groups
+from assay.inference import draft
 from assay.inference.following import Follower
+from assay.inference.generate import DraftCount, follow_groups, generate_groups
+from assay.inference.reference import Reference
+from assay.inference.time_limit import TimeLimit
 from assay.verification.episodes import EpisodeRules
 from tests.inference.conftest import list_ids
 from tests.small_world import TURNS, make_play_requests

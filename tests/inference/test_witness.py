@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from assay.inference import Request
+from assay.inference.draft import Request
 from assay.inference.implementations import PERMITTED
 from assay.protocol.seeds import compute_witness_seed
 from assay.verification import make_projection

@@ -15,18 +15,19 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assay.network import open_store
-from assay.network.chain import ChainTarget, Connection, SubtensorChain
+from assay.network.chain.connection import Connection
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
+from assay.network.store.opening import open_store
 from assay.neurons.program.metric import get_served_name
 from assay.neurons.program.metrics import COMMON, OWN
-from assay.protocol import (
+from assay.protocol.commitment import Tag, parse_commitment
+from assay.protocol.record import (
     SettlementRecord,
-    Tag,
     decode_settlement_record,
-    decode_ss58,
-    parse_commitment,
+    make_settlement_record_name,
 )
-from assay.protocol.record import make_settlement_record_name
+from assay.protocol.ss58 import decode_ss58
 from assay.settings.loading import use_sdk_cache
 from tests.commands import run_command, run_program, start_program
 from tests.engines.engine_environment import ENGINE_PYTHON, NO_ENGINE

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from assay.audit.bundle_seal import seal_folder
-from assay.environments import make_miner_problem, open_environment_of
+from assay.environments.dealing import make_miner_problem
+from assay.environments.registry import open_environment_of
 from assay.judge.bundle import open_bundle
 from assay.judge.command import run
 from assay.protocol.context import context_to_json

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.environments import Frame, make_environment, make_miner_problem
-from assay.environments.base import Conversation, Message, ask
+from assay.environments.base import Conversation, Frame, Message, ask
+from assay.environments.dealing import make_miner_problem
+from assay.environments.registry import make_environment
 from assay.gate.tokenizer_files import digest_template
 from assay.inference.folder import MANIFEST_FILE, verify_manifest
 from assay.inference.tokenizing.folder_tokenizer import open_tokenizer

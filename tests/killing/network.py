@@ -6,17 +6,19 @@ from pathlib import Path
 
 import bittensor  # noqa: F401 - so that no process loads it for itself
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.lab.localnet import services
 from assay.lab.localnet.development_calls import send_tao
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import ChainTarget, Connection, SubtensorChain, open_wallet
+from assay.network.chain.connection import Connection
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
 from assay.network.chain.values import TAO
-from assay.network.chain.wallets import get_coldkey
-from assay.network.store import open_folder
-from assay.protocol import Phase, encode_ss58
+from assay.network.chain.wallets import get_coldkey, open_wallet
+from assay.network.store.folder import open_folder
 from assay.protocol.parameters import DEMO_TIMING, Timing
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.settings.loading import use_sdk_cache
 from assay.subnet import presets
 from assay.training import GENESIS

@@ -17,9 +17,12 @@ from typing import Any
 
 from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.lab.localnet.services import read_founding
-from assay.network.chain import ChainTarget, Connection, SubtensorChain
+from assay.network.chain.connection import Connection
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Tag, encode_ss58
+from assay.protocol.commitment import Tag
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 from subtensor_devnet.errors import MalformedError

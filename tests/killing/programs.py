@@ -23,7 +23,7 @@ from assay.network.beacon import LocalBeacon, http_beacons
 from assay.network.beacon.server import BeaconServer
 from assay.network.chain import connection, sdk_private
 from assay.network.chain import subtensor as subtensor_chain
-from assay.network.store import FolderStore
+from assay.network.store.folder import FolderStore
 from assay.neurons.miner import program as miner_program
 from assay.neurons.miner.program import run_miner
 from assay.neurons.preflight import starting

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.network import open_folder
 from assay.network.files import is_unfinished, move_folder, replace_file, write_file
-from assay.network.store import NAME_MAX
+from assay.network.store.base import NAME_MAX
+from assay.network.store.folder import open_folder
 
 
 @pytest.fixture

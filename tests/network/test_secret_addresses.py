@@ -22,13 +22,19 @@ from pydantic import SecretStr
 from assay.cli.exits import plain_errors
 from assay.cli.start import starting
 from assay.explorer.sources.shell_commands import show_address
-from assay.network import StoreError
 from assay.network.beacon import BeaconSourceError, HttpBeacons, RelayTimeouts
-from assay.network.chain import ChainError, ChainTarget, Connection, connection
+from assay.network.chain import connection
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError
+from assay.network.chain.target import ChainTarget
 from assay.network.evm import EvmNode
-from assay.network.store import Credentials, HttpTimeouts, open_bucket, read_bucket
+from assay.network.store.base import StoreError
+from assay.network.store.bucket import open_bucket
+from assay.network.store.bucket_service import read_bucket
+from assay.network.store.http_client import HttpTimeouts
+from assay.network.store.s3_signing import Credentials
 from assay.neurons.program.loop import STATUS_FILE, ProgramLoop
-from assay.protocol import QUICKNET
+from assay.protocol.beacon import QUICKNET
 from assay.settings.loading import load_settings
 
 KEY, USER, WORD = "Hunter2ApiKey7f3a9c", "hunter2user", "hunter2word"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.training import GENESIS
 from tests.neurons.miner_bench import Subnet
 from tests.quick_miner import QuickMiner

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.mining_history import MiningHistory
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.miner.work_database import WorkDatabase
-from assay.protocol import encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
 from assay.protocol.parameters import DEMO_TIMING, EnvironmentChoice
+from assay.protocol.ss58 import encode_ss58
 from assay.subnet.presets import NETUID, make_demo_parameters
 
 LOCATOR = "test:store"

@@ -23,16 +23,20 @@ from assay.artifacts.mining_history import (
     describe_history,
 )
 from assay.artifacts.store_objects import UnavailableError, answer_in_time
-from assay.inference import CheckpointError, read_tensors
+from assay.inference.folder import CheckpointError
+from assay.inference.model_loading import read_tensors
 from assay.lab.simulator import SimulatedChain
-from assay.network.chain import STATE_BLOCKS, ForgottenError
+from assay.network.chain.errors import ForgottenError
+from assay.network.chain.values import STATE_BLOCKS
 from assay.network.evm import LedgerEntry
 from assay.neurons.validator import post_outbox, weights_outbox
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.post_outbox import PostOutbox, list_posts
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.weights_outbox import WeightsOutbox, list_rows
-from assay.protocol import Beacon, Block, Reason
+from assay.protocol.beacon import Beacon
+from assay.protocol.reason import Reason
+from assay.protocol.window import Block
 from assay.session.chain_delivery import DeliveryState
 from assay.session.window_reader import Challenge
 from assay.verification import Ledger, Seat

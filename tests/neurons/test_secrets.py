@@ -14,7 +14,7 @@ import pytest
 from assay.artifacts.database import Database
 from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
-from assay.network import StoreError
+from assay.network.store.base import StoreError
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.preflight.check_results import CheckState
 from assay.neurons.preflight.examination import PreflightInputs, look_briefly
@@ -23,8 +23,9 @@ from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
-from assay.protocol import Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
 from assay.session.resources import open_own_store, open_stores
 from assay.settings.loading import ConfigError, load_settings
 from tests.neurons.miner_bench import ALICE, HOTKEYS

@@ -3,7 +3,7 @@
 import pytest
 from bittensor.sp_core import Keypair
 
-from assay.protocol import decode_ss58, encode_ss58
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 
 KEYS = (bytes(32), bytes(range(32)), b"\xff" * 32)
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Parameters
 from assay.protocol.amendment import (
     ParameterHistory,
     UnknownParametersError,
@@ -20,7 +19,7 @@ from assay.protocol.amendment import (
     find_amendment_fault,
 )
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.parameters import Start, find_parameters_fault
+from assay.protocol.parameters import Parameters, Start, find_parameters_fault
 from assay.protocol.window import Phase, compute_block
 from tests.amended_parameters import amend
 

@@ -11,9 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import QUICKNET, Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
-from assay.protocol.beacon import compute_message, compute_round_at
-from assay.protocol.encoding import from_json
+from assay.protocol.beacon import (
+    QUICKNET,
+    Beacon,
+    BeaconChain,
+    Scheme,
+    compute_message,
+    compute_round_at,
+    is_valid_beacon,
+)
+from assay.protocol.encoding import EncodingError, from_json
 
 DATA = json.loads((Path(__file__).parents[1] / "data" / "drand-beacons.json").read_bytes())
 NAMES = "quicknet", "default"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import EncodingError
 from assay.protocol.bit_fields import WIDTH_MAX, BitReader, BitWriter
+from assay.protocol.encoding import EncodingError
 
 VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "bit_fields.json").read_bytes())
 

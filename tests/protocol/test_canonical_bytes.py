@@ -12,20 +12,23 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import (
-    QUICKNET,
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.encoding import EncodingError, encode, from_json
+from assay.protocol.manifest import (
     Calibration,
-    Commitment,
-    EncodingError,
     Manifest,
-    Parameters,
-    Tag,
-    encode_commitment,
-    parse_commitment,
+    compute_tensor_root,
+    digest_safetensors,
+    find_fault,
 )
-from assay.protocol.encoding import encode, from_json
-from assay.protocol.manifest import compute_tensor_root, digest_safetensors, find_fault
-from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, MAIN_WORK, find_parameters_fault
+from assay.protocol.parameters import (
+    DEMO_TIMING,
+    MAIN_TIMING,
+    MAIN_WORK,
+    Parameters,
+    find_parameters_fault,
+)
 from assay.protocol.selection import (
     AuditedGroup,
     select_groups,

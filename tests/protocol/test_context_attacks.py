@@ -10,17 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import (
-    Beacon,
-    Block,
-    EncodingError,
-    context_from_json,
-    context_to_json,
-    decode_ss58,
-    encode_ss58,
-    find_context_fault,
-)
+from assay.protocol.beacon import Beacon
+from assay.protocol.context import context_from_json, context_to_json, find_context_fault
+from assay.protocol.encoding import EncodingError
 from assay.protocol.selection import select_sampled
+from assay.protocol.ss58 import decode_ss58, encode_ss58
+from assay.protocol.window import Block
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 VECTOR = json.loads((VECTORS / "context.json").read_bytes())

@@ -8,20 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import (
-    Beacon,
-    BeaconChain,
-    Block,
-    Calibration,
-    Committed,
-    EncodingError,
-    Header,
-    Manifest,
-    Member,
-    Parameters,
-)
+from assay.protocol.beacon import Beacon, BeaconChain
+from assay.protocol.context import Committed, Member
 from assay.protocol.encoding import (
     JSON_DIGITS,
+    EncodingError,
     decode,
     encode,
     from_json,
@@ -29,6 +20,10 @@ from assay.protocol.encoding import (
     read_json,
     to_json,
 )
+from assay.protocol.manifest import Calibration, Manifest
+from assay.protocol.parameters import Parameters
+from assay.protocol.submission import Header
+from assay.protocol.window import Block
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 

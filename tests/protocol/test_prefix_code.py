@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import EncodingError
 from assay.protocol.bit_fields import BitReader, BitWriter, Integers
+from assay.protocol.encoding import EncodingError
 from assay.protocol.prefix_code import (
     HEAD_BITS,
     PrefixCode,

@@ -10,19 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import (
-    Beacon,
-    EncodingError,
+from assay.protocol.beacon import Beacon
+from assay.protocol.encoding import EncodingError, encode, from_json, to_json
+from assay.protocol.reason import Reason
+from assay.protocol.record import (
+    RECORD_VERSION,
+    CoveredWindow,
     MemberRow,
+    Moment,
     Outcome,
-    Reason,
+    SeatScore,
+    Seen,
     SettlementRecord,
+    Weight,
     WindowRecord,
     decode_settlement_record,
     decode_window_record,
 )
-from assay.protocol.encoding import encode, from_json, to_json
-from assay.protocol.record import RECORD_VERSION, CoveredWindow, Moment, SeatScore, Seen, Weight
 
 MOMENT = Moment(b"\1" * 32, 1_700_000_000_000, Beacon(7, b"s" * 48, b""))
 ROWS = (

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from assay.environments import find_levels_fault
+from assay.environments.steering import find_levels_fault
 from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest

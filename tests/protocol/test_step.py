@@ -11,13 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.artifacts.steps.folder import StepError, read_step
-from assay.protocol import Reason, StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.encoding import decode, encode, from_json, to_json
 from assay.protocol.episode import Reply
+from assay.protocol.reason import Reason
 from assay.protocol.step import (
     STEP_VERSION,
     DelayedRollout,
+    StepLeftOut,
+    StepRecord,
+    StepReplay,
     StepRollout,
+    StepSource,
     compute_consumed_root,
     compute_delayed_leaf,
     compute_step_leaf,

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Domain, EncodingError, Header, Rollout
 from assay.protocol.bit_fields import BitWriter
-from assay.protocol.encoding import decode, encode, from_json
+from assay.protocol.encoding import EncodingError, decode, encode, from_json
+from assay.protocol.hashing import Domain
 from assay.protocol.submission import (
     HEADER_BYTES,
     LOGPROB_MAX,
     GroupHead,
     GroupSizes,
+    Header,
     Opening,
+    Rollout,
     are_ids_canonical,
     compute_group_leaf,
     compute_submission_root,

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from hashlib import sha256
 
-from assay.protocol import Parameters
-from assay.protocol.parameters import DEMO_TIMING, Rounds
+from assay.protocol.parameters import DEMO_TIMING, Parameters, Rounds
 from assay.subnet.presets import make_demo_parameters
 
 TRAINERS = tuple(sorted(sha256(name.encode()).digest() for name in ("t1", "t2", "t3")))

@@ -7,12 +7,14 @@ from hashlib import sha256
 import pytest
 
 from assay.artifacts.announced_parameters import AnnouncedParameters, list_changes
-from assay.network.chain import ForgottenError
-from assay.protocol import QUICKNET, Block, Commitment, Parameters, Tag, encode_commitment
+from assay.network.chain.errors import ForgottenError
 from assay.protocol.amendment import ParameterHistory, find_amendment_fault
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.encoding import EncodingError, decode, encode
-from assay.protocol.parameters import Setting, Start, find_parameters_fault
+from assay.protocol.parameters import Parameters, Setting, Start, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Block
 from assay.rounds import compute_line, compute_share, find_round, get_checkpoint_digest
 from assay.rounds.calendar import find_last_round, list_trainers
 from assay.rounds.child_verdict import is_fresh

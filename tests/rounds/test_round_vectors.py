@@ -4,8 +4,8 @@ import struct
 from fractions import Fraction
 from hashlib import sha256
 
-from assay.protocol import Parameters
 from assay.protocol.encoding import decode, from_json
+from assay.protocol.parameters import Parameters
 from assay.rounds.outer_records import ChildRecord, MergeRecord
 from tests.protocol.test_vectors import load
 from tests.rounds.outer_by_hand import round_to_single, step_by_hand, weigh_by_hand

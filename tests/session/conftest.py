@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from assay.lab.simulator import SimulatedChain
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from tests.adversarial.mortal import HOTKEYS, NETUID, TIMING, make_parameters
 from tests.session.owners_subnet import Subnet
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from assay.artifacts.discovery import publish_parameters
 from assay.lab.simulator import SimulatedChain
-from assay.network import ObjectStore, StoreError
-from assay.network.store import FolderStore
-from assay.protocol import Commitment, Parameters, Tag, encode_commitment
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.folder import FolderStore
 from assay.protocol.amendment import compute_decision_block
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.parameters import Parameters
 from assay.session.parameter_follower import ParameterFollower
 from tests.adversarial.mortal import HOTKEYS, TIMING
 from tests.amended_parameters import amend

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from assay.artifacts.database import Database
-from assay.network.chain import ChainError, TooSoonError, UnknownOutcomeError
+from assay.network.chain.errors import ChainError, TooSoonError, UnknownOutcomeError
 from assay.network.evm import EvmError, LedgerEntry, SignedCall
 from assay.neurons.miner import commitment_delivery
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.validator import post_outbox, weights_outbox
 from assay.neurons.validator.post_outbox import PostOutbox, PostRow
 from assay.neurons.validator.weights_outbox import WeightsOutbox, WeightsRow
-from assay.protocol import QUICKNET
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import DEMO_TIMING
 from assay.session import chain_delivery
 from assay.session.chain_delivery import DELIVERY, Announcement, DeliveryEvent, DeliveryState

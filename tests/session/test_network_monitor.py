@@ -18,10 +18,11 @@ from assay.neurons.program.neuron import (
     describe_wait,
     find_longest_retry,
 )
-from assay.protocol import QUICKNET, Commitment, Parameters, Phase, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, Start
-from assay.protocol.window import compute_block
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING, Parameters, Start
+from assay.protocol.window import Phase, compute_block
 from assay.settings.loading import ConfigError
 from assay.subnet.presets import make_demo_parameters
 

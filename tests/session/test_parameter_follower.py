@@ -7,9 +7,9 @@ import pytest
 
 from assay.artifacts import discovery
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
-from assay.network.chain import STATE_BLOCKS
-from assay.protocol import Parameters
+from assay.network.chain.values import STATE_BLOCKS
 from assay.protocol.amendment import compute_decision_block
+from assay.protocol.parameters import Parameters
 from assay.session import parameter_follower
 from tests.amended_parameters import amend
 from tests.session.owners_subnet import LENGTH, NOTICE, Subnet, vary

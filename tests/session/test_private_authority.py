@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 import trustme
 
-from assay.network import StoreError
+from assay.network.store.base import StoreError
 from assay.network.store.http_client import HttpTimeouts
 from assay.session.resources import open_own_store, open_stores
 from assay.settings.loading import ConfigError, load_settings

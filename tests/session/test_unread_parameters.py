@@ -10,10 +10,11 @@ from assay.artifacts import published_problems
 from assay.artifacts.discovery import DiscoveryError
 from assay.artifacts.published_problems import publish_problem_files
 from assay.artifacts.store_objects import make_parameters_name, make_problems_name
-from assay.environments import add_problem_files, open_environment, problem_file
-from assay.environments.problem_file import compute_file_digest
-from assay.network.chain import STATE_BLOCKS
-from assay.protocol import Parameters
+from assay.environments import problem_file
+from assay.environments.problem_file import add_problem_files, compute_file_digest
+from assay.environments.registry import open_environment
+from assay.network.chain.values import STATE_BLOCKS
+from assay.protocol.parameters import Parameters
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import parse_environment
 from tests.amended_parameters import amend

@@ -16,7 +16,7 @@ from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT, CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import make_mirrors
 from assay.network.beacon import HttpBeacons
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from assay.neurons.miner import program as miner_program
 from assay.neurons.preflight import starting
 from assay.neurons.program import loop as program_loop

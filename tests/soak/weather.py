@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.network.beacon import BeaconSourceError
-from assay.network.chain import ChainError, UnknownOutcomeError
-from assay.network.store import StoreError
-from assay.protocol import Beacon
+from assay.network.chain.errors import ChainError, UnknownOutcomeError
+from assay.network.store.base import StoreError
+from assay.protocol.beacon import Beacon
 
 #: Faults of a program's ports.
 CHAIN = ("node away", "head stands still", "answers get lost")

@@ -26,15 +26,16 @@ from assay.artifacts.discovery import publish_parameters
 from assay.lab.simulator import SimulatedChain, SimulatedRules
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_race import RelayTimeouts
-from assay.network.chain import STATE_BLOCKS
-from assay.network.store import open_folder
+from assay.network.chain.values import STATE_BLOCKS
+from assay.network.store.folder import open_folder
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.validator import Validator
-from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block
 from assay.subnet.presets import NETUID, make_demo_parameters
 from tests.small_genesis import make_small_genesis
 from tests.soak.programs import Program, StuckError, take_over

@@ -18,7 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from assay.environments import Environment, Problem
+from assay.environments.base import Environment, Problem
 from assay.gate.chat_template import ChatTemplate
 from assay.subnet.recipe import ModelNumbers
 from assay.subnet.recipes import RECIPES

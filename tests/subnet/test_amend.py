@@ -10,17 +10,12 @@ from assay.artifacts.discovery import DiscoveryError, publish_parameters
 from assay.artifacts.store_objects import make_parameters_name
 from assay.cli.commands.subnet import require_change
 from assay.lab.simulator import SimulatedChain
-from assay.network.store import open_folder
-from assay.protocol import (
-    QUICKNET,
-    Commitment,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-    parse_commitment,
-)
+from assay.network.store.folder import open_folder
 from assay.protocol.amendment import compute_decision_block
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.ss58 import encode_ss58
 from assay.session.window_reader import find_settlement
 from assay.settings.loading import ConfigError
 from assay.settings.sections import AmendSettings

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.inference import Placement
+from assay.inference.placement import Placement
 from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import find_unadopted
 from assay.subnet.distillation import DistillationRequest, run_distillation

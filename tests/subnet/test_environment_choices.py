@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
-from assay.environments import add_problem_files, open_environment, problem_file
-from assay.inference import load_checkpoint
-from assay.inference.checkpoint import load_outline
+from assay.environments import problem_file
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint, load_outline
 from assay.inference.folder import CheckpointError
-from assay.protocol import QUICKNET, Parameters
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import decode, encode
 from assay.protocol.manifest import start_levels
-from assay.protocol.parameters import MAIN_WORK
+from assay.protocol.parameters import MAIN_WORK, Parameters
 from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.amending import require_amendment
 from assay.subnet.genesis_checkpoint import make_genesis

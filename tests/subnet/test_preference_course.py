@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from assay.environments import open_environment
-from assay.inference import Placement
+from assay.environments.registry import open_environment
+from assay.inference.placement import Placement
 from assay.lab.contests.preference_pairs import PREFERENCES, Preference, PreferenceWriter
 from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import find_unadopted

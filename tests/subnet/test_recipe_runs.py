@@ -23,20 +23,22 @@ import torch
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.database import Database
 from assay.artifacts.discovery import make_mirrors
-from assay.environments import add_problem_files, open_environment, problem_file
+from assay.environments import problem_file
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import open_environment
 from assay.inference.folder import CheckpointError
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.trainer import Trainer
 from assay.neurons.validator.validator import Validator
-from assay.protocol import encode_ss58
 from assay.protocol.encoding import to_json
 from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
 from assay.session.parameter_follower import ParameterFollower
 from assay.settings.loading import ConfigError
 from assay.settings.sections import ComputeSettings, PublishSettings

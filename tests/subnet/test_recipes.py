@@ -10,7 +10,7 @@ from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from assay.cli.settings_source import SettingsSource
-from assay.environments import add_problem_files
+from assay.environments.problem_file import add_problem_files
 from assay.network.toml_settings import TomlError
 from assay.protocol.parameters import MAIN_WORK, make_tests
 from assay.settings.learning import make_learning

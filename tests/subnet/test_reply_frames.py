@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from assay.artifacts.discovery import DiscoveryError
-from assay.environments import Frame, list_manners, list_turns, open_environment
+from assay.environments.base import Frame
+from assay.environments.registry import list_manners, list_turns, open_environment
 from assay.gate.tokenizer import FolderTokenizer
-from assay.inference import CheckpointError
 from assay.inference.checkpoint import load_outline
-from assay.protocol import QUICKNET, Parameters
-from assay.protocol.parameters import find_parameters_fault
+from assay.inference.folder import CheckpointError
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.subnet import amending, genesis_checkpoint
 from assay.subnet.adoption.adopt import adopt_model
 from assay.subnet.amending import amend_frames, require_amendment

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from assay.cli.preparation import run_preparation
-from assay.environments import Success, add_problem_files, compute_file_digest, problem_file
-from assay.inference import Placement
+from assay.environments import problem_file
+from assay.environments.levels import Success
+from assay.environments.problem_file import add_problem_files, compute_file_digest
+from assay.inference.placement import Placement
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
 from assay.subnet import warm_start

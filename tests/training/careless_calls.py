@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 
-from assay.environments import Problem
+from assay.environments.base import Problem
 from assay.protocol.prf import Stream
 
 #: Numbers that are said without a thought are below this.

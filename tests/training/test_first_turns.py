@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from assay.environments import open_environment
-from assay.inference import load_checkpoint
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.model_loading import load_model
 from assay.subnet.presets import EPISODES_RECIPE
 from assay.subnet.recipe import read_recipe

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS
 from assay.training.genesis_model import (

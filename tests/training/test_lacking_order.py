@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.training import GENESIS, Group, LearnConfig, Learner, device_turns
 
 GROUPS = [Group([20, 21], [[25, 1], [28, 1]], [1_000_000, 0], [[-2.0] * 2, [-2.5] * 2])]

@@ -7,10 +7,12 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from assay.inference import OwnDrafter, Reference, Request, Rules, make_model
+from assay.inference.draft import OwnDrafter, Request, Rules
 from assay.inference.following import FollowedRow, Follower
+from assay.inference.implementations import make_model
 from assay.inference.placing.memory_plan import MemoryBudget
 from assay.inference.placing.model_sizes import MemoryPlan
+from assay.inference.reference import Reference
 from assay.training import Group, LearnConfig, Learner
 from assay.verification import Projection
 from tests.inference.live_bytes import count_live_bytes

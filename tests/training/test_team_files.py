@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.neurons.trainer.setup import resume_learner
 from assay.training import GENESIS, LearnConfig, Learner, sharding, weights
 from assay.training.objectives import Imitation

@@ -5,10 +5,10 @@ from typing import Any
 
 from subjects import PARAMETERS, digest
 
-from assay.protocol import Parameters, Tag
 from assay.protocol.amendment import ParameterHistory, compute_decision_block, find_amendment_fault
+from assay.protocol.commitment import Tag
 from assay.protocol.encoding import to_json
-from assay.protocol.parameters import Start
+from assay.protocol.parameters import Parameters, Start
 from assay.protocol.window import Phase, compute_block
 
 Json = Any

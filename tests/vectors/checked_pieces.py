@@ -11,7 +11,7 @@ from typing import Any
 
 from piece_problems import make_problems
 
-from assay.environments import Problem
+from assay.environments.base import Problem
 from assay.environments.pieces.growth import compute_pool, write_pool
 from assay.environments.pieces.induce import INPUTS_MIN
 from assay.environments.pieces.piece import INPUTS_MAX, RUNS, Fault, Piece, check_piece

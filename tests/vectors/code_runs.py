@@ -23,16 +23,13 @@ from generate import write_json  # noqa: E402
 from subjects import ALICE, PARAMETERS, choose, digest  # noqa: E402
 from worth import accept  # noqa: E402
 
-from assay.environments import (  # noqa: E402
-    Environment,
-    Problem,
-    add_problem_files,
-    compute_reward,
-    make_miner_problem,
-    open_environment,
-)
+from assay.environments.base import Environment, Problem  # noqa: E402
+from assay.environments.dealing import make_miner_problem  # noqa: E402
+from assay.environments.problem_file import add_problem_files  # noqa: E402
 from assay.environments.programs.code_file import CodeRow  # noqa: E402
 from assay.environments.programs.outputs import agree_as_value, agree_exactly  # noqa: E402
+from assay.environments.registry import open_environment  # noqa: E402
+from assay.environments.rewards import compute_reward  # noqa: E402
 from assay.environments.tools import PROOFS, TOOLS, CallForm  # noqa: E402
 from assay.environments.tools.python import Python  # noqa: E402
 from assay.protocol.encoding import to_json  # noqa: E402

@@ -9,7 +9,8 @@ from networks import make_tokenizer_files, open_tokenizer
 from problems import describe
 from subjects import choose, digest
 
-from assay.environments import Environment, Frame, Problem, make_environment, open_environment
+from assay.environments.base import Environment, Frame, Problem
+from assay.environments.registry import make_environment, open_environment
 from assay.environments.worlds.errands import write_commands
 from assay.environments.worlds.guessing import Secret
 from assay.environments.worlds.rooms import COMMANDS_MAX

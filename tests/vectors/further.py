@@ -11,13 +11,18 @@ from subjects import PARAMETERS, choose, digest
 
 from assay.artifacts.checkpoints.tensor_delta import apply_delta
 from assay.artifacts.submissions.mirror_list import order_by_stake
-from assay.environments import ask, compute_next_levels, find_levels_fault
-from assay.environments.base import make_messages
+from assay.environments.base import ask, make_messages
 from assay.environments.levels import Success, compute_candidates, compute_levels
+from assay.environments.steering import compute_next_levels, find_levels_fault
 from assay.gate.chat_template import ChatTemplate, TemplateFault
-from assay.protocol import LevelSuccess, LevelWeight
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import HeldOutCounts, LevelWeights, start_levels
+from assay.protocol.manifest import (
+    HeldOutCounts,
+    LevelSuccess,
+    LevelWeight,
+    LevelWeights,
+    start_levels,
+)
 from assay.protocol.parameters import STEERING, WEIGHT_MAX, Start, Steering
 
 Json = Any

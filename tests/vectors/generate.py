@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assay.protocol import QUICKNET, Domain, Stream, encode_ss58, hash_fields, seeds
+from assay.protocol import seeds
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import TABLE, TABLE_SHA256, compute_gumbel
-from assay.protocol.hashing import compute_root, compute_tree, get_path
+from assay.protocol.hashing import Domain, compute_root, compute_tree, get_path, hash_fields
 from assay.protocol.parameters import DEMO_TIMING, MAIN_TIMING
-from assay.protocol.prf import compute_key, compute_word
+from assay.protocol.prf import Stream, compute_key, compute_word
 from assay.protocol.selection import (
     AuditedGroup,
     select_groups,
@@ -27,6 +28,7 @@ from assay.protocol.selection import (
     select_rollouts,
     select_samples,
 )
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import Phase, compute_block, compute_round, compute_settled_windows
 
 HERE = Path(__file__).parent

@@ -24,8 +24,11 @@ sys.path.insert(0, str(HERE))
 from generate import write_json  # noqa: E402
 from subjects import ALICE, choose, digest  # noqa: E402
 
-from assay.environments import Environment, make_environment, make_miner_problem  # noqa: E402
-from assay.inference import generate_groups, load_checkpoint, make_group_request  # noqa: E402
+from assay.environments.base import Environment  # noqa: E402
+from assay.environments.dealing import make_miner_problem  # noqa: E402
+from assay.environments.registry import make_environment  # noqa: E402
+from assay.inference.checkpoint import load_checkpoint  # noqa: E402
+from assay.inference.generate import generate_groups, make_group_request  # noqa: E402
 from assay.protocol.draw import score_tokens  # noqa: E402
 from assay.protocol.encoding import to_json  # noqa: E402
 from assay.protocol.episode import Reply, weave  # noqa: E402

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from subjects import PARAMETERS, digest
 
-from assay.protocol import Calibration, Manifest
 from assay.protocol.encoding import to_json
 from assay.protocol.gumbel import compute_gumbel
-from assay.protocol.manifest import start_levels
+from assay.protocol.manifest import Calibration, Manifest, start_levels
 from assay.protocol.parameters import CENTRE_BITS, PROTOCOL_VERSION
 from assay.protocol.prf import compute_key, compute_philox, compute_word
 from assay.verification import SKETCH_CLIP, SKETCH_GAIN, Ledger, make_projection

@@ -9,7 +9,8 @@ from typing import Any
 
 from subjects import digest
 
-from assay.environments import add_problem_files, make_environment
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment
 
 Json = Any
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from subjects import digest
 
-from assay.environments import add_problem_files, make_environment
 from assay.environments.math_answer import (
     Bracketed,
     Collection,
@@ -20,6 +19,8 @@ from assay.environments.math_answer import (
     read_math,
 )
 from assay.environments.math_file import MathFile, read_math_row
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment
 
 Json = Any
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from subjects import choose, digest
 
-from assay.environments import list_manners, open_environment
 from assay.environments.base import Environment, leave_unmade
 from assay.environments.mixture import Mixture, PartProblem
+from assay.environments.registry import list_manners, open_environment
 from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, wrap_tokenizer
 from assay.protocol.encoding import to_json

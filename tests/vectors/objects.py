@@ -15,38 +15,32 @@ from bad_inputs import (
 from refusals import make_refusals
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
-from assay.protocol import (
+from assay.protocol.beacon import (
     QUICKNET,
     Beacon,
     BeaconChain,
-    Block,
-    Calibration,
-    Commitment,
-    Committed,
-    Context,
-    Domain,
-    Manifest,
-    Member,
-    Parameters,
     Scheme,
-    Tag,
-    context_to_json,
-    encode_commitment,
-    encode_ss58,
+    compute_message,
+    compute_round_at,
     is_valid_beacon,
 )
-from assay.protocol.beacon import compute_message, compute_round_at
-from assay.protocol.commitment import make_object_name
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
+from assay.protocol.context import Committed, Context, Member, context_to_json
 from assay.protocol.encoding import encode, to_json
+from assay.protocol.hashing import Domain
 from assay.protocol.manifest import (
+    Calibration,
     FurtherFile,
     LevelSuccess,
     LevelWeight,
+    Manifest,
     compute_files_digest,
     compute_tensor_root,
     digest_safetensors,
 )
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION, Parameters
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Block
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
-from assay.protocol import Block, Commitment, LevelSuccess, Tag, encode_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.encoding import encode, to_json
+from assay.protocol.manifest import LevelSuccess
 from assay.protocol.parameters import Rounds
+from assay.protocol.window import Block
 from assay.rounds.calendar import Round, compute_line, compute_share, find_round
 from assay.rounds.in_force import find_published
 from assay.rounds.merging import find_shortage

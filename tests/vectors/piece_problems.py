@@ -13,11 +13,12 @@ from typing import Any
 from pools import make_pool
 from subjects import digest
 
-from assay.environments import add_problem_files, make_environment
 from assay.environments.answer_form import NAME as FORM
 from assay.environments.pieces.growth import read_pool
 from assay.environments.pieces.piece_environment import PieceEnvironment
 from assay.environments.pieces.propose import Propose
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment
 from assay.protocol.parameters import UNITS
 
 Json = Any

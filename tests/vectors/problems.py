@@ -7,16 +7,13 @@ from typing import Any
 
 from subjects import ALICE, digest
 
-from assay.environments import (
-    Environment,
-    Problem,
-    compute_asked_shares,
-    deal_level,
-    make_environment,
-)
 from assay.environments.arithmetic import Terms
+from assay.environments.base import Environment, Problem
+from assay.environments.dealing import deal_level
 from assay.environments.gsm import THEMES, Task
+from assay.environments.registry import make_environment
 from assay.environments.sat import Formula
+from assay.environments.steering import compute_asked_shares
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import LevelWeight, start_levels
 

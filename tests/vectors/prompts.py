@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from assay.environments import Message, Problem, make_environment
 from assay.environments.answer_form import AnswerForm, read_answer
-from assay.environments.base import Answer, Manner
+from assay.environments.base import Answer, Manner, Message, Problem
+from assay.environments.registry import make_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Prompts, PromptText, Shot, find_prompts_fault
 

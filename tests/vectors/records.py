@@ -6,26 +6,23 @@ from typing import Any
 
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest
 
-from assay.protocol import (
-    Beacon,
-    MemberRow,
-    Outcome,
-    Reason,
-    SettlementRecord,
-    WindowRecord,
-    make_score_tree,
-)
+from assay.protocol.beacon import Beacon
 from assay.protocol.encoding import encode, to_json
+from assay.protocol.reason import Reason
 from assay.protocol.record import (
     NOTHING,
     RECORD_VERSION,
     CoveredWindow,
+    MemberRow,
     Moment,
+    Outcome,
     SeatScore,
     Seen,
+    SettlementRecord,
     Weight,
+    WindowRecord,
 )
-from assay.protocol.score_tree import compute_weights_digest
+from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 
 Json = Any
 SOFTWARE = "assay 1.0"

@@ -6,9 +6,8 @@ from typing import Any
 
 from subjects import PARAMETERS, digest
 
-from assay.protocol import Parameters
 from assay.protocol.encoding import EncodingError
-from assay.protocol.parameters import find_parameters_fault
+from assay.protocol.parameters import Parameters, find_parameters_fault
 
 Json = Any
 #: Field and value, several at once.

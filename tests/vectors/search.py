@@ -9,7 +9,8 @@ from typing import Any
 
 from subjects import digest
 
-from assay.environments import add_problem_files, make_environment
+from assay.environments.problem_file import add_problem_files
+from assay.environments.registry import make_environment
 from assay.environments.search.search_rows import SearchRows, write_plainly
 from assay.environments.tools import ToolEnvironment
 from assay.environments.tools.calls import write_call

@@ -5,15 +5,20 @@ from typing import Any
 import numpy as np
 from subjects import ALICE, BOB, digest
 
-from assay.environments import rate_answer
+from assay.environments.base import rate_answer
 from assay.environments.pooling import compute_learnability, rate_delayed
-from assay.protocol import DelayedRollout, Reason, StepLeftOut, StepRecord, StepReplay, StepSource
 from assay.protocol.encoding import encode, to_json
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.reason import Reason
 from assay.protocol.step import (
     STEP_VERSION,
+    DelayedRollout,
+    StepLeftOut,
+    StepRecord,
+    StepReplay,
     StepRollout,
+    StepSource,
     compute_consumed_root,
     compute_delayed_leaf,
     compute_step_leaf,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from assay.environments import make_environment
-from assay.protocol import QUICKNET, Parameters
+from assay.environments.registry import make_environment
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_WORK,
@@ -14,6 +14,7 @@ from assay.protocol.parameters import (
     STEERING,
     EnvironmentChoice,
     Identity,
+    Parameters,
     Prompts,
     PromptText,
     Rewards,

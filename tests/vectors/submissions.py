@@ -13,11 +13,11 @@ from bad_codes import (
 )
 from subjects import ALICE, PARAMETERS, WINDOW, digest
 
-from assay.protocol import Rollout
 from assay.protocol.encoding import to_json
 from assay.protocol.hashing import compute_tree, get_path
 from assay.protocol.submission import (
     HEADER_BYTES,
+    Rollout,
     compute_group_leaf,
     decode_opening,
     encode_group,

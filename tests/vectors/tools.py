@@ -3,8 +3,8 @@
 from random import Random
 from typing import Any
 
-from assay.environments import make_environment
 from assay.environments.base import Environment
+from assay.environments.registry import make_environment
 from assay.environments.tools import PROOFS, TOOLS, CallForm
 from assay.environments.tools.calls import CALL_MAX, CallFault, read_call, write_call
 from assay.environments.tools.proofs import FAULTY_TURNS

@@ -11,8 +11,8 @@ import numpy as np
 from objects import make_valid_context
 from subjects import ALICE, PARAMETERS
 
-from assay.protocol import Calibration
 from assay.protocol.encoding import to_json
+from assay.protocol.manifest import Calibration
 from assay.protocol.submission import Rollout
 from assay.verification import Ledger, Measurement
 from assay.verification.ports import Projection

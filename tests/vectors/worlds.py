@@ -6,7 +6,7 @@ from hashlib import sha256
 from problems import Json, describe, iterate_bad, name_digest
 from subjects import digest
 
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.environments.worlds.errands import LEVELS, World, find_shortest
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from subjects import ALICE, PARAMETERS, WINDOW
 
-from assay.environments import UNREAD, RewardParts, compute_reward, rate_answer
-from assay.protocol import Reason
+from assay.environments.base import UNREAD, RewardParts, rate_answer
+from assay.environments.rewards import compute_reward
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Rewards
+from assay.protocol.reason import Reason
 from assay.verification import (
     Accepted,
     GroupValue,

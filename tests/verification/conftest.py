@@ -16,34 +16,34 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
-from assay.environments import Conversation, Frame, Problem, make_environment, make_miner_problem
+from assay.environments.base import Conversation, Frame, Problem
+from assay.environments.dealing import make_miner_problem
+from assay.environments.registry import make_environment
 from assay.lab.gauntlet.forged_episodes import Played
-from assay.protocol import (
-    Calibration,
-    Committed,
-    Context,
-    Header,
-    Manifest,
-    Parameters,
-    Reason,
-    Refusal,
-    Rollout,
-    context_from_json,
-)
+from assay.protocol.context import Committed, Context, context_from_json
 from assay.protocol.encoding import decode, encode
 from assay.protocol.episode import End, Reply, weave
 from assay.protocol.gumbel import compute_gumbels
-from assay.protocol.manifest import start_levels
-from assay.protocol.parameters import FRACTION_BITS, PROTOCOL_VERSION, EnvironmentChoice, Setting
+from assay.protocol.manifest import Calibration, Manifest, start_levels
+from assay.protocol.parameters import (
+    FRACTION_BITS,
+    PROTOCOL_VERSION,
+    EnvironmentChoice,
+    Parameters,
+    Setting,
+)
 from assay.protocol.prf import compute_key
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_rollouts, select_sampled
 from assay.protocol.submission import (
     HEADER_BYTES,
     LOGPROB_BITS,
     LOGPROB_MAX,
+    Header,
     Opening,
     Range,
+    Rollout,
     assemble_submission,
     compute_submission_root,
     decode_opening,

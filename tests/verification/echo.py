@@ -15,9 +15,9 @@ from assay.environments.base import (
     rate_answer,
 )
 from assay.lab.gauntlet.forged_episodes import Forger, Logits, Played
-from assay.protocol import Rollout
 from assay.protocol.episode import Reply, weave
 from assay.protocol.prf import Stream
+from assay.protocol.submission import Rollout
 from assay.verification.episodes import begin_episode, make_episode_rules
 
 #: What is left of a token in the state, of each token behind it.

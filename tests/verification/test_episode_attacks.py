@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from assay.lab.gauntlet.forged_episodes import FORGERIES, Forger, Logits
-from assay.protocol import Reason, Rollout
+from assay.protocol.reason import Reason
+from assay.protocol.submission import Rollout
 from assay.verification import compute_score
 from tests.verification import echo
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason, Rollout
+from assay.protocol.reason import Reason
+from assay.protocol.submission import Rollout
 from assay.verification import Ledger, Measurement, compute_value, trial
 
 END = 96  # of the small world (conftest.py)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason, Refusal, Rollout, submission
+from assay.protocol import submission
 from assay.protocol.prefix_code import make_prefix_code
-from assay.protocol.submission import HEADER_BYTES, Opening, get_opening_bytes
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.submission import HEADER_BYTES, Opening, Rollout, get_opening_bytes
 from assay.verification import get_part_limits
 
 END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Manifest
 from assay.protocol.encoding import from_json
+from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.prf import compute_key, compute_word
 from assay.verification import make_projection

@@ -6,12 +6,11 @@ from itertools import count
 
 import pytest
 
-from assay.environments import RewardParts, State, rate_answer
-from assay.environments.base import Frame
+from assay.environments.base import Frame, RewardParts, State, rate_answer
 from assay.environments.worlds.guess import Guess, Number
-from assay.inference import load_outline
-from assay.protocol import Reason
+from assay.inference.checkpoint import load_outline
 from assay.protocol.episode import End
+from assay.protocol.reason import Reason
 from assay.training import GENESIS
 from assay.verification.episodes import Episode, EpisodeRules, find_length_fault, replay
 

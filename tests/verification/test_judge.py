@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.artifacts.submissions.reading import read_submission
-from assay.protocol import Reason, Refusal, Rollout, find_context_fault
-from assay.protocol.reason import CHEATING, WITHHELD
-from assay.protocol.submission import decode_group_head, decode_opening, get_opening_bytes
+from assay.protocol.context import find_context_fault
+from assay.protocol.reason import CHEATING, WITHHELD, Reason, Refusal
+from assay.protocol.submission import Rollout, decode_group_head, decode_opening, get_opening_bytes
 from assay.verification import case, compute_score, compute_value, examine, plan_samples
 
 END, VOCABULARY, GROUPS, SIZE = 96, 100, 8, 8  # of the small world (conftest.py)

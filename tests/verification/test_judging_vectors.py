@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.environments import make_environment
-from assay.protocol import Calibration, EncodingError, Header, Manifest, Reason, Rollout, parameters
-from assay.protocol.encoding import decode, from_json
-from assay.protocol.manifest import find_fault
+from assay.environments.registry import make_environment
+from assay.protocol import parameters
+from assay.protocol.encoding import EncodingError, decode, from_json
+from assay.protocol.manifest import Calibration, Manifest, find_fault
+from assay.protocol.reason import Reason
+from assay.protocol.submission import Header, Rollout
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from assay.protocol import Reason, Refusal
+from assay.protocol.reason import Reason, Refusal
 from assay.verification import JudgeResult, ReadPlan
 
 World = Any  # conftest.World: tests cannot import a conftest

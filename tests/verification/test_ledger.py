@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Calibration
 from assay.protocol.encoding import EncodingError, from_json, to_json
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.verification import Ledger
 from assay.verification.sampling import compute_log_bets, judge_sampling, mix_log_bets

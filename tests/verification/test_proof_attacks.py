@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_rollout_seed
 
 END = 96  # of the small world (conftest.py)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.artifacts.submissions.reading import read_submission
-from assay.protocol import Reason, Refusal
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.submission import Range, get_opening_bytes
 from assay.verification import ReadPlan, plan_audit, plan_groups, plan_samples
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.protocol.selection import select_committed, select_sampled
 from assay.protocol.submission import (
     Opening,

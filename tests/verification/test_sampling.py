@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Calibration
+from assay.protocol.manifest import Calibration
 from assay.protocol.parameters import SMALL_MODEL_TESTS, Parameters
 from assay.protocol.parameters import Tests as Bounds
 from assay.verification.sampling import (

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Reason
 from assay.protocol.parameters import MAIN_WORK
-from assay.protocol.reason import CHEATING, WITHHELD
+from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.verification import (
     GroupValue,
     Result,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason, Rollout
+from assay.protocol.reason import Reason
+from assay.protocol.submission import Rollout
 from assay.verification import Ledger, Measurement, Projection, UnheardError, trial
 from assay.verification.appeal import APPEALS_MAX, is_beyond_rounding
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.protocol import Reason, Refusal
 from assay.protocol.encoding import from_json, to_json
+from assay.protocol.reason import Reason, Refusal
 from assay.verification import Accepted, GroupValue, Refused, Statistics, Verdict, VerdictRecord
 
 STATISTICS = Statistics(3, -0.5, 2.0, 0.25, 1e-3)

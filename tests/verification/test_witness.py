@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.protocol.seeds import compute_witness_seed
 from assay.verification import make_projection
 from tests.verification.test_trial import (

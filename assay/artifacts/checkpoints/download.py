@@ -49,7 +49,7 @@ from assay.inference.folder import (
     verify_small_files,
 )
 from assay.network.files import hold_folder, move_folder, write_file
-from assay.network.store import ObjectStore, StoreError
+from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 

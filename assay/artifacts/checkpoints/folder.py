@@ -33,22 +33,16 @@ from assay.artifacts.checkpoints.download import (
 )
 from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
 from assay.artifacts.store_objects import Progress, ignore_progress
-from assay.environments import find_levels_fault, find_parent_fault, list_manners
 from assay.environments.pieces.growth import find_pool_fault
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    Outline,
-    Placement,
-    Reference,
-    UnusableCheckpointError,
-    load_checkpoint,
-    load_outline,
-    measure_centre,
-)
+from assay.environments.registry import list_manners
+from assay.environments.steering import find_levels_fault, find_parent_fault
+from assay.inference.calibration import measure_centre
+from assay.inference.checkpoint import Checkpoint, Outline, load_checkpoint, load_outline
 from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
+    CheckpointError,
+    UnusableCheckpointError,
     digest_tensors,
     list_small_files,
     read_passages,
@@ -57,11 +51,12 @@ from assay.inference.folder import (
 from assay.inference.implementations import make_alone
 from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
+from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
+from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
-from assay.network.store import ObjectStore
-from assay.protocol import Parameters
+from assay.network.store.base import ObjectStore
 from assay.protocol.encoding import EncodingError, to_json
 from assay.protocol.manifest import (
     HeldOutCounts,
@@ -70,6 +65,7 @@ from assay.protocol.manifest import (
     compute_tensor_root,
     find_fault,
 )
+from assay.protocol.parameters import Parameters
 
 logger = logging.getLogger("assay")
 

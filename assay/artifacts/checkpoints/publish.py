@@ -34,7 +34,7 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.network.store import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
 

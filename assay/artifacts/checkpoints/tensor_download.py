@@ -26,7 +26,7 @@ from assay.artifacts.store_objects import (
     make_tensor_name,
     read_parts,
 )
-from assay.network.store import ObjectSource, ObjectStore, StoreError
+from assay.network.store.base import ObjectSource, ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError
 
 #: Workers in all; each store has at least one.

@@ -13,28 +13,26 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from assay.artifacts.ports import Objects
-from assay.network.store import FolderStore, ObjectStore
-from assay.protocol import (
-    Commitment,
-    SettlementRecord,
-    WindowRecord,
-    decode_settlement_record,
-    decode_ss58,
-    decode_window_record,
-    encode_ss58,
-)
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import FolderStore
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Work
 from assay.protocol.record import (
     NOTHING,
+    SettlementRecord,
+    WindowRecord,
     compute_record_bytes_max,
+    decode_settlement_record,
+    decode_window_record,
     make_latest_name,
     make_settlement_record_name,
     make_statistics_name,
     make_window_record_name,
 )
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 
 #: Most bytes of the pointer to the newest settlement; of a record whose parameters are unknown
 #: (under the main network's parameters, no true record is larger); of a window's statistics. For

@@ -16,8 +16,8 @@ from assay.network.files import is_locked
 from assay.protocol.encoding import EncodingError, read_json
 
 if TYPE_CHECKING:  # `assay status` reads one file of JSON and should load nothing else
-    from assay.network.store import FolderStore
-    from assay.protocol import Context
+    from assay.network.store.folder import FolderStore
+    from assay.protocol.context import Context
 
 T = TypeVar("T")
 #: Largest JSON that is read, bytes.
@@ -135,7 +135,7 @@ class RunFolder:
     def read_context(self, window: int) -> "Context":
         """A window's context, as it was written. Raises EncodingError: the file is not one, or
         cannot be read."""
-        from assay.protocol import context_from_json
+        from assay.protocol.context import context_from_json
 
         try:
             with self.get_context_path(window).open("rb") as opened:
@@ -150,7 +150,7 @@ class RunFolder:
 
     def open_record(self) -> "FolderStore | None":
         """The public record in the folder, or None before the first one."""
-        from assay.network.store import open_folder
+        from assay.network.store.folder import open_folder
 
         root = self.root / "record"
         return open_folder(root) if root.is_dir() else None

@@ -19,14 +19,7 @@ from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_conf
 from assay.artifacts.steps.groups import find_most, replay_all
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line
-from assay.environments import (
-    Environment,
-    RewardParts,
-    State,
-    compute_reward,
-    get_pool_cap,
-    run_all,
-)
+from assay.environments.base import Environment, RewardParts, State
 from assay.environments.pooling import (
     Subject,
     find_proposal,
@@ -36,9 +29,14 @@ from assay.environments.pooling import (
     list_proposed,
     rate_delayed,
 )
-from assay.inference import CheckpointError, Outline
-from assay.protocol import DelayedRollout, Manifest, Parameters
-from assay.protocol.parameters import MILLION
+from assay.environments.registry import get_pool_cap
+from assay.environments.rewards import compute_reward
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
+from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import MILLION, Parameters
+from assay.protocol.step import DelayedRollout
 from assay.verification.episodes import Episode
 
 #: Rollouts of a group that must count: with fewer there is nothing to compare.

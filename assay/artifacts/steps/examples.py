@@ -11,7 +11,7 @@ from pathlib import Path
 
 from assay.artifacts.steps.folder import StepError
 from assay.environments.problem_file import ProblemFileError, read_problem_file, read_table
-from assay.inference import Checkpoint
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.context_length import count_positions
 from assay.inference.folder import read_config
 from assay.network.files import write_file

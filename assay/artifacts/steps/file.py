@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import HEAD, LIMITS, SCHEMA
-from assay.protocol import DelayedRollout
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.step import DelayedRollout
 from assay.protocol.submission import LOGPROB_BITS
 from assay.sandbox import Budget
 from assay.training import Group

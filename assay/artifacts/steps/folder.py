@@ -35,23 +35,20 @@ from assay.artifacts.steps.file import (
     write_groups,
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.inference import read_tensors
-from assay.network import open_folder
+from assay.inference.model_loading import read_tensors
 from assay.network.files import remove_unfinished, replace_file, write_json
-from assay.protocol import (
-    EncodingError,
-    Parameters,
+from assay.network.store.folder import open_folder
+from assay.protocol.encoding import EncodingError, from_json, read_hex, read_json, to_json
+from assay.protocol.errors import OperatorError
+from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
+from assay.protocol.parameters import Parameters
+from assay.protocol.step import (
+    STEP_VERSION,
     StepLeftOut,
     StepRecord,
     StepReplay,
-    StepSource,
-)
-from assay.protocol.encoding import from_json, read_hex, read_json, to_json
-from assay.protocol.errors import OperatorError
-from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
-from assay.protocol.step import (
-    STEP_VERSION,
     StepRollout,
+    StepSource,
     compute_consumed_root,
     compute_delayed_leaf,
     compute_step_leaf,

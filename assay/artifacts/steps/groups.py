@@ -14,10 +14,14 @@ from functools import partial
 
 from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
-from assay.environments import Environment, Problem, compute_reward, make_miner_problem, run_all
-from assay.inference import Checkpoint, Outline, generate_groups, make_group_request
-from assay.protocol import Domain, Parameters, hash_fields
-from assay.protocol.parameters import Work
+from assay.environments.base import Environment, Problem
+from assay.environments.dealing import make_miner_problem
+from assay.environments.rewards import compute_reward
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Checkpoint, Outline
+from assay.inference.generate import generate_groups, make_group_request
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.parameters import Parameters, Work
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed, compute_rollout_seed
 from assay.protocol.submission import LOGPROB_BITS
 from assay.training import Group

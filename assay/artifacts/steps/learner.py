@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, make_tensors, read_adapter
-from assay.inference import Checkpoint, CheckpointError
-from assay.inference.folder import digest_tensors
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import CheckpointError, digest_tensors
 from assay.inference.low_rank import Factors
 from assay.protocol.encoding import EncodingError
 from assay.training import LearnConfig, Learner

@@ -34,10 +34,10 @@ from assay.artifacts.steps.replay import (
     name_replays,
     sort_earlier,
 )
-from assay.environments import compute_next_levels
-from assay.inference import Outline
-from assay.protocol import StepReplay
+from assay.environments.steering import compute_next_levels
+from assay.inference.checkpoint import Outline
 from assay.protocol.manifest import HeldOutCounts, LevelWeights
+from assay.protocol.step import StepReplay
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from functools import partial
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.groups import replay_all
-from assay.environments import draws_from_pool, get_pool_cap, run_all
 from assay.environments.pieces.growth import compute_pool, read_pool, write_pool
 from assay.environments.pieces.propose import Proposal
 from assay.environments.pooling import find_proposal, is_proposing
-from assay.inference import CheckpointError, Outline
-from assay.protocol import Parameters
-from assay.protocol.parameters import EnvironmentChoice
+from assay.environments.registry import draws_from_pool, get_pool_cap
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
+from assay.protocol.parameters import EnvironmentChoice, Parameters
 
 
 def compute_step_pool(taken: Sequence[ConsumedGroup], window: int, drawn: "DrawnBy") -> bytes:

@@ -22,7 +22,9 @@ from assay.artifacts.steps.folder import (
     read_taken,
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.protocol import Domain, Manifest, StepRecord, StepReplay, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.manifest import Manifest
+from assay.protocol.step import StepRecord, StepReplay
 
 #: Most steps that replayed groups may be behind: as many as the settings allow.
 STALENESS_MAX = 64

@@ -40,12 +40,14 @@ from assay.artifacts.store_objects import (
     put_object,
     read_parts,
 )
-from assay.inference import Checkpoint, CheckpointError
-from assay.network import ObjectStore, StoreError, open_folder
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import CheckpointError
 from assay.network.files import hold_folder, remove_unfinished, replace_file
-from assay.network.store import within
-from assay.protocol import Parameters
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.deadlines import within
+from assay.network.store.folder import open_folder
 from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import Parameters
 
 #: Most bytes of an optimiser's state that are uploaded and fetched.
 STATE_BYTES_MAX = 1 << 37

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from assay.artifacts.store_objects import answer_in_time
-from assay.network import ObjectStore, open_folder, open_store
 from assay.network.files import replace_file, write_file, write_json
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
+from assay.network.store.opening import open_store
 from assay.protocol.encoding import EncodingError, encode, from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import DIGEST_BYTES, compute_tree

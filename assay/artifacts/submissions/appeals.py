@@ -10,7 +10,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.inference import Checkpoint, CheckpointError
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import CheckpointError
 from assay.inference.workers.pool import MEMORY_LACKS
 from assay.protocol.episode import Reply
 from assay.verification import Measurement, Projection, UnheardError

@@ -4,8 +4,8 @@ The caller checks whether the bytes are the committed ones.
 """
 
 from assay.artifacts.submissions.reading import SubmissionCopy
-from assay.network.store import ObjectSource
-from assay.protocol import Reason, Refusal
+from assay.network.store.base import ObjectSource
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.submission import Range
 
 

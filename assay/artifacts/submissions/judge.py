@@ -13,11 +13,13 @@ from assay.artifacts.submissions.appeals import AffordableAppeal, AppealBudget
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.reader import ReadRequest, SubmissionSources, open_submission
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission, refuse_unread
-from assay.inference import Checkpoint, Outline
-from assay.network.store import StoreError, within
-from assay.protocol import Context, encode_ss58
+from assay.inference.checkpoint import Checkpoint, Outline
+from assay.network.store.base import StoreError
+from assay.network.store.deadlines import within
+from assay.protocol.context import Context
 from assay.protocol.errors import OperatorError
 from assay.protocol.reason import Refusal
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import get_id_bits
 from assay.verification import (
     Accepted,

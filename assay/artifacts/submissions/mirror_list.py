@@ -14,10 +14,10 @@ from contextlib import suppress
 from hashlib import sha256
 
 from assay.artifacts.submissions.reader import KnownMirror
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from assay.network.chain.ports import SubnetReader
-from assay.network.store import ObjectStore, StoreError
-from assay.protocol import Tag, parse_commitment
+from assay.network.store.base import ObjectStore, StoreError
+from assay.protocol.commitment import Tag, parse_commitment
 
 #: Most known stores of validators, and most that are asked for one submission.
 _KNOWN_MAX, _ASKED_MAX = 64, 6

@@ -17,7 +17,7 @@ from assay.artifacts.submissions.pack import measure_pack
 from assay.artifacts.submissions.read_ahead import THREADS, ReadAhead
 from assay.artifacts.submissions.reader import SubmissionSources
 from assay.judge.pack import PackedSubmission, encode_pack
-from assay.network.store import LIST_MAX, ObjectStore, StoreError
+from assay.network.store.base import LIST_MAX, ObjectStore, StoreError
 
 logger = logging.getLogger("assay")
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from assay.artifacts.submissions.reading import SubmissionCopy
 from assay.judge.pack import PackedPart, PackedParts, PackedRefusal, PackedSubmission
-from assay.protocol import Parameters, Refusal
+from assay.protocol.parameters import Parameters
+from assay.protocol.reason import Refusal
 from assay.protocol.submission import Range, get_opening_bytes
 from assay.verification import get_part_limits
 

@@ -30,8 +30,10 @@ from assay.artifacts.submissions.reader import (
 )
 from assay.artifacts.submissions.reading import TolerantReader, read_submission
 from assay.judge.pack import PackedSubmission
-from assay.network.store import StoreError, within
-from assay.protocol import Context, Refusal
+from assay.network.store.base import StoreError
+from assay.network.store.deadlines import within
+from assay.protocol.context import Context
+from assay.protocol.reason import Refusal
 from assay.verification import CheckedSubmission, find_commitment, plan_audit, plan_samples
 from assay.verification.read_plan import PartRecord
 

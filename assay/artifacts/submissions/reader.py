@@ -21,9 +21,12 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.pack import PackedCopy, compute_pack_max
 from assay.artifacts.submissions.reading import AbsentSubmission, SubmissionCopy, SubmissionReader
 from assay.judge.pack import PackError, decode_pack
-from assay.network.store import ObjectStore, StoreError, sparing, within
-from assay.protocol import Committed, Context, Reason, Refusal, encode_ss58
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.deadlines import sparing, within
 from assay.protocol.commitment import make_object_name
+from assay.protocol.context import Committed, Context
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.ss58 import encode_ss58
 from assay.verification import ReadPlan
 
 #: Seconds for one mirror's answer, and for all mirrors of a submission together.

@@ -7,8 +7,8 @@ import logging
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from assay.network.store import StoreError
-from assay.protocol import Reason, Refusal
+from assay.network.store.base import StoreError
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.submission import Range
 from assay.verification import CheckedSubmission, ReadPlan
 

@@ -16,10 +16,16 @@ import pyarrow.parquet as pq
 
 from assay.judge.whole_file import read_whole
 from assay.network.files import replace_file, write_file
-from assay.protocol import Header, Rollout, encode_ss58
 from assay.protocol.encoding import EncodingError, to_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.submission import LOGPROB_BITS, Opening, compute_submission_root
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.submission import (
+    LOGPROB_BITS,
+    Header,
+    Opening,
+    Rollout,
+    compute_submission_root,
+)
 
 #: Column → type and meaning.
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {

@@ -15,8 +15,10 @@ from assay.audit.explain.reproduction import (
     write_material,
 )
 from assay.audit.sources import FetchedOutlines
-from assay.network import ObjectStore, open_folder, open_store
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
+from assay.network.store.opening import open_store
 from assay.session.resources import open_account
 from assay.session.session import open_session
 from assay.settings.loading import parse_hotkey

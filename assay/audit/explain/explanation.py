@@ -12,13 +12,14 @@ from assay.audit.explain.pay import list_pay
 from assay.audit.explain.settled_share import describe_settled
 from assay.audit.explain.texts import Text, choose_text
 from assay.audit.explain.window_case import Rejudgment, StatedVerdict, WindowCase
-from assay.environments import LevelStanding, list_standings, open_environment
-from assay.protocol import Reason, encode_ss58
+from assay.environments.registry import open_environment
+from assay.environments.steering import LevelStanding, list_standings
 from assay.protocol.commitment import make_object_name
 from assay.protocol.prompt_terms import describe_prompts
-from assay.protocol.reason import CHEATING, WITHHELD, name_cost
+from assay.protocol.reason import CHEATING, WITHHELD, Reason, name_cost
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.selection import select_committed
+from assay.protocol.ss58 import encode_ss58
 from assay.verification import Accepted, Refused, compute_score
 
 #: Margins of a slightly wrong reference stay below this, logits: bf16's noise is about 0.04.

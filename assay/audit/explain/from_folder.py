@@ -16,20 +16,15 @@ from assay.audit.explain.rejudging import find_model, judge_again
 from assay.audit.explain.reproduction import ExplainError, Material
 from assay.audit.explain.settled_share import Paid, SettlementShare
 from assay.audit.explain.window_case import StatedVerdict, WindowCase
-from assay.inference import Placement
-from assay.network import open_file
-from assay.protocol import (
-    Context,
-    EncodingError,
-    Phase,
-    Reason,
-    decode_ss58,
-    encode_ss58,
-    find_context_fault,
-)
+from assay.inference.placement import Placement
+from assay.network.store.folder import open_file
 from assay.protocol.commitment import make_object_name
+from assay.protocol.context import Context, find_context_fault
+from assay.protocol.encoding import EncodingError
+from assay.protocol.reason import Reason
 from assay.protocol.record import Outcome
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import decode_ss58, encode_ss58
+from assay.protocol.window import Phase, compute_block
 
 
 def find_hotkey(text: str, folder: Path | None = None) -> bytes:

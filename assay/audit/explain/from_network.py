@@ -13,23 +13,18 @@ from assay.audit.explain.reproduction import ExplainError, Material
 from assay.audit.explain.settled_share import Paid, SettlementShare
 from assay.audit.explain.window_case import StatedVerdict, WindowCase
 from assay.audit.ports import Outlines
-from assay.inference import Placement
-from assay.network import ObjectStore, ReadableStores, StoreError
-from assay.network.chain import ForgottenError
+from assay.inference.placement import Placement
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader, SubnetReader
-from assay.protocol import (
-    Context,
-    Parameters,
-    Phase,
-    Reason,
-    Tag,
-    encode_ss58,
-    find_context_fault,
-    parse_commitment,
-)
-from assay.protocol.commitment import make_object_name
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.opening import ReadableStores
+from assay.protocol.commitment import Tag, make_object_name, parse_commitment
+from assay.protocol.context import Context, find_context_fault
+from assay.protocol.parameters import Parameters
+from assay.protocol.reason import Reason
 from assay.protocol.record import make_record_context
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.session.payments import find_payment
 from assay.session.session import Session
 from assay.session.window_reader import find_settlement, get_challenge, get_context

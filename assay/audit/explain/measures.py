@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import exp, log
 
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, WindowCase
-from assay.protocol import Reason
 from assay.protocol.parameters import PROTOCOL_VERSION, Tests
+from assay.protocol.reason import Reason
 from assay.protocol.submission import get_id_bits
 from assay.verification import Refused, get_part_limits
 from assay.verification.bounds import (

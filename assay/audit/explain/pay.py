@@ -8,9 +8,8 @@ from assay.audit.explain.settled_share import (
     list_settlement,
 )
 from assay.audit.explain.window_case import WindowCase
-from assay.protocol import Phase
 from assay.protocol.record import Outcome
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 
 
 def list_pay(facts: WindowCase) -> list[str]:

@@ -11,10 +11,11 @@ from assay.artifacts.ports import Objects
 from assay.artifacts.records.reader import RecordReader, open_reader
 from assay.audit.explain.settled_share import SeatWindow, SettlementShare
 from assay.audit.explain.window_case import StatedVerdict
-from assay.protocol import Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Work
+from assay.protocol.reason import Reason
 from assay.protocol.record import MemberRow
+from assay.protocol.ss58 import encode_ss58
 
 #: Fields of a place in a verdict's JSON.
 _PLACES = ("group", "rollout", "token")

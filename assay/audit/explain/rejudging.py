@@ -18,27 +18,25 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
 from assay.audit.explain.window_case import OpenedFile, Rejudgment, RolloutMeasurement, TurnPlace
 from assay.audit.ports import Outlines
-from assay.environments import Conversation, Problem, make_miner_problem
-from assay.inference import (
-    Checkpoint,
-    CheckpointError,
-    Outline,
-    Placement,
-    UnusableCheckpointError,
-    load_checkpoint,
-    load_outline,
-)
-from assay.network import ObjectSource, StoreError
-from assay.protocol import Committed, Context, EncodingError, Header, Refusal, Rollout
-from assay.protocol.encoding import decode
+from assay.environments.base import Conversation, Problem
+from assay.environments.dealing import make_miner_problem
+from assay.inference.checkpoint import Checkpoint, Outline, load_checkpoint, load_outline
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.inference.placement import Placement
+from assay.network.store.base import ObjectSource, StoreError
+from assay.protocol.context import Committed, Context
+from assay.protocol.encoding import EncodingError, decode
 from assay.protocol.episode import split_turns
 from assay.protocol.parameters import FRACTION_BITS
+from assay.protocol.reason import Refusal
 from assay.protocol.seeds import compute_projection_seed, compute_rollout_seed
 from assay.protocol.selection import select_positions
 from assay.protocol.submission import (
     HEADER_BYTES,
     LOGPROB_BITS,
+    Header,
     Range,
+    Rollout,
     decode_group_head,
     decode_ids,
     decode_opening,

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.audit.explain.window_case import WindowCase
-from assay.network import ObjectSource, StoreError
 from assay.network.files import replace_file, write_json
-from assay.protocol import QUICKNET, Reason, context_to_json, encode_ss58
+from assay.network.store.base import ObjectSource, StoreError
+from assay.protocol.beacon import QUICKNET
+from assay.protocol.context import context_to_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
 
 #: Bytes of a file that are copied at a time.
 _PIECE = 16 << 20

@@ -7,8 +7,7 @@ Nothing here knows a model, a chain or a store. A page in the explorer shows the
 from dataclasses import dataclass
 from typing import Any
 
-from assay.protocol import Reason
-from assay.protocol.reason import CHEATING, WITHHELD
+from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.protocol.record import Outcome
 
 

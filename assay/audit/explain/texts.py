@@ -6,7 +6,7 @@ There is one entry for each reason of `assay.protocol.reason`. `measures` has a 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Text:
 
 _DRAFT = (
     "let the fp32 reference decide every token: `assay mine` and "
-    "`assay.inference.generate_groups` do this with any drafter"
+    "`assay.inference.generate.generate_groups` do this with any drafter"
 )
 _PRECISION = (
     "the last step was not the fp32 reference: bf16, fp16, TF32 or a quantised model drew the token"

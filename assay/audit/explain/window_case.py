@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assay.audit.explain.settled_share import Paid, SettlementShare
-from assay.inference import Outline
-from assay.protocol import Context, Header, Reason
+from assay.inference.checkpoint import Outline
+from assay.protocol.context import Context
+from assay.protocol.reason import Reason
 from assay.protocol.record import Outcome
-from assay.protocol.submission import Opening
+from assay.protocol.submission import Header, Opening
 from assay.verification import Verdict
 from assay.verification.rollout_statistics import RolloutStatistics
 

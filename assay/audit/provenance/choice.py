@@ -17,8 +17,9 @@ from assay.artifacts.steps.groups import count_teaching, find_most, generate_own
 from assay.artifacts.steps.plan import StepInputs, StepPlan, plan_step
 from assay.artifacts.steps.replay import EarlierStep
 from assay.audit.provenance.consumed import describe_group
-from assay.inference import Checkpoint, Outline
-from assay.protocol import Parameters, StepRecord
+from assay.inference.checkpoint import Checkpoint, Outline
+from assay.protocol.parameters import Parameters
+from assay.protocol.step import StepRecord
 from assay.settings.learning import read_config
 
 

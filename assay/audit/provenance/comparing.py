@@ -27,10 +27,13 @@ from assay.audit.provenance.step_submissions import (
     read_committed,
 )
 from assay.audit.window_parameters import choose_parameters
-from assay.environments import deal_level, make_miner_problem, open_environment
-from assay.protocol import Manifest, Reason, Refusal, StepLeftOut, StepRecord, encode_ss58
-from assay.protocol.reason import CHEATING
+from assay.environments.dealing import deal_level, make_miner_problem
+from assay.environments.registry import open_environment
+from assay.protocol.manifest import Manifest
+from assay.protocol.reason import CHEATING, Reason, Refusal
 from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.step import StepLeftOut, StepRecord
 from assay.settings.learning import read_config
 from assay.verification import find_commitment
 

@@ -17,13 +17,15 @@ from assay.artifacts.steps.file import DELAY_MAX, ConsumedGroup, Delay
 from assay.artifacts.steps.folder import StepError
 from assay.artifacts.steps.groups import make_own_problem, replay_all
 from assay.artifacts.steps.replay import find_false_origin
-from assay.environments import Environment, Problem, RewardParts, run_all
+from assay.environments.base import Environment, Problem, RewardParts
 from assay.environments.pooling import has_twin, is_proposing
-from assay.inference import Outline
-from assay.protocol import Manifest, Parameters, StepRecord, encode_ss58
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Outline
 from assay.protocol.episode import find_stop
-from assay.protocol.parameters import MILLION
-from assay.protocol.step import LEFT_OUT_MAX
+from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import MILLION, Parameters
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.step import LEFT_OUT_MAX, StepRecord
 from assay.settings.learning import read_config
 from assay.verification.episodes import Episode, find_length_fault
 

@@ -12,7 +12,8 @@ from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.artifacts.store_objects import UnavailableError, make_step_name
 from assay.inference.folder import MANIFEST_FILE
-from assay.network import StoreError, open_folder
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.protocol.encoding import EncodingError, read_json
 from assay.settings.loading import ConfigError
 from assay.training.figures import compute_group_figures

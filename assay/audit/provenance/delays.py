@@ -25,8 +25,10 @@ from assay.audit.provenance.consumed import (
     verify_provenance,
 )
 from assay.environments.pooling import has_twin
-from assay.inference import CheckpointError, Outline
-from assay.protocol import DelayedRollout, Parameters
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
+from assay.protocol.parameters import Parameters
+from assay.protocol.step import DelayedRollout
 from assay.settings.learning import read_config
 
 

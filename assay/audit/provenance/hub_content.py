@@ -22,13 +22,15 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.network import open_folder
 from assay.network.files import hold_folder
 from assay.network.hub.push import Content
-from assay.network.store import ObjectStore
-from assay.protocol import Parameters, SettlementRecord, encode_ss58
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.protocol.encoding import Json
 from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import Parameters
+from assay.protocol.record import SettlementRecord
+from assay.protocol.ss58 import encode_ss58
 
 CARD = "README.md"
 _GENERATION = "generation_config.json"

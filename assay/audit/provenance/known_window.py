@@ -11,12 +11,14 @@ from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.window_parameters import check_parameters
-from assay.inference import CheckpointError, Outline
-from assay.network.chain import ForgottenError
-from assay.network.store import StoreError
-from assay.protocol import Context, Phase, StepRecord
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
+from assay.network.chain.errors import ForgottenError
+from assay.network.store.base import StoreError
+from assay.protocol.context import Context
 from assay.protocol.record import MemberRow, WindowRecord
-from assay.protocol.window import compute_block
+from assay.protocol.step import StepRecord
+from assay.protocol.window import Phase, compute_block
 from assay.rounds import compute_share
 from assay.session.window_reader import BeaconError, get_challenge, get_context
 

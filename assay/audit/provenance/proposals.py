@@ -26,15 +26,17 @@ from assay.artifacts.steps.replay import STALENESS_MAX, find_false_origin
 from assay.artifacts.store_objects import UnavailableError
 from assay.audit.provenance.consumed import describe_group, replay_group
 from assay.audit.provenance.course import find_published_step
-from assay.environments import get_pool_cap, run_all
 from assay.environments.pieces.growth import PoolFigures, measure_pool, read_pool
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.pool import list_first_pieces
 from assay.environments.pooling import find_asked_piece, find_proposal, is_proposing
-from assay.inference import CheckpointError, Outline
-from assay.network import ObjectStore, open_folder
-from assay.protocol import Parameters
-from assay.protocol.parameters import MILLION
+from assay.environments.registry import get_pool_cap
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
+from assay.protocol.parameters import MILLION, Parameters
 from assay.settings.loading import ConfigError
 
 #: Seconds for fetching a checkpoint without its tensors.

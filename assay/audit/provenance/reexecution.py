@@ -40,13 +40,15 @@ from assay.audit.provenance.consumed import (
     verify_provenance,
 )
 from assay.audit.provenance.delays import find_false_delay, read_beside
-from assay.environments import compute_next_levels
 from assay.environments.pieces.growth import describe_difference, read_pool
 from assay.environments.pooling import has_twin, is_proposing
-from assay.inference import Checkpoint
+from assay.environments.steering import compute_next_levels
+from assay.inference.checkpoint import Checkpoint
 from assay.inference.expert_stacks import split_experts
-from assay.network import open_folder
-from assay.protocol import LevelSuccess, Parameters, StepRecord
+from assay.network.store.folder import open_folder
+from assay.protocol.manifest import LevelSuccess
+from assay.protocol.parameters import Parameters
+from assay.protocol.step import StepRecord
 from assay.settings.learning import read_config
 from assay.training import Group, Learner
 from assay.training.held_out import count_held_out

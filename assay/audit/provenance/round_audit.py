@@ -23,16 +23,18 @@ from assay.audit.provenance.reexecution import (
     describe_counts,
     reexecute,
 )
-from assay.inference import Checkpoint, read_tensors
-from assay.network import ObjectStore
-from assay.network.chain import ChainError, ForgottenError
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.model_loading import read_tensors
+from assay.network.chain.errors import ChainError, ForgottenError
 from assay.network.chain.ports import BlockReader
-from assay.protocol import Context, encode_ss58
+from assay.network.store.base import ObjectStore
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.context import Context
 from assay.protocol.encoding import Json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 from assay.protocol.manifest import Manifest
+from assay.protocol.ss58 import encode_ss58
 from assay.rounds.calendar import Round, find_round
 from assay.rounds.child_store import CHILD_SECONDS, RoundReader, WithheldError, count_outer_bytes
 from assay.rounds.child_verdict import RoundFacts, is_fresh

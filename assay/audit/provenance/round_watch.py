@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from assay.audit.provenance.round_audit import RoundAudit, RoundError, RoundSources, audit_round
-from assay.network.chain import ForgottenError
+from assay.network.chain.errors import ForgottenError
 from assay.network.files import write_file
-from assay.protocol import Context
+from assay.protocol.context import Context
 from assay.protocol.window import compute_window
 from assay.rounds.calendar import find_last_round
 from assay.rounds.in_force import NOTHING, get_in_force_at

@@ -22,15 +22,18 @@ from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, replay_group, verify_provenance
-from assay.environments import Problem, RewardParts, draws_from_pool, run_all
-from assay.environments.base import Manner
-from assay.inference import CheckpointError, Outline
+from assay.environments.base import Manner, Problem, RewardParts
+from assay.environments.registry import draws_from_pool
+from assay.environments.scoring import run_all
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
 from assay.inference.tokenizing.reply_frames import find_role
-from assay.network import open_folder
 from assay.network.files import replace_file, write_file
-from assay.protocol import Parameters, encode_ss58
+from assay.network.store.folder import open_folder
 from assay.protocol.episode import Reply, weave
 from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Parameters
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.learning import read_config
 from assay.training import compute_advantages
 from assay.verification.episodes import Episode

@@ -20,12 +20,16 @@ from assay.artifacts.submissions.reading import SubmissionReader, read_submissio
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
-from assay.inference import Checkpoint, Outline
+from assay.inference.checkpoint import Checkpoint, Outline
 from assay.judge.pack import PackError
 from assay.judge.seal import BundleError
-from assay.network import ObjectStore, StoreError
-from assay.protocol import Context, EncodingError, Reason, Refusal, StepLeftOut, encode_ss58
+from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.commitment import make_object_name
+from assay.protocol.context import Context
+from assay.protocol.encoding import EncodingError
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.step import StepLeftOut
 from assay.protocol.submission import Range, decode_ids
 from assay.verification import (
     CheckedSubmission,

@@ -14,7 +14,7 @@ from assay.audit.provenance.reexecution import learn_again, make_learner_before,
 from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator
 from assay.audit.tracing.operator_modes import Call, ReachedError, ReachMode, TraceMode
 from assay.audit.tracing.operator_rerun import save_calls
-from assay.protocol import StepRecord
+from assay.protocol.step import StepRecord
 from assay.protocol.trace import TRACE_VERSION, OperatorRecord, TraceRecord, compute_trace_root
 from assay.training import Learner
 from assay.training.last_bits import compute_code_digest, describe_engine, describe_processor

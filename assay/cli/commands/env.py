@@ -50,7 +50,7 @@ def list_(invocation: Invocation, as_json: AsJson = False) -> int:
     settings = invocation.load_settings()
     with starting(settings):
         from assay.cli.env_view import show_environments
-        from assay.environments import list_environments
+        from assay.environments.listing import list_environments
     entries, named = list_environments(), set(map(str, settings.environments.files))
     show_environments(entries, as_json)
     return FINDING if any(not entry.usable for entry in entries if entry.file in named) else OK
@@ -148,7 +148,7 @@ def score(
     settings = invocation.load_settings()
     with starting(settings, loads=TORCH if model else None, opens=model or False):
         from assay.cli.env_view import make_problem, read_answer, show_score
-        from assay.environments import choose_rewards, compute_reward
+        from assay.environments.rewards import choose_rewards, compute_reward
         from assay.settings.loading import open_named_environment
     environment = open_named_environment(name)
     given = read_answer() if answer == "-" else answer
@@ -228,7 +228,7 @@ def new(
     settings = invocation.load_settings()
     with starting(settings):
         from assay.cli.console import print_result
-        from assay.environments.foreign import write_new_package
+        from assay.environments.foreign.new_package import write_new_package
         from assay.network.files import write_file
         from assay.settings.loading import ConfigError
     try:

@@ -29,7 +29,7 @@ def create(
     settings = invocation.load_settings()
     with starting(settings):
         from assay.cli.account_view import show_mnemonic, show_wallet
-        from assay.network.chain import create_wallet
+        from assay.network.chain.wallets import create_wallet
     chosen = settings.wallet
     _require_password(chosen, no_password)
     encrypted = not no_password
@@ -69,8 +69,8 @@ def show(invocation: Invocation, as_json: AsJson = False) -> None:
     require_wallet(settings)
     with starting(settings, opens=True):
         from assay.cli.account_view import show_account
-        from assay.network.chain import get_balance
         from assay.network.chain.acts import find_uid
+        from assay.network.chain.subnet_owner import get_balance
         from assay.session.resources import connect, open_account, open_chain
     account, uid, netuid = open_account(settings), None, settings.chain.netuid
     if netuid is None:

@@ -68,7 +68,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import pack_folder, vet_package
+from assay.environments.foreign.package_file import pack_folder
+from assay.environments.foreign.vetting import vet_package
 from assay.environments.foreign.inside import Draw
 from NAME import LEVELS, list_wrong, make_problem, score, solve
 
@@ -172,7 +173,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.environments.foreign import pack_folder, vet_package
+from assay.environments.foreign.package_file import pack_folder
+from assay.environments.foreign.vetting import vet_package
 from assay.environments.foreign.inside import Draw
 from NAME import LEVELS, TURNS, begin, list_wrong, make_problem, score, solve, step
 

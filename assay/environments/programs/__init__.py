@@ -6,13 +6,4 @@ same program gets the same verdict on every machine, slow or busy. Start with `c
 the environment.
 """
 
-from typing import TYPE_CHECKING
-
-from assay.protocol.lazy_names import load_lazily
-
-if TYPE_CHECKING:
-    from assay.environments.programs.code_file import CodeFile as CodeFile
-else:
-    __getattr__ = load_lazily(__name__, {"code_file": ("CodeFile",)})
-
 NAME = "code"

@@ -34,13 +34,10 @@ from pathlib import Path
 
 import verifiers.v1 as vf
 
-from assay.environments import (
-    add_problem_files,
-    choose_rewards,
-    compute_reward,
-    make_environment,
-    make_miner_problem,
-)
+from assay.environments.problem_file import add_problem_files
+from assay.environments.rewards import choose_rewards, compute_reward
+from assay.environments.registry import make_environment
+from assay.environments.dealing import make_miner_problem
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import MILLION
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments.base import ANSWER_BYTES
-from assay.environments.foreign import VetCheck, VetReport, vet_subject
 from assay.environments.foreign.hostile_answers import (
     CODE,
     FILLINGS,
@@ -22,7 +21,8 @@ from assay.environments.foreign.hostile_answers import (
     write_long,
 )
 from assay.environments.foreign.making import TRIED
-from assay.environments.foreign.vetting import MILLIONS, name_subject
+from assay.environments.foreign.vet_report import VetCheck, VetReport
+from assay.environments.foreign.vetting import MILLIONS, name_subject, vet_subject
 from assay.environments.foreign.world_vetting import PackageWorlds
 from assay.environments.problem_file import read_problem_file
 from assay.environments.tasksets.bundle import find_bundle_fault, find_data_fault

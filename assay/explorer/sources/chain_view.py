@@ -10,10 +10,11 @@ from assay.artifacts.announced_parameters import AnnouncedParameters, list_annou
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import Live, Neurons, ShownWeights, Uid
 from assay.explorer.sources.peer_health import PeerHealth
-from assay.network.chain import SubtensorChain
-from assay.protocol import Tag, encode_ss58, parse_commitment
+from assay.network.chain.subtensor import SubtensorChain
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Tag, parse_commitment
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_window
 from assay.session.parameter_follower import ParameterFollower
 from assay.session.session import open_session

@@ -17,7 +17,9 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.explain.rejudging import find_model, measure_rollouts, open_model, play_again
 from assay.audit.sources import FetchedOutlines
-from assay.environments import Problem, compute_reward, make_miner_problem
+from assay.environments.base import Problem
+from assay.environments.dealing import make_miner_problem
+from assay.environments.rewards import compute_reward
 from assay.explorer.documents.windows import (
     GroupFacts,
     PromptMessage,
@@ -27,13 +29,18 @@ from assay.explorer.documents.windows import (
 )
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
-from assay.inference import Checkpoint, CheckpointError, Outline
-from assay.network import StoreError, open_folder
-from assay.protocol import Context, EncodingError, Refusal, context_from_json, encode_ss58
+from assay.inference.checkpoint import Checkpoint, Outline
+from assay.inference.folder import CheckpointError
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.protocol.commitment import make_object_name
+from assay.protocol.context import Context, context_from_json
+from assay.protocol.encoding import EncodingError
 from assay.protocol.episode import split_turns
 from assay.protocol.parameters import ARGUMENTS, FRACTION_BITS
+from assay.protocol.reason import Refusal
 from assay.protocol.selection import select_committed, select_positions, select_rollouts
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import LOGPROB_BITS, Rollout, decode_ids, decode_proof
 from assay.sandbox import WorkerError
 from assay.session.resources import open_stores

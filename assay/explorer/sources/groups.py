@@ -21,7 +21,7 @@ from typing import Any
 from assay.explorer.documents.windows import ReadingLack
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
-from assay.protocol import Context, context_to_json
+from assay.protocol.context import Context, context_to_json
 from assay.sandbox import Budget, Lost, Sandbox, WorkerError
 from assay.settings.sections import StoreSettings
 

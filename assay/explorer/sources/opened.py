@@ -41,8 +41,8 @@ from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
 from assay.explorer.sources.proposals import Proposals
 from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView, TrainerOutput, parse_manifest
-from assay.protocol import Context
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.context import Context
 from assay.protocol.errors import OperatorError, Trouble, TroubleKind
 from assay.session.evm_opening import get_chain_id
 from assay.settings.loading import ConfigError

@@ -32,9 +32,9 @@ from assay.explorer.documents.proposals import (
     ProposalStep,
 )
 from assay.explorer.ports import ProposalsReading
-from assay.network import open_folder
-from assay.protocol import encode_ss58
+from assay.network.store.folder import open_folder
 from assay.protocol.errors import OperatorError
+from assay.protocol.ss58 import encode_ss58
 
 #: Seconds for scoring one step's groups: less than the parent waits for an answer.
 _STEP_S = 60.0

@@ -37,10 +37,14 @@ from assay.explorer.sources.proposals import Proposals
 from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView
 from assay.explorer.sources.shell_commands import ShellCommands
-from assay.network import FolderStore, ObjectStore, open_folder, open_store
-from assay.protocol import Parameters, SettlementRecord, decode_ss58, encode_ss58
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import FolderStore, open_folder
+from assay.network.store.opening import open_store
 from assay.protocol.amendment import ParameterHistory, make_history
 from assay.protocol.encoding import EncodingError
+from assay.protocol.parameters import Parameters
+from assay.protocol.record import SettlementRecord
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.session.resources import open_stores
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.sections import Settings

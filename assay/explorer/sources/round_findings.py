@@ -16,10 +16,10 @@ from assay.artifacts.records.run_folder import BROKEN
 from assay.artifacts.store_objects import make_merge_name
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import CheckpointOrigin, MergedRound, RepeatedStep, TrainerChild
-from assay.protocol import decode_ss58, encode_ss58
 from assay.protocol.encoding import from_json, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.rounds import MergeRecord
 
 #: Findings of the newest rounds that are read: so many bytes of the file, and so many of them.

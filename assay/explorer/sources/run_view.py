@@ -15,7 +15,8 @@ from assay.artifacts.records.run_folder import BROKEN, DOCUMENT_BYTES, JsonFile,
 from assay.artifacts.status.demo import DemoStatus
 from assay.artifacts.status.program import ProgramStatus
 from assay.artifacts.status.validator import PostStatus, ValidatorStatus, is_validator
-from assay.environments import Success, list_standings
+from assay.environments.levels import Success
+from assay.environments.steering import list_standings
 from assay.explorer.documents.settlements import EntryFields
 from assay.explorer.documents.training import AccuracyPoint, LevelRow
 from assay.explorer.ports import (
@@ -27,10 +28,9 @@ from assay.explorer.ports import (
     TrainingStep,
 )
 from assay.network.files import is_locked
-from assay.protocol import EncodingError, Manifest
-from assay.protocol.encoding import from_json
+from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.errors import Trouble, TroubleKind
-from assay.protocol.manifest import WEIGHT_START
+from assay.protocol.manifest import WEIGHT_START, Manifest
 
 #: Age of a status after which the program's lock is checked: it is written at least every 10 s.
 _STALE_S = 13.0
@@ -246,7 +246,7 @@ def _describe_point(row: Mapping[str, Any]) -> AccuracyPoint:
 
 
 def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
-    """The origin that a manifest states (see `assay.protocol.Manifest`). None for other data."""
+    """The origin that a manifest states (see `Manifest`). None for other data."""
     try:
         document = json.loads(data or b"")
         parent, step, number = document["parent"], document["step"], document["number"]

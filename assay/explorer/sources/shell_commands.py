@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from assay.explorer.ports import AuditCommand
 from assay.explorer.sources.ledger_events import LedgerPlace
 from assay.explorer.sources.run_view import TrainerOutput
-from assay.protocol import QUICKNET, Parameters
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.commitment import make_object_name
+from assay.protocol.parameters import Parameters
 from assay.protocol.record import make_settlement_record_name
 
 #: Most windows of one audit. `assay.audit.bundle` has the same, but importing it would load models'

@@ -12,7 +12,7 @@ from assay.explorer.ports import CheckpointOrigin
 from assay.explorer.views.common import Query, list_known_windows, name_hotkey
 from assay.explorer.views.ledger_entries import find_entries, find_entry_page, find_transactions
 from assay.explorer.views.merged_rounds import find_children
-from assay.protocol import decode_ss58, encode_ss58
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 
 #: Longest question, characters: a beacon's signature in hex, and a word before it.
 _TEXT_MAX = 224

@@ -15,8 +15,8 @@ from assay.explorer.labels import FINDINGS
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin, MergedRound, TrainerChild
 from assay.explorer.views.common import Query, make_paging, name_hotkey
-from assay.protocol import Phase, encode_ss58
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.rounds import ChildFinding, find_round
 
 #: Rounds on a page, and checkpoints whose manifests may name a merge.

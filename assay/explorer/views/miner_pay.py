@@ -19,9 +19,9 @@ from assay.explorer.documents.miners import MinerPay, PayStep
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Uid
 from assay.explorer.views.common import list_known_windows
-from assay.protocol import decode_ss58
 from assay.protocol.reason import Reason, name_cost
 from assay.protocol.record import Outcome
+from assay.protocol.ss58 import decode_ss58
 
 _U16, _ALPHA = 65_535, 10**9
 

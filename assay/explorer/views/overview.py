@@ -19,11 +19,10 @@ from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin, Live, ShownRecord, WindowStatus
 from assay.explorer.views.common import Query, describe_audit, describe_trouble, divide
 from assay.explorer.views.settlements import show_weights
-from assay.protocol import Parameters, Phase
 from assay.protocol.errors import Trouble, TroubleKind
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, Parameters
 from assay.protocol.reward_terms import describe_rewards
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.window import Phase, compute_block, compute_window
 
 #: Windows and weights on the first page.
 _WINDOWS, _WEIGHTS = 12, 10

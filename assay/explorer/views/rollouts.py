@@ -11,8 +11,9 @@ from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import GroupReading
 from assay.explorer.views.common import Query, name_hotkey
 from assay.explorer.views.windows import describe_check, describe_unread, list_audited, sample
-from assay.protocol import Parameters, encode_ss58
+from assay.protocol.parameters import Parameters
 from assay.protocol.reward_terms import compute_loss_of_length
+from assay.protocol.ss58 import encode_ss58
 from assay.verification.bounds import LOG_CAPITAL, MARGIN_MAX, SKETCH_BLOCK, SKETCH_MEAN
 
 #: Tokens on one page.

@@ -13,7 +13,7 @@ from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import ShownWeights
 from assay.explorer.views.common import Query, ask_page, describe_audit, divide, name_hotkey
 from assay.explorer.views.validators import count_settlement
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
 _SETTLEMENTS = 25

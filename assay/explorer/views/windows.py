@@ -37,12 +37,14 @@ from assay.explorer.views.common import (
 )
 from assay.explorer.views.overview import describe_window
 from assay.explorer.views.validators import count_window
-from assay.protocol import Context, MemberRow, Phase, Reason, encode_ss58
+from assay.protocol.context import Context
 from assay.protocol.parameters import Tests
-from assay.protocol.record import Moment
+from assay.protocol.reason import Reason
+from assay.protocol.record import MemberRow, Moment
 from assay.protocol.seeds import compute_groups_seed, compute_samples_seed
 from assay.protocol.selection import AuditedGroup, select_committed, select_sampled
-from assay.protocol.window import WINDOW_SCHEDULE, compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import WINDOW_SCHEDULE, Phase, compute_block
 from assay.verification.bounds import BOUNDS
 
 _WINDOWS, _MEMBERS = 50, 25

@@ -8,9 +8,10 @@ seed belongs to no window and to no trainer's held-out problems.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.environments import Environment, Problem, score_all
-from assay.inference import Checkpoint
-from assay.protocol import Domain, hash_fields
+from assay.environments.base import Environment, Problem
+from assay.environments.scoring import score_all
+from assay.inference.checkpoint import Checkpoint
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
 from assay.training.held_out import answer_problems
 

@@ -23,9 +23,9 @@ from assay.network.bounded_http import HttpAnswer, HttpRequest
 from assay.network.store.base import ServedError, StoreError
 from assay.network.store.http_client import HttpClient, HttpTimeouts
 from assay.network.store.locators import WebLocator, read_locator
-from assay.protocol import Domain, hash_fields
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
+from assay.protocol.hashing import Domain, hash_fields
 
 #: Most characters of an answer that are shown to a judge, and of the task.
 SHOWN_MAX, TASK_MAX = 32_768, 65_536

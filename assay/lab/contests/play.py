@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assay.environments import Environment, Success
-from assay.inference import load_checkpoint, load_outline
+from assay.environments.base import Environment
+from assay.environments.levels import Success
+from assay.inference.checkpoint import load_checkpoint, load_outline
 from assay.lab.contests.answers import ContestRules
 from assay.lab.contests.chat_judge import ChatJudge
 from assay.lab.contests.folder import ContestFolder

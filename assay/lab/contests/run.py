@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from assay.environments import Environment, Problem
-from assay.inference import Checkpoint
+from assay.environments.base import Environment, Problem
+from assay.inference.checkpoint import Checkpoint
 from assay.lab.contests.answers import ScoredAnswer, draw_answers, make_problems
 from assay.lab.contests.chat_judge import ChatJudge, JudgeOutcome, ShownPair
 from assay.lab.contests.folder import ContestError, ContestFolder

@@ -18,21 +18,17 @@ from assay.artifacts.ports import BeaconSource
 from assay.lab.localnet.development_calls import change_settings, send_tao
 from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import buy_subnet, publish_rules
-from assay.network import ObjectStore
 from assay.network.beacon import LocalBeacon
-from assay.network.chain import (
-    ChainTarget,
-    Connection,
-    DevWallet,
-    SubtensorChain,
-    get_coldkey,
-    get_subnet_cost,
-)
+from assay.network.chain.connection import Connection
 from assay.network.chain.ports import Chain
+from assay.network.chain.subnet_owner import get_subnet_cost
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
 from assay.network.chain.values import TAO
-from assay.protocol import Parameters, Phase
-from assay.protocol.parameters import DEMO_TIMING, Timing
-from assay.protocol.window import compute_block, compute_window
+from assay.network.chain.wallets import DevWallet, get_coldkey
+from assay.network.store.base import ObjectStore
+from assay.protocol.parameters import DEMO_TIMING, Parameters, Timing
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.settings.loading import use_sdk_cache
 from assay.subnet.recipe import Recipe
 from subtensor_devnet import Devnet, Seal

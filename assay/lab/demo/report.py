@@ -24,8 +24,9 @@ from assay.neurons.program.status import ChainStatus, describe_loop, describe_pr
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Phase, Reason, encode_ss58
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.chain_delivery import DeliveryState
 from assay.verification import compute_score

@@ -19,8 +19,9 @@ from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
 from assay.audit.sources import FetchedOutlines, StoredSubmissions
-from assay.environments import Success, open_environment
-from assay.inference import load_checkpoint
+from assay.environments.levels import Success
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import CheckpointError, read_small_file, verify_manifest
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU
@@ -30,9 +31,9 @@ from assay.lab.demo.players import FreePlayers, TurnPlayers
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.lab.localnet.founding import make_first_checkpoint, shorten_windows
-from assay.network import ObjectStore
 from assay.network.chain.ports import Chain
-from assay.network.store import open_folder
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.ports import Neuron
 from assay.neurons.program.neuron import JudgeSources
@@ -44,9 +45,9 @@ from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.record_book import RecordBook
 from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
-from assay.protocol import Parameters, Phase
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.window import compute_block
+from assay.protocol.parameters import Parameters
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import find_settlement
 from assay.settings.learning import make_choice, make_learning
 from assay.settings.loading import ConfigError

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.submissions.judge import examine_file
 from assay.artifacts.submissions.reading import SubmissionCopy
-from assay.inference import GroupRequest, Placement, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.generate import GroupRequest
 from assay.inference.implementations import APPEAL_IMPLEMENTATION, DEFAULT_IMPLEMENTATION
+from assay.inference.placement import Placement
 from assay.lab.gauntlet.bench_models import (
     BENCH,
     BENCH_TOKENS,
@@ -31,7 +33,7 @@ from assay.lab.gauntlet.sampling_attacks import make_stale
 from assay.lab.gauntlet.strategy import AttackInputs, Strategy, list_replies
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import (
     Group,
     Miner,
@@ -40,12 +42,13 @@ from assay.neurons.miner.miner import (
     WindowWork,
     make_work,
 )
-from assay.protocol import Committed, Context, Parameters, Reason, Rollout
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.context import Committed, Context
 from assay.protocol.episode import Reply, find_stop
-from assay.protocol.parameters import DEMO_TIMING, Timing
+from assay.protocol.parameters import DEMO_TIMING, Parameters, Timing
+from assay.protocol.reason import Reason
 from assay.protocol.selection import select_positions
-from assay.protocol.submission import Range, encode_submission, get_id_bits
+from assay.protocol.submission import Range, Rollout, encode_submission, get_id_bits
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters, parse_environment
 from assay.verification import Accepted, Examined, Forward, Measurement, Projection, Refused

@@ -9,7 +9,7 @@ from shutil import copytree
 
 from transformers import PreTrainedModel
 
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.inference.folder import MANIFEST_FILE
 from assay.inference.model_loading import load_model
 from assay.protocol.parameters import Work

@@ -14,10 +14,11 @@ from assay.lab.gauntlet.strategy import Strategy
 from assay.lab.simulator import SimulatedChain
 from assay.neurons.miner.miner import Group, Miner, WindowWork
 from assay.neurons.miner.work_database import WorkStage
-from assay.protocol import Context, Phase, encode_commitment
+from assay.protocol.commitment import encode_commitment
+from assay.protocol.context import Context
 from assay.protocol.selection import AuditedGroup, select_committed
 from assay.protocol.submission import decode_opening, get_opening_bytes
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.window_reader import get_context
 
 #: As long as any file's opening.

@@ -20,10 +20,10 @@ from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.validator import Validator
-from assay.protocol import Phase, Reason
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block
 from assay.training import GENESIS
 from assay.verification import Seat
 

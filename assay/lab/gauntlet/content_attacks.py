@@ -10,12 +10,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import make_miner_problem, write_solution
-from assay.inference import GroupRequest, Request
+from assay.environments.arithmetic import write_solution
+from assay.environments.dealing import make_miner_problem
+from assay.inference.draft import Request
+from assay.inference.generate import GroupRequest
 from assay.lab.gauntlet.strategy import Strategy, Tokens
 from assay.neurons.miner.miner import Group, Miner, WindowWork
-from assay.protocol import Rollout, Stream
+from assay.protocol.prf import Stream
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
+from assay.protocol.submission import Rollout
 from assay.protocol.window import compute_round
 from assay.verification import make_projection
 

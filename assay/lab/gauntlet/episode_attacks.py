@@ -7,14 +7,16 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from assay.inference import GroupRequest, KeyedSampler, Passage, make_keys
+from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.generate import GroupRequest
+from assay.inference.passages import Passage
 from assay.inference.playing import Play
 from assay.lab.gauntlet.content_attacks import get_tokens
 from assay.lab.gauntlet.forged_episodes import FORGERIES, Forger, Forgery, Logits, Played
 from assay.lab.gauntlet.strategy import Strategy
 from assay.neurons.miner.miner import Group, WindowWork
-from assay.protocol import Rollout
 from assay.protocol.episode import Reply
+from assay.protocol.submission import Rollout
 
 #: Turns that a rollout needs to be forged in every way.
 _TURNS = 3

@@ -13,8 +13,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.protocol import Reason, Rollout
 from assay.protocol.episode import Reply
+from assay.protocol.reason import Reason
+from assay.protocol.submission import Rollout
 from assay.verification import Tokenizer
 from assay.verification.episodes import Episode, EpisodeRules
 

@@ -19,8 +19,8 @@ from assay.lab.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup, GroupR
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.strategy import PRICES, Strategy
 from assay.lab.gauntlet.table import LEGAL, STRATEGIES
-from assay.protocol import Reason
 from assay.protocol.parameters import Work
+from assay.protocol.reason import Reason
 from assay.verification import Result, Seat, compute_settlement
 from assay.verification.settlement import UNPAID_GROUPS
 

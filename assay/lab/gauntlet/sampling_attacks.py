@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.inference import GroupRequest, KeyedSampler, Request
+from assay.inference.draft import Request
+from assay.inference.draws.sampler import KeyedSampler
+from assay.inference.generate import GroupRequest
 from assay.lab.gauntlet.strategy import Strategy, Tokens, Verified
 from assay.neurons.miner.miner import Group, WindowWork
-from assay.protocol import Domain, Rollout, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.submission import Rollout
 
 #: A logit that is never drawn, within the fixed-point range.
 _NEVER = -1e4

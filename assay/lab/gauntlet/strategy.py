@@ -21,18 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.environments import compute_reward, make_miner_problem
-from assay.inference import (
-    DraftCount,
-    GroupRequest,
-    KeyedSampler,
-    OwnDrafter,
-    Request,
-    generate_groups,
-)
+from assay.environments.dealing import make_miner_problem
+from assay.environments.rewards import compute_reward
+from assay.inference.draft import OwnDrafter, Request
+from assay.inference.draws.sampler import KeyedSampler
+from assay.inference.generate import DraftCount, GroupRequest, generate_groups
 from assay.neurons.miner.miner import Group, Miner, WindowWork
-from assay.protocol import Rollout
 from assay.protocol.episode import Reply
+from assay.protocol.submission import Rollout
 
 Tokens = tuple[int, ...]
 

@@ -10,7 +10,10 @@ from typing import ClassVar
 
 import torch
 
-from assay.inference import GroupRequest, KeyedSampler, Passage, Request, make_keys
+from assay.inference.draft import Request
+from assay.inference.draws.sampler import KeyedSampler, make_keys
+from assay.inference.generate import GroupRequest
+from assay.inference.passages import Passage
 from assay.lab.gauntlet.content_attacks import get_tokens
 from assay.lab.gauntlet.strategy import Strategy, Tokens
 from assay.neurons.miner.miner import WindowWork

@@ -8,7 +8,7 @@ from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.substrate import Substrate
 from assay.network.chain.values import Receipt
 from assay.network.chain.wallets import DevWallet
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 
 #: Coldkey of the root, which may do anything and has the money.
 ROOT = "//Alice"

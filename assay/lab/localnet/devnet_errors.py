@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from subtensor_devnet import DevnetError
 
 

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.lab.localnet.development_calls import change_settings
-from assay.network import ObjectStore
-from assay.network.chain import (
-    ChainWallet,
-    Connection,
-    SubtensorChain,
-    create_subnet,
-    get_subnet_cost,
-    start_subnet,
-)
+from assay.network.chain.connection import Connection
+from assay.network.chain.subnet_owner import create_subnet, get_subnet_cost, start_subnet
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.wallets import ChainWallet
+from assay.network.store.base import ObjectStore
 from assay.neurons.program.logs import make_report
-from assay.protocol import BeaconChain, Parameters
+from assay.protocol.beacon import BeaconChain
 from assay.protocol.encoding import to_json
+from assay.protocol.parameters import Parameters
 from assay.settings.loading import ConfigError
 
 if TYPE_CHECKING:
@@ -122,7 +119,7 @@ def publish_rules(
         recipe: of the network; None: the demo's.
     """
     # a running localnet needs no model in memory
-    from assay.inference import load_outline
+    from assay.inference.checkpoint import load_outline
     from assay.subnet.presets import DEMO_ENVIRONMENT, PRESETS, change_parameters
     from assay.subnet.publishing import make_subnet_parameters, publish_subnet
     from assay.subnet.reply_frames import fill_frames

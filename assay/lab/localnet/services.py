@@ -43,22 +43,20 @@ from assay.lab.localnet.founding import (
     publish_rules,
     shorten_windows,
 )
-from assay.network import open_store
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.chain_info import describe_chain
 from assay.network.beacon.server import BEACON_ID, BeaconServer
-from assay.network.chain import (
-    ChainError,
-    ChainTarget,
-    Connection,
-    DevWallet,
-    SubtensorChain,
-    open_wallet,
-)
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import ChainError
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
+from assay.network.chain.wallets import DevWallet, open_wallet
 from assay.network.files import write_file, write_json
-from assay.network.store import LOCATOR_MAX
+from assay.network.store.base import LOCATOR_MAX
+from assay.network.store.opening import open_store
 from assay.neurons.program.loop import claim_folder
-from assay.protocol import BeaconChain, encode_ss58
+from assay.protocol.beacon import BeaconChain
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError, use_sdk_cache
 from assay.settings.sections import WalletSettings
 from subtensor_devnet import Devnet, DevnetError, Seal
@@ -366,7 +364,7 @@ def _found_subnet(
 
     recipe, genesis, tempo = None, GENESIS, PRESETS[PRESET].timing.tempo
     if subnet.recipe is not None:
-        from assay.environments import add_problem_files
+        from assay.environments.problem_file import add_problem_files
         from assay.subnet.recipe import read_recipe
 
         add_problem_files(map(Path, subnet.files))

@@ -11,9 +11,8 @@ import struct
 from hashlib import sha256
 
 from assay.network.beacon.local_beacon import compute_local_hash
-from assay.protocol import BeaconChain, EncodingError, Scheme
-from assay.protocol.beacon import G1_BYTES, G2_BYTES
-from assay.protocol.encoding import Json, read_hex, read_json
+from assay.protocol.beacon import G1_BYTES, G2_BYTES, BeaconChain, Scheme
+from assay.protocol.encoding import EncodingError, Json, read_hex, read_json
 
 #: Longest info, bytes. Real ones have about 500.
 INFO_MAX = 4_096

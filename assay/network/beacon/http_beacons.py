@@ -24,8 +24,7 @@ from assay.network.beacon.relay_endpoint import BeaconSourceError, ReadPulse, Ro
 from assay.network.beacon.relay_race import NoBeacon, Relays, RelayTimeouts
 from assay.network.beacon.round_cache import RoundCache
 from assay.network.threads import LookupLoop
-from assay.protocol import QUICKNET, Beacon, BeaconChain
-from assay.protocol.beacon import compute_round_time_ms
+from assay.protocol.beacon import QUICKNET, Beacon, BeaconChain, compute_round_time_ms
 
 T = TypeVar("T")
 

@@ -7,8 +7,16 @@ knows all rounds beforehand. It serves demos and tests, and is never accepted as
 from collections.abc import Callable
 from hashlib import sha256
 
-from assay.protocol import Beacon, BeaconChain, Domain, Scheme, hash_fields
-from assay.protocol.beacon import G1_GENERATOR, G2_GENERATOR, compute_message, compute_round_time_ms
+from assay.protocol.beacon import (
+    G1_GENERATOR,
+    G2_GENERATOR,
+    Beacon,
+    BeaconChain,
+    Scheme,
+    compute_message,
+    compute_round_time_ms,
+)
+from assay.protocol.hashing import Domain, hash_fields
 
 #: Order of the groups of BLS12-381 (RFC 9380, section 8.8).
 _ORDER = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001

@@ -12,8 +12,8 @@ from assay.network.beacon.chain_info import read_chain_info
 from assay.network.beacon.relay_endpoint import RelayFault, ask_relay, read_beacon, read_url
 from assay.network.bounded_http import HTTP_ERRORS, OK, AsyncHttpClient, HttpFault
 from assay.network.threads import LookupLoop
-from assay.protocol import QUICKNET, BeaconChain, EncodingError, is_valid_beacon
-from assay.protocol.beacon import compute_round_time_ms
+from assay.protocol.beacon import QUICKNET, BeaconChain, compute_round_time_ms, is_valid_beacon
+from assay.protocol.encoding import EncodingError
 
 #: Seconds for a connection, and for all that is asked of a relay.
 _CONNECT_S, _ANSWER_S = 2.0, 4.0

@@ -30,8 +30,8 @@ from assay.network.bounded_http import (
 )
 from assay.network.text import describe_error, keep_secret, mask_endpoint
 from assay.network.threads import DaemonThreads
-from assay.protocol import Beacon, BeaconChain, EncodingError, Scheme, is_valid_beacon
-from assay.protocol.encoding import Json, read_hex, read_json
+from assay.protocol.beacon import Beacon, BeaconChain, Scheme, is_valid_beacon
+from assay.protocol.encoding import EncodingError, Json, read_hex, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 
 #: Longest answer, bytes. Real ones have at most 600.

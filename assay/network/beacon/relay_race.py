@@ -23,7 +23,7 @@ from assay.network.beacon.relay_endpoint import (
 )
 from assay.network.bounded_http import AsyncHttpClient
 from assay.network.text import hide
-from assay.protocol import Beacon, BeaconChain
+from assay.protocol.beacon import Beacon, BeaconChain
 
 logger = logging.getLogger("assay.beacon")
 

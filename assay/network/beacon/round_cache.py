@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 
 from assay.network.beacon.relay_endpoint import BeaconSourceError
-from assay.protocol import Beacon, BeaconChain, is_valid_beacon
+from assay.protocol.beacon import Beacon, BeaconChain, is_valid_beacon
 
 logger = logging.getLogger("assay.beacon")
 

@@ -18,8 +18,8 @@ from assay.network.beacon.chain_info import describe_chain
 from assay.network.beacon.local_beacon import LocalBeacon
 from assay.network.beacon.relay_endpoint import BeaconSourceError
 from assay.network.web.http_server import ServerLimits, make_server, open_socket
-from assay.protocol import Beacon, EncodingError
-from assay.protocol.encoding import Json
+from assay.protocol.beacon import Beacon
+from assay.protocol.encoding import EncodingError, Json
 
 #: The local chain's name beside its hash.
 BEACON_ID = "assay-local"

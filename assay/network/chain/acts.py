@@ -16,7 +16,7 @@ from assay.network.chain.subtensor import SubtensorChain
 from assay.network.chain.values import format_tao
 from assay.network.chain.wallets import ChainWallet, get_coldkey, get_hotkey
 from assay.network.consent import Consent
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 
 logger = logging.getLogger("assay")
 

@@ -12,8 +12,8 @@ from typing import Any
 from assay.network.chain.runtime_features import COMMITMENTS
 from assay.network.chain.sdk_private import get_codec
 from assay.network.chain.substrate import Substrate
-from assay.protocol import Block
 from assay.protocol.ss58 import decode_ss58
+from assay.protocol.window import Block
 
 
 @dataclass(frozen=True, slots=True)

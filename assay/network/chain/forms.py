@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from assay.protocol import Block, Member
+from assay.protocol.context import Member
 from assay.protocol.encoding import U64, Digest, FixedBytes, Integer, Numeral, Prefixed, Row, Table
+from assay.protocol.window import Block
 
 HOTKEY = FixedBytes(32)
 #: hotkey → its place; hotkey → payload of its slot

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # one of them loads parts of the SDK
     from assay.network.chain.block_bodies import BlockBody
     from assay.network.chain.values import Hyperparameters, MetagraphRow, Quote
-    from assay.protocol import Block, Member
+    from assay.protocol.context import Member
+    from assay.protocol.window import Block
 
 
 class BlockReader(Protocol):

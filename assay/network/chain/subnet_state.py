@@ -12,8 +12,9 @@ from assay.network.chain.runtime_features import COMMITMENTS, MODULE
 from assay.network.chain.substrate import Substrate
 from assay.network.chain.values import STATE_BLOCKS, Hyperparameters, MetagraphRow
 from assay.network.text import name_host
-from assay.protocol import Block, Member
+from assay.protocol.context import Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
+from assay.protocol.window import Block
 
 #: Keys in one request: the most that a node returns.
 _PAGE = 1_000

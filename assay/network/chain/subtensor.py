@@ -49,10 +49,11 @@ from assay.network.chain.substrate import Substrate
 from assay.network.chain.values import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights_sender import make_row, send_weights
-from assay.protocol import Block, Member
 from assay.protocol.commitment import COMMITMENT_BYTES
+from assay.protocol.context import Member
 from assay.protocol.encoding import Row
 from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Block
 
 T = TypeVar("T")
 

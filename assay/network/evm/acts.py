@@ -26,7 +26,9 @@ from assay.network.evm.deployment import (
 from assay.network.evm.key import EvmKey
 from assay.network.evm.node import EvmNode, EvmReceipt, format_wei
 from assay.network.evm.score_ledger import Binding, PostedSettlement, ScoreLedger, WeightsFound
-from assay.protocol import SettlementRecord, encode_ss58, make_score_tree
+from assay.protocol.record import SettlementRecord
+from assay.protocol.score_tree import make_score_tree
+from assay.protocol.ss58 import encode_ss58
 
 
 @dataclass(frozen=True, slots=True)

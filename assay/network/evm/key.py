@@ -4,7 +4,7 @@ from hashlib import blake2b
 from typing import Any
 
 from assay.network.chain.errors import ChainError
-from assay.protocol import encode_ss58
+from assay.protocol.ss58 import encode_ss58
 
 #: Prefix of the bytes that subtensor hashes to the account with an EVM address's money. Source:
 #: pallet_evm, HashedAddressMapping.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-from assay.inference import Drafter, Request, Rules, TimeLimit
+from assay.inference.draft import Drafter, Request, Rules
 from assay.inference.following import FollowedRow, Follower
+from assay.inference.time_limit import TimeLimit
 from assay.neurons.miner.engines.engine import Engine, EngineError, Preparing, connect
 from assay.protocol.errors import Trouble, TroubleKind
 

@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from assay.inference import Request, Rules
+from assay.inference.draft import Request, Rules
 from assay.network.bounded_http import (
     HTTP_ERRORS,
     OK,
@@ -22,8 +22,7 @@ from assay.network.bounded_http import (
     read_address,
 )
 from assay.network.text import describe_error, mask_url
-from assay.protocol import EncodingError
-from assay.protocol.encoding import read_json
+from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 
 logger = logging.getLogger("assay")

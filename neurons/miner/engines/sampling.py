@@ -26,8 +26,7 @@ from assay.neurons.miner.engines.engine import (
     connect,
     read_engine,
 )
-from assay.protocol import EncodingError
-from assay.protocol.encoding import read_json
+from assay.protocol.encoding import EncodingError, read_json
 
 #: Requests at a time; seconds between two looks at them.
 _AT_ONCE, _LOOK_S = 64, 2.0

@@ -5,23 +5,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from assay.artifacts.status.miner import EngineStatus
-from assay.inference import (
-    Checkpoint,
+from assay.inference.checkpoint import Checkpoint
+from assay.inference.draft import Request
+from assay.inference.folder import UnusableCheckpointError, read_passages
+from assay.inference.following import NEAR, Follower
+from assay.inference.generate import (
     DraftCount,
     GroupRequest,
-    Request,
-    TimeLimit,
+    Horizon,
     follow_groups,
     generate_groups,
 )
-from assay.inference.folder import UnusableCheckpointError, read_passages
-from assay.inference.following import NEAR, Follower
-from assay.inference.generate import Horizon
+from assay.inference.time_limit import TimeLimit
 from assay.neurons.miner.engines.drafter import CANARY_ROWS, EngineDrafter
 from assay.neurons.miner.engines.engine import Engine, EngineError, read_engine
 from assay.neurons.miner.engines.process import START_S, EngineCommand, EngineProcess, start_engines
-from assay.protocol import Domain, Rollout, hash_fields
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.submission import Rollout
 from assay.verification import Projection
 
 #: Replaces addresses: the miner starts servers on this machine.

@@ -6,7 +6,8 @@ from assay.artifacts import store_objects
 from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.network import ObjectStore, open_folder
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, Mirror
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, compute_size
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, SMALL_FILES, digest_tensors
-from assay.network import ObjectStore
+from assay.network.store.base import ObjectStore
 from assay.training import GENESIS
 
 SMALL = (MANIFEST_FILE, *SMALL_FILES, TABLE_FILE)

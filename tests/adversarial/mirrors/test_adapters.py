@@ -24,7 +24,7 @@ from assay.inference.low_rank import (
     merge,
     round_factors,
 )
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.protocol.encoding import EncodingError
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, NAMES, SMALL, TENSORS, Mirror

@@ -15,9 +15,15 @@ from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, list_small_files
-from assay.network import StoreError, open_folder
+from assay.inference.folder import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    CheckpointError,
+    UnusableCheckpointError,
+    list_small_files,
+)
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, NAMES, SMALL, Mirror, flip, require_whole

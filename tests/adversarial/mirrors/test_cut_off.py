@@ -9,8 +9,7 @@ import pytest
 
 from assay.artifacts.checkpoints import download as checkpoint_download
 from assay.artifacts.checkpoints.download import fetch_checkpoint
-from assay.inference import CheckpointError
-from assay.inference.folder import MODEL_FILE
+from assay.inference.folder import MODEL_FILE, CheckpointError
 from assay.network.files import hold_folder
 from tests.adversarial.mirrors.lab import (
     DIGEST,
@@ -55,7 +54,7 @@ def test_tensors_damaged_meanwhile_are_fetched_again(mirror, store, tmp_path, on
 SLOW_FETCH = """
 import sys, time
 from pathlib import Path
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 
@@ -132,8 +131,8 @@ def test_a_disk_without_room_is_ours_and_no_mirrors_fault(mirror, tmp_path, monk
 LIMITED_FETCH = """
 import resource, sys
 from pathlib import Path
-from assay.inference import CheckpointError
-from assay.network import open_folder
+from assay.inference.folder import CheckpointError
+from assay.network.store.folder import open_folder
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 
 limit = int(sys.argv[4])

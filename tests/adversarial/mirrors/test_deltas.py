@@ -11,7 +11,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, find_tensors
-from assay.network import open_folder
+from assay.network.store.folder import open_folder
 from assay.protocol.manifest import Manifest
 from assay.training import GENESIS
 from tests.adversarial.mirrors.lab import DIGEST, TENSORS, Mirror, flip

@@ -17,7 +17,7 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.network.files import write_json
-from assay.network.store import FolderStore
+from assay.network.store.folder import FolderStore
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import FILES_BYTES_MAX, FurtherFile
 from assay.training import GENESIS

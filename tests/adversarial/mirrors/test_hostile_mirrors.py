@@ -11,9 +11,8 @@ from assay.artifacts.checkpoints import download as checkpoint_download
 from assay.artifacts.checkpoints import tensor_download
 from assay.artifacts.checkpoints.download import DownloadLimits, fetch_checkpoint
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE, encode_table
-from assay.inference import CheckpointError
-from assay.inference.folder import MANIFEST_FILE
-from assay.network import StoreError
+from assay.inference.folder import MANIFEST_FILE, CheckpointError
+from assay.network.store.base import StoreError
 from tests.adversarial.mirrors.lab import (
     DIGEST,
     NAMES,

@@ -19,7 +19,6 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSetting
 from assay.artifacts.checkpoints.tensor_table import TABLE_FILE
 from assay.artifacts.store_objects import make_checkpoint_name, make_tensor_name
 from assay.audit.sources import FetchedOutlines
-from assay.inference import UnusableCheckpointError
 from assay.inference.folder import (
     CALIBRATION_FILE,
     CONFIG_FILE,
@@ -27,13 +26,14 @@ from assay.inference.folder import (
     PASSAGES_FILE,
     SMALL_FILES,
     TOKENIZER_FILES,
+    UnusableCheckpointError,
     digest_tensors,
     find_tensors,
     get_path,
     verify_manifest,
 )
 from assay.inference.passages import digest_passages
-from assay.network.store import FolderStore
+from assay.network.store.folder import FolderStore
 from assay.protocol.encoding import EncodingError, encode, from_json, to_json
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import (

@@ -21,8 +21,8 @@ from assay.artifacts.steps.folder import (
 from assay.audit.provenance import step_push
 from assay.audit.provenance.step_export import ExportError
 from assay.audit.provenance.step_push import make_scored_group, push_steps
-from assay.network import open_folder
 from assay.network.atropos import GroupRefusedError, GroupServer, ServerAwayError
+from assay.network.store.folder import open_folder
 from tests.adversarial.pushing.counts import ALL, GROUPS, SIZE, count_equal, count_posts, read_rows
 from tests.adversarial.pushing.group_servers import PoorServer
 from tests.adversarial.test_reexecuting_steps import get_steps, invoke

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH
 from assay.artifacts.checkpoints.folder import CheckpointFolder, find_checkpoint_fault
 from assay.artifacts.steps.learner import make_learner
-from assay.protocol import QUICKNET
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import Start
 from assay.rounds import published
 from assay.subnet.genesis_checkpoint import calibrate_anew

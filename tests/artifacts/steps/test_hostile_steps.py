@@ -17,8 +17,8 @@ from assay.artifacts.steps import file as step_file
 from assay.artifacts.steps.file import WAITING, Delay, open_step_parser, write_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.parser import MEMORY_BYTES
-from assay.protocol import DelayedRollout
 from assay.protocol.episode import Reply
+from assay.protocol.step import DelayedRollout
 from tests.artifacts.steps.parquet_files import (
     join_file,
     lie,

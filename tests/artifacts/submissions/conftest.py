@@ -3,9 +3,9 @@
 import pytest
 
 from assay.neurons.program.neuron import JudgeSources
-from assay.protocol import Phase, encode_ss58
 from assay.protocol.commitment import make_object_name
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import get_challenge, get_context
 from tests.artifacts.submissions.shown_window import Shown
 from tests.neurons.conftest import genesis, make_subnet, models, quick_miner

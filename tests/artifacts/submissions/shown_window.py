@@ -8,7 +8,8 @@ from assay.artifacts.submissions.pack import pack_parts
 from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror, ReadRequest, open_submission
 from assay.judge.pack import encode_pack
-from assay.network import StoreError, open_folder
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.neurons.program.neuron import JudgeSources
 from assay.verification import Ledger
 from tests.neurons.miner_bench import ALICE, LOCATOR

@@ -24,9 +24,10 @@ from assay.artifacts.submissions.reader import (
     ReadRequest,
 )
 from assay.judge.pack import PackedSubmission, PackError, decode_pack, encode_pack
-from assay.network import StoreError
-from assay.protocol import Reason, Refusal, encode_ss58
+from assay.network.store.base import StoreError
 from assay.protocol.commitment import make_object_name
+from assay.protocol.reason import Reason, Refusal
+from assay.protocol.ss58 import encode_ss58
 from assay.protocol.submission import Range, encode_group
 from tests.artifacts.conftest import (
     HOTKEY,

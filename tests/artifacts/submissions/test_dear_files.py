@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 from assay.artifacts.submissions.file import SubmissionFile
-from assay.protocol import EncodingError, Reason, Refusal, Rollout, submission
+from assay.protocol import submission
 from assay.protocol.bit_fields import BitReader, BitWriter, Integers
+from assay.protocol.encoding import EncodingError
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.prefix_code import PrefixCode, compute_code_lengths, make_prefix_code
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.selection import select_committed
 from assay.protocol.submission import (
     LOGPROB_MAX,
     GroupSizes,
+    Rollout,
     decode_group_head,
     encode_group,
     get_opening_bytes,

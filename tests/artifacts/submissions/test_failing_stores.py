@@ -14,10 +14,12 @@ from assay.artifacts.submissions.read_ahead import fetch
 from assay.artifacts.submissions.reader import AUDITED, know_no_mirrors, open_submission
 from assay.artifacts.submissions.reading import read_submission
 from assay.judge.pack import PackedSubmission
-from assay.network import ReadableStores, StoreError, open_folder
-from assay.network.store import HttpClient, HttpTimeouts
+from assay.network.store.base import StoreError
 from assay.network.store.deadlines import _allowance
-from assay.protocol import Reason
+from assay.network.store.folder import open_folder
+from assay.network.store.http_client import HttpClient, HttpTimeouts
+from assay.network.store.opening import ReadableStores
+from assay.protocol.reason import Reason
 from assay.verification import plan_audit, plan_samples
 from tests.artifacts.submissions.shown_window import (
     SAMPLED,

@@ -10,9 +10,10 @@ import pytest
 from assay.artifacts.submissions import mirror_writer
 from assay.artifacts.submissions.mirror_writer import MirrorWriter
 from assay.judge.pack import PackedSubmission
-from assay.network import StoreError, open_folder
 from assay.network.store import folder as folder_store
-from assay.protocol import context_from_json
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
+from assay.protocol.context import context_from_json
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"
 CONTEXT = context_from_json(json.loads(VECTORS.read_text())["valid"])

@@ -11,10 +11,12 @@ import pytest
 from assay.artifacts.submissions.mirror_list import MirrorList, order_by_stake
 from assay.artifacts.submissions.reader import CommittedSubmission, KnownMirror
 from assay.lab.simulator import SimulatedChain
-from assay.network import StoreError, open_folder
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
+from assay.network.store.base import StoreError
 from assay.network.store.deadlines import _allowance
-from assay.protocol import Commitment, Tag, context_from_json, encode_commitment
+from assay.network.store.folder import open_folder
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.context import context_from_json
 from assay.verification import plan_audit
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "context.json"

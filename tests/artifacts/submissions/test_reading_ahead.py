@@ -10,10 +10,10 @@ from assay.artifacts.submissions import read_ahead
 from assay.artifacts.submissions.pack import compute_pack_max
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.reader import AUDITED, KnownMirror, ReadRequest
-from assay.network import open_folder
 from assay.network.store.deadlines import _allowance
-from assay.protocol import Reason
+from assay.network.store.folder import open_folder
 from assay.protocol.parameters import DEMO_TIMING, MAIN_WORK
+from assay.protocol.reason import Reason
 from tests.artifacts.submissions.shown_window import SAMPLED, Broken, mirror_of, with_store
 from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR
 

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.judge.whole_file import read_whole
-from assay.protocol import EncodingError, Reason, Refusal, Rollout
+from assay.protocol.encoding import EncodingError
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.submission import (
     HEADER_BYTES,
     LOGPROB_MAX,
+    Rollout,
     compute_submission_root,
     get_opening_bytes,
 )

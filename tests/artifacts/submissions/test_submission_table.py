@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.artifacts.submissions.table import COLUMNS, TableError, write_table, write_tables
-from assay.protocol import Rollout, encode_ss58
-from assay.protocol.submission import HEADER_BYTES, LOGPROB_MAX, get_opening_bytes
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.submission import HEADER_BYTES, LOGPROB_MAX, Rollout, get_opening_bytes
 from tests.artifacts.conftest import HOTKEY, Group, Shown, are_equal, make_groups, show
 
 

@@ -16,15 +16,17 @@ from assay.audit.explain.from_folder import gather_from_folder
 from assay.audit.explain.from_network import WindowQuery, gather_from_network
 from assay.audit.explain.published_verdicts import find_words, open_published
 from assay.audit.explain.reproduction import ExplainError
-from assay.inference import CheckpointError
-from assay.network import StoreError
-from assay.network.chain import ForgottenError
+from assay.inference.folder import CheckpointError
+from assay.network.chain.errors import ForgottenError
+from assay.network.store.base import StoreError
 from assay.neurons.validator import weights_outbox
-from assay.protocol import Commitment, Phase, Reason, Tag, encode_commitment, encode_ss58
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import MAIN_WORK
+from assay.protocol.reason import Reason
 from assay.protocol.record import make_statistics_name
-from assay.protocol.window import compute_block
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from tests.adversarial.mortal import HOTKEYS, LOCATOR, TIMING, Mortal
 
 ALICE, BOB, CAROL = (HOTKEYS[name] for name in ("alice", "bob", "carol"))

@@ -14,15 +14,16 @@ from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepFolder, digest_tensors_of, make_record, read_step
 from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
-from assay.environments import ask, compute_reward
+from assay.environments.base import ask
 from assay.environments.mixture import PartProblem
 from assay.environments.pieces.piece_environment import PieceTask
 from assay.environments.pieces.propose import Kind, write_proposal
-from assay.inference import Checkpoint
-from assay.protocol import StepReplay
+from assay.environments.rewards import compute_reward
+from assay.inference.checkpoint import Checkpoint
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.manifest import start_levels
 from assay.protocol.seeds import compute_problem_seed
+from assay.protocol.step import StepReplay
 from assay.subnet.presets import make_demo_parameters, parse_environment
 from assay.training import Group, LearnConfig
 from tests.small_genesis import make_small_genesis

@@ -45,12 +45,13 @@ from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import export_steps, make_rows, read_steps
 from assay.cli.exits import COULD_NOT_RUN, OK
 from assay.cli.train_steps import run_verify_step
-from assay.environments import UNREAD, RewardParts, ask, compute_reward, rate_answer
+from assay.environments.base import UNREAD, RewardParts, ask, rate_answer
 from assay.environments.pieces.induce import Induce
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.propose import Propose
 from assay.environments.pooling import compute_learnability, rate_delayed
-from assay.inference import Checkpoint
+from assay.environments.rewards import compute_reward
+from assay.inference.checkpoint import Checkpoint
 from assay.network.atropos import ScoredGroup
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.trainer.course import Course
@@ -58,10 +59,11 @@ from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol import DelayedRollout, StepReplay, StepSource, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import MILLION
 from assay.protocol.seeds import compute_problem_seed, compute_projection_seed
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.step import DelayedRollout, StepReplay, StepSource
 from assay.subnet.presets import parse_environment
 from assay.training import Group
 from assay.training.watch import WatchedWindow

@@ -22,10 +22,11 @@ from assay.artifacts.steps.groups import replay_all
 from assay.audit.provenance.column_layouts import LAYOUTS
 from assay.audit.provenance.step_export import export_steps
 from assay.audit.provenance.step_push import make_scored_group
-from assay.environments import compute_reward, open_environment
+from assay.environments.registry import open_environment
+from assay.environments.rewards import compute_reward
 from assay.environments.tools import TOOLS, CallForm
 from assay.environments.tools.calls import write_call
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.protocol.beacon import QUICKNET
 from assay.subnet.presets import change_parameters, make_demo_parameters, parse_environment
 from assay.subnet.reply_frames import fill_frames

@@ -37,14 +37,14 @@ from assay.cli.app import app
 from assay.environments.pieces.growth import read_pool, write_pool
 from assay.environments.pieces.piece import Piece
 from assay.environments.pieces.propose import Kind
-from assay.inference import CheckpointError
-from assay.inference.folder import MANIFEST_FILE, list_small_files
-from assay.network import ObjectStore, open_folder
+from assay.inference.folder import MANIFEST_FILE, CheckpointError, list_small_files
 from assay.network.files import write_json
+from assay.network.store.base import ObjectStore
+from assay.network.store.folder import open_folder
 from assay.neurons.trainer.status import describe_pool
-from assay.protocol import StepReplay
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import Manifest
+from assay.protocol.step import StepReplay
 from assay.subnet.presets import parse_environment
 from tests.absent import has_sandbox
 from tests.audit.provenance.proposing import (

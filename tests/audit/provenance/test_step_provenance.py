@@ -23,26 +23,19 @@ from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
 from assay.cli.audit import AuditRequest
 from assay.cli.train_steps import ProvenanceRequest, open_provenance
-from assay.environments import deal_level, open_environment
-from assay.inference import Checkpoint
-from assay.inference.checkpoint import load_outline
-from assay.network import open_folder
-from assay.protocol import (
-    Commitment,
-    Reason,
-    Refusal,
-    StepLeftOut,
-    StepReplay,
-    Tag,
-    encode_commitment,
-    encode_ss58,
-)
+from assay.environments.dealing import deal_level
+from assay.environments.registry import open_environment
+from assay.inference.checkpoint import Checkpoint, load_outline
+from assay.network.store.folder import open_folder
 from assay.protocol.amendment import make_history
-from assay.protocol.commitment import make_object_name
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
 from assay.protocol.parameters import Start
+from assay.protocol.reason import Reason, Refusal
 from assay.protocol.record import decode_window_record, make_record_context, make_window_record_name
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.selection import select_committed
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.step import StepLeftOut, StepReplay
 from assay.protocol.submission import decode_ids, decode_proof
 from assay.settings.loading import ConfigError
 from assay.training import Group

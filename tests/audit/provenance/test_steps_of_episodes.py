@@ -17,14 +17,14 @@ from assay.audit.provenance import consumed
 from assay.audit.provenance.consumed import find_false_group, make_problem_of
 from assay.audit.provenance.reexecution import learn_again
 from assay.audit.provenance.step_export import make_rows
-from assay.environments import open_environment
+from assay.environments.registry import open_environment
 from assay.explorer.sources import group_child
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.passages import decode_passages, encode_passages, sample_passages
-from assay.protocol import Domain, Reason, hash_fields
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.episode import Reply
-from assay.protocol.reason import Refusal
+from assay.protocol.hashing import Domain, hash_fields
+from assay.protocol.reason import Reason, Refusal
 from assay.subnet.presets import make_demo_parameters, parse_environment
 from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.held_out import count_successes

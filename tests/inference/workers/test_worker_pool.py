@@ -9,7 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from assay.inference import CheckpointError, DeviceError, UnusableCheckpointError, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
+from assay.inference.placing.devices import DeviceError
 from assay.inference.workers.pool import BrokenForwardError, WorkerSettings, open_workers
 from assay.inference.workers.seat import Pace, WorkerSeat
 from assay.sandbox import WorkerError

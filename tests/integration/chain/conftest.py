@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.network.chain import Connection
+from assay.network.chain.connection import Connection
 from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 from tests.integration.chain.nets import Net, RuntimeNet, SimulatedNet, open_net, start_node

@@ -16,8 +16,12 @@ from websockets.sync.client import connect
 
 from assay.lab.localnet.development_calls import change_settings
 from assay.lab.simulator import SimulatedChain, SimulatedRules
-from assay.network.chain import ChainTarget, Connection, DevWallet, SubtensorChain, create_subnet
+from assay.network.chain.connection import Connection
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.subnet_owner import create_subnet
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
+from assay.network.chain.wallets import DevWallet
 
 TAO = 10**9
 TEMPO = 10

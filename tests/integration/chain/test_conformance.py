@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from assay.network.chain import ChainError, TooSoonError
 from assay.network.chain.block_bodies import find_signed
+from assay.network.chain.errors import ChainError, TooSoonError
 from assay.network.chain.runtime_features import EpochsBy
 from assay.network.chain.values import LARGEST_WEIGHT as FULL
 from tests.integration.chain.nets import TAO, TEMPO, Net

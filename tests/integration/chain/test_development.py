@@ -3,7 +3,7 @@
 import pytest
 
 from assay.lab.localnet.development_calls import change_settings, send_tao
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from tests.integration.chain.nets import TAO, RuntimeNet
 
 

@@ -9,19 +9,19 @@ import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.database import Database
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.lab.gauntlet.sampling_attacks import CheapModelMiner
 from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.validator import Validator
 from assay.neurons.validator.weights_outbox import list_rows
-from assay.protocol import Commitment, Parameters, Phase, Reason, Tag, encode_commitment
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.commitment import parse_commitment
-from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.parameters import DEMO_TIMING, Parameters
+from assay.protocol.reason import Reason
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.chain_delivery import DeliveryState
 from assay.subnet.presets import make_demo_parameters
 from assay.training import GENESIS

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.artifacts.database import Database
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from assay.network.chain.values import LARGEST_WEIGHT as FULL
 from assay.neurons.validator.weights_outbox import WeightsOutbox, WeightsRow, list_rows
 from assay.session.chain_delivery import DeliveryState

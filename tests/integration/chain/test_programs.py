@@ -21,7 +21,8 @@ import pytest
 
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.server import BeaconServer
-from assay.network.chain import ChainTarget, Connection
+from assay.network.chain.connection import Connection
+from assay.network.chain.target import ChainTarget
 from tests.commands import run_program
 from tests.integration.chain.nets import TAO, RuntimeNet
 

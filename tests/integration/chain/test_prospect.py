@@ -8,8 +8,8 @@ from assay.network.beacon import LocalBeacon
 from assay.neurons.miner.dry_run import estimate_earning
 from assay.neurons.preflight.check_results import CheckState
 from assay.neurons.preflight.checks import check_chain, check_registration
-from assay.protocol import Commitment, Parameters, Tag, encode_commitment
-from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.parameters import DEMO_TIMING, Parameters
 from assay.session.window_reader import find_epoch
 from assay.subnet.presets import make_demo_parameters
 from tests.integration.chain.nets import TAO, TEMPO, Net

@@ -6,8 +6,8 @@ import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.discovery import DiscoveryError, make_mirrors
-from assay.network import open_folder
-from assay.protocol import QUICKNET
+from assay.network.store.folder import open_folder
+from assay.protocol.beacon import QUICKNET
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import PRESETS, change_parameters
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet

@@ -4,8 +4,10 @@ import threading
 import time
 from pathlib import Path
 
-from assay.network.chain import ChainTarget, Connection, DevWallet
+from assay.network.chain.connection import Connection
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
+from assay.network.chain.target import ChainTarget
+from assay.network.chain.wallets import DevWallet
 from assay.settings.loading import use_sdk_cache
 from subtensor_devnet import Devnet, Seal
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import (
+from assay.network.chain.connection import Connection
+from assay.network.chain.errors import (
     ChainError,
-    ChainTarget,
-    Connection,
     ForgottenError,
-    SubtensorChain,
     UnknownOutcomeError,
     WrongChainError,
 )
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import CommitBy, RegisterBy
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
 from assay.network.chain.values import LARGEST_WEIGHT as FULL
 from tests.integration.chain.nets import TAO, RuntimeNet
 from tests.integration.chain.proxy import FaultyNode

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from assay.network.beacon import LocalBeacon
-from assay.protocol import Commitment, Context, Phase, Tag, encode_commitment
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.context import Context
 from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.window import compute_block, compute_window
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import make_demo_parameters
 from tests.integration.chain.nets import Net

@@ -4,12 +4,11 @@ import time
 from pathlib import Path
 
 from assay.artifacts.database import Database
-from assay.network.chain import UnknownOutcomeError
+from assay.network.chain.errors import UnknownOutcomeError
 from assay.network.evm import LedgerEntry, LedgerPoster, SignedCall, bind_hotkey
 from assay.neurons.validator.post_outbox import PostOutbox, PostRow, list_posts
-from assay.protocol import SettlementRecord, make_score_tree
-from assay.protocol.record import RECORD_VERSION, SeatScore
-from assay.protocol.score_tree import compute_weights_digest, keccak256
+from assay.protocol.record import RECORD_VERSION, SeatScore, SettlementRecord
+from assay.protocol.score_tree import compute_weights_digest, keccak256, make_score_tree
 from assay.session.chain_delivery import DeliveryState
 from tests.integration.evm.anvil import Stage
 

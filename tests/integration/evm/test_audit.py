@@ -10,10 +10,10 @@ import pytest
 from assay.artifacts.database import Database
 from assay.audit.auditor import audit
 from assay.cli.audit import describe_report, open_settled_ledger
-from assay.network.chain import WrongChainError
+from assay.network.chain.errors import WrongChainError
 from assay.network.evm import LedgerPoster, bind_hotkey
 from assay.neurons.validator.post_outbox import PostOutbox
-from assay.protocol import SettlementRecord
+from assay.protocol.record import SettlementRecord
 from assay.settings.loading import load_settings
 from tests.audit.audited import (
     EPOCHS,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.evm import (
     Binding,
     EvmError,

@@ -17,14 +17,9 @@ from assay.network.evm import LedgerPoster, bind_hotkey, make_ledger_entry
 from assay.network.evm.contracts import SilentError
 from assay.neurons.validator import weights_outbox
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts, open_posting
-from assay.protocol import (
-    SettlementRecord,
-    decode_settlement_record,
-    decode_ss58,
-    encode_ss58,
-    make_score_tree,
-)
-from assay.protocol.score_tree import keccak256
+from assay.protocol.record import SettlementRecord, decode_settlement_record
+from assay.protocol.score_tree import keccak256, make_score_tree
+from assay.protocol.ss58 import decode_ss58, encode_ss58
 from assay.session.chain_delivery import DeliveryState
 from assay.session.evm_opening import create_key, open_key
 from assay.settings.loading import ConfigError, load_settings

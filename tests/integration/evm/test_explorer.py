@@ -18,9 +18,10 @@ from assay.artifacts.database import Database
 from assay.artifacts.discovery import publish_parameters
 from assay.cli.app import app
 from assay.network.evm import LedgerPoster, ScoreLedger, make_ledger_entry
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.validator.post_outbox import PostOutbox
-from assay.protocol import SettlementRecord, encode_ss58
+from assay.protocol.record import SettlementRecord
+from assay.protocol.ss58 import encode_ss58
 from assay.subnet.presets import NETUID
 from tests.adversarial.mortal import Mortal
 from tests.explorer.inside import Inside, Page, list_numbers, look_into

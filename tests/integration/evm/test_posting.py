@@ -8,7 +8,7 @@ import pytest
 from eth_account import Account
 
 from assay.artifacts.database import Database
-from assay.network.chain import UnknownOutcomeError, WrongChainError
+from assay.network.chain.errors import UnknownOutcomeError, WrongChainError
 from assay.network.evm import EvmKey, EvmNode, LedgerPoster, ScoreLedger, bind_hotkey
 from assay.network.evm import node as evm_node
 from assay.neurons.validator.post_outbox import PostOutbox, PostThread, list_posts

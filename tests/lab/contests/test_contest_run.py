@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assay.environments import make_environment
-from assay.inference import load_checkpoint
+from assay.environments.registry import make_environment
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import MANIFEST_FILE, MODEL_FILE, digest_tensors, digest_weights
 from assay.lab.contests import folder as contest_folder
 from assay.lab.contests.answers import ContestRules, draw_answers

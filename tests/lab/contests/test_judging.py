@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.lab.contests.answers import ContestRules, ScoredAnswer
 from assay.lab.contests.chat_judge import (
     SHOWN_MAX,

@@ -10,7 +10,7 @@ from assay.lab.demo.run import Actor
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.sampling_attacks import CheapModelMiner, Greedy
 from assay.neurons.miner.miner import MinerConfig
-from assay.protocol import Reason
+from assay.protocol.reason import Reason
 from assay.verification import Seat
 
 HOTKEY, SEAT = b"h" * 32, Seat(5, 9)

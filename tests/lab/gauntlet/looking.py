@@ -12,7 +12,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.environments import Environment, deal_level
+from assay.environments.base import Environment
+from assay.environments.dealing import deal_level
 from assay.protocol.manifest import LevelWeights
 from assay.protocol.parameters import MILLION, Work
 from assay.verification import compute_value

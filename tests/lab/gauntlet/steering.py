@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.inference import Request
+from assay.inference.draft import Request
 from assay.lab.gauntlet.attack_setup import GROUPS_A_WINDOW, AttackSetup
 from assay.lab.gauntlet.content_attacks import get_tokens
 from assay.lab.gauntlet.measuring import SETTLEMENT_WINDOWS as WINDOWS

@@ -12,8 +12,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from assay.environments import make_environment
-from assay.environments.registry import parse_choice
+from assay.environments.registry import make_environment, parse_choice
 from assay.lab.gauntlet.measuring import HOTKEY_PRICE, compute_stopping_gain
 from assay.protocol.manifest import LevelWeight, start_levels
 from assay.protocol.parameters import MAIN_WORK, MILLION, STEERING

@@ -25,7 +25,7 @@ from assay.lab.localnet.description import (
 )
 from assay.lab.localnet.services import Subnet, found, get_begin_ms, read_founding, run_services
 from assay.network.beacon import read_chain_info
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from assay.network.toml_settings import TomlError
 from assay.neurons.program.loop import claim_folder
 from assay.settings.loading import ConfigError, load_settings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assay.network.beacon import HttpBeacons, LocalBeacon, RelayTimeouts
-from assay.protocol import BeaconChain
+from assay.protocol.beacon import BeaconChain
 from tests.network.beacon.relay import Answer, Relay, describe, serve
 
 #: Round 1 of the local chain came out long before NOW_MS, round ROUNDS is its newest.

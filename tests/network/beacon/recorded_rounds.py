@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.network.beacon import read_chain_info
-from assay.protocol import BeaconChain
+from assay.protocol.beacon import BeaconChain
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
 #: After all recorded rounds.

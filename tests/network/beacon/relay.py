@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from assay.protocol import Beacon
+from assay.protocol.beacon import Beacon
 
 Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 

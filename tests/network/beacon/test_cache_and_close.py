@@ -17,7 +17,7 @@ import pytest
 from assay.network.beacon import BeaconSourceError, HttpBeacons, LocalBeacon
 from assay.network.beacon.round_cache import MEMORY_ROUNDS, RoundCache
 from assay.network.beacon.server import BeaconServer
-from assay.protocol import QUICKNET, Beacon
+from assay.protocol.beacon import QUICKNET, Beacon
 from tests.network.beacon.conftest import CALM, EAGER, NOW_MS
 from tests.network.beacon.recorded_rounds import TODAY_MS, get_recorded
 from tests.network.beacon.relay import Answer, Relay, describe, find_closed_port, serve

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from assay.network.beacon import LocalBeacon, read_chain_info
 from assay.network.beacon.chain_info import describe_chain
-from assay.protocol import QUICKNET, EncodingError, Scheme
+from assay.protocol.beacon import QUICKNET, Scheme
+from assay.protocol.encoding import EncodingError
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
 INFO = DATA["quicknet"]["info"]

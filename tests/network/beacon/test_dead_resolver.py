@@ -15,7 +15,7 @@ import pytest
 from assay.network.beacon import HttpBeacons, RelayTimeouts
 from assay.network.store.addresses import resolve_name
 from assay.network.threads import DaemonThreads
-from assay.protocol import QUICKNET
+from assay.protocol.beacon import QUICKNET
 
 DATA = json.loads((Path(__file__).parents[2] / "data" / "drand-beacons.json").read_bytes())
 RECORDED = {row["round"]: row["signature"] for row in DATA["quicknet"]["beacons"]}

@@ -19,8 +19,7 @@ from assay.network.beacon import (
     RelayTimeouts,
 )
 from assay.network.beacon.server import BeaconServer
-from assay.protocol import QUICKNET, Beacon
-from assay.protocol.beacon import compute_round_time_ms
+from assay.protocol.beacon import QUICKNET, Beacon, compute_round_time_ms
 from tests.network.beacon.conftest import CALM, GENESIS_MS, NOW_MS, ROUNDS
 from tests.network.beacon.recorded_rounds import DATA, TODAY_MS, get_chain, get_recorded
 from tests.network.beacon.relay import (

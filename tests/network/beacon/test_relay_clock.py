@@ -11,7 +11,7 @@ import pytest
 from assay.network.beacon import BeaconSourceError, LocalBeacon, relay_clock
 from assay.network.beacon.relay_clock import read_relay_clocks
 from assay.network.beacon.server import BeaconServer
-from assay.protocol import Beacon
+from assay.protocol.beacon import Beacon
 from tests.network.beacon.relay import Answer, Relay
 
 HOUR_MS = 3_600_000

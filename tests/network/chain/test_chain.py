@@ -11,11 +11,14 @@ from typing import cast
 
 import pytest
 
-from assay.network.chain import (
-    EXTRINSIC_BLOCKS,
-    ChainError,
-    ChainTarget,
-    Connection,
+from assay.network.chain.connection import Connection
+from assay.network.chain.epochs import Epochs, is_tempo_epoch
+from assay.network.chain.errors import ChainError, StillError, describe_failure
+from assay.network.chain.extrinsic_sender import EXTRINSIC_BLOCKS
+from assay.network.chain.runtime_features import RuntimeFeatures
+from assay.network.chain.state_archive import StateArchive
+from assay.network.chain.target import ChainTarget
+from assay.network.chain.wallets import (
     DevWallet,
     create_wallet,
     get_coldkey,
@@ -23,10 +26,6 @@ from assay.network.chain import (
     list_wallets,
     open_wallet,
 )
-from assay.network.chain.epochs import Epochs, is_tempo_epoch
-from assay.network.chain.errors import StillError, describe_failure
-from assay.network.chain.runtime_features import RuntimeFeatures
-from assay.network.chain.state_archive import StateArchive
 from assay.network.chain.weights_sender import compute_reveal_round, encode_row, make_row, pad_row
 from assay.network.text import name_host
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from assay.network.chain import ChainError, ChainTarget, DevWallet, SubtensorChain, create_subnet
 from assay.network.chain import subtensor as subtensor_chain
+from assay.network.chain.errors import ChainError
 from assay.network.chain.extrinsic_sender import ExtrinsicSender
 from assay.network.chain.runtime_features import (
     CommitBy,
@@ -20,7 +20,11 @@ from assay.network.chain.runtime_features import (
     RuntimeFeatures,
     WeightsBy,
 )
+from assay.network.chain.subnet_owner import create_subnet
+from assay.network.chain.subtensor import SubtensorChain
+from assay.network.chain.target import ChainTarget
 from assay.network.chain.values import TAO, Hyperparameters
+from assay.network.chain.wallets import DevWallet
 from assay.network.chain.weights_sender import send_weights
 
 RUNTIME = RuntimeFeatures(

@@ -8,8 +8,8 @@ import pytest
 from bittensor import Wallet
 from bittensor.signing import resolve_signer
 
-from assay.network.chain import ChainError, open_wallet
-from assay.network.chain.wallets import SigningKeys, require_keys
+from assay.network.chain.errors import ChainError
+from assay.network.chain.wallets import SigningKeys, open_wallet, require_keys
 from tests.commands import run_command
 
 PASSWORD = "a long password"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
+from assay.network.chain.errors import ChainError, UnknownOutcomeError, WrongChainError
 from assay.network.evm import (
     EvmError,
     EvmKey,

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from assay.network.store import HttpClient, HttpTimeouts, ObjectStore, open_store
+from assay.network.store.base import ObjectStore
+from assay.network.store.http_client import HttpClient, HttpTimeouts
+from assay.network.store.opening import open_store
 from tests.network.store.hostile import CALM, Hostile, Manners
 
 

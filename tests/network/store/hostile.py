@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from assay.network.store import HttpTimeouts, ObjectStore
+from assay.network.store.base import ObjectStore
+from assay.network.store.http_client import HttpTimeouts
 
 DATA = bytes(range(256)) * 16
 ETAG = '"one"'

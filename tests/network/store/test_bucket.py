@@ -6,9 +6,12 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from assay.network import ObjectStore, StoreError, open_store
-from assay.network.store import BucketAddress, Credentials, HttpTimeouts, open_bucket, read_bucket
-from assay.network.store.bucket import PART_BYTES
+from assay.network.store.base import ObjectStore, StoreError
+from assay.network.store.bucket import PART_BYTES, open_bucket
+from assay.network.store.bucket_service import BucketAddress, read_bucket
+from assay.network.store.http_client import HttpTimeouts
+from assay.network.store.opening import open_store
+from assay.network.store.s3_signing import Credentials
 from tests.s3 import BUCKET, PREFIX, REGION, S3
 
 SECRET = "hunter2hunter2hunter2"

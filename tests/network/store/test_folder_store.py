@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from assay.network import ObjectStore, StoreError, open_file, open_folder, open_store
-from assay.network.store import LOCATOR_MAX, NAME_MAX, ReadableStores
 from assay.network.store import folder as folder_store
+from assay.network.store.base import LOCATOR_MAX, NAME_MAX, ObjectStore, StoreError
+from assay.network.store.folder import open_file, open_folder
+from assay.network.store.opening import ReadableStores, open_store
 
 
 @pytest.fixture

@@ -11,16 +11,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from assay.network.store import (
-    BucketStore,
-    Credentials,
-    HttpTimeouts,
-    StoreError,
-    bucket_service,
-    open_bucket,
-    read_bucket,
-)
 from assay.network.store import bucket as bucket_store
+from assay.network.store import bucket_service
+from assay.network.store.base import StoreError
+from assay.network.store.bucket import BucketStore, open_bucket
+from assay.network.store.bucket_service import read_bucket
+from assay.network.store.http_client import HttpTimeouts
+from assay.network.store.s3_signing import Credentials
 from tests.network.store.hostile import CALM, HASTY, Hostile, Manners, answer
 
 KEY, SECRET, TOKEN = "AKIAHUNTER2", "hunter2/Very+Secret", "hunter2session"

@@ -12,8 +12,10 @@ from contextlib import suppress
 import pytest
 import trustme
 
-from assay.network import StoreError, open_store
-from assay.network.store import HttpTimeouts, within
+from assay.network.store.base import StoreError
+from assay.network.store.deadlines import within
+from assay.network.store.http_client import HttpTimeouts
+from assay.network.store.opening import open_store
 from tests.network.store.hostile import (
     CALM,
     DATA,

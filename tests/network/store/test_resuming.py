@@ -13,16 +13,13 @@ import moto.s3.models
 import pytest
 from pydantic import SecretStr
 
-from assay.network import StoreError
-from assay.network.store import (
-    BucketStore,
-    Credentials,
-    HttpTimeouts,
-    multipart,
-    open_bucket,
-    read_bucket,
-)
 from assay.network.store import bucket as bucket_store
+from assay.network.store import multipart
+from assay.network.store.base import StoreError
+from assay.network.store.bucket import BucketStore, open_bucket
+from assay.network.store.bucket_service import read_bucket
+from assay.network.store.http_client import HttpTimeouts
+from assay.network.store.s3_signing import Credentials
 from tests.faults.proxy import FaultProxy
 from tests.network.store.hostile import CALM, Hostile, answer
 from tests.s3 import BUCKET, PREFIX, REGION, S3
@@ -97,7 +94,9 @@ KILLED = """
 import os, signal, sys
 from pydantic import SecretStr
 from assay.network.store import bucket as bucket_store
-from assay.network.store import Credentials, open_bucket, read_bucket
+from assay.network.store.s3_signing import Credentials
+from assay.network.store.bucket import open_bucket
+from assay.network.store.bucket_service import read_bucket
 
 bucket_store.PART_BYTES = 1_024
 endpoint, key, secret = sys.argv[1:]

@@ -9,8 +9,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as TheirCredentials
 from pydantic import SecretStr
 
-from assay.network.store import Credentials
-from assay.network.store.s3_signing import Signer, write_query
+from assay.network.store.s3_signing import Credentials, Signer, write_query
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 LIST = [("prefix", "one/~a"), ("list-type", "2"), ("continuation-token", "1/ÿ+=&% a~")]

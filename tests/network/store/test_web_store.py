@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from assay.network import StoreError, open_store
-from assay.network.store import HttpTimeouts
+from assay.network.store.base import StoreError
+from assay.network.store.http_client import HttpTimeouts
+from assay.network.store.opening import open_store
 from tests.network.store.hostile import DATA, answer, behave
 
 QUICK = HttpTimeouts(pause_s=0.01)

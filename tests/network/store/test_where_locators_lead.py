@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from assay.network import ReadableStores, StoreError, open_store
 from assay.network.store.addresses import is_public, resolve_name
+from assay.network.store.base import StoreError
 from assay.network.store.locators import WebLocator, read_locator
+from assay.network.store.opening import ReadableStores, open_store
 from tests.network.store.hostile import CALM, DATA, HASTY, answer, behave, get_some, read_some
 
 Reach = Callable[..., tuple]

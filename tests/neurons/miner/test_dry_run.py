@@ -12,7 +12,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.checks_view import render_dry_run
 from assay.lab.simulator import SimulatedRules
 from assay.network.beacon import LocalBeacon
-from assay.network.store import open_folder
+from assay.network.store.folder import open_folder
 from assay.neurons.miner import dry_run as dry_run_module
 from assay.neurons.miner.dry_run import dry_run, list_faster_ways
 from assay.neurons.miner.engines import MinerEngines
@@ -20,8 +20,9 @@ from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import read_engine
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
 from assay.neurons.preflight.check_results import CheckState
-from assay.protocol import Commitment, Tag, encode_commitment, encode_ss58
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import MAIN_TIMING
+from assay.protocol.ss58 import encode_ss58
 from assay.session.window_time import compute_window_seconds
 from tests.neurons.miner.engines.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused

@@ -13,8 +13,7 @@ from assay.neurons.miner.engines import MinerEngines, engine
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import read_engine
 from assay.neurons.miner.miner import Miner, MinerConfig
-from assay.protocol import Phase
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.training import GENESIS
 from tests.commands import PRELOADED
 from tests.neurons.miner_bench import Killed

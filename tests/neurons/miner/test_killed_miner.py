@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from assay.environments import open_environment
+from assay.environments.registry import open_environment
 from assay.environments.worlds.guessing import Guesses
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.work_database import WorkStage
-from assay.protocol import Phase, parse_commitment
-from assay.protocol.window import compute_block
+from assay.protocol.commitment import parse_commitment
+from assay.protocol.window import Phase, compute_block
 from tests.neurons.miner_bench import ALICE, Fuse, Killed, fuse_files
 
 WINDOW = 0

@@ -3,18 +3,19 @@
 import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.inference import CheckpointError, UnusableCheckpointError
-from assay.network import StoreError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.network.beacon import BeaconSourceError
-from assay.network.chain import ChainError, UnknownOutcomeError, WrongChainError
+from assay.network.chain.errors import ChainError, UnknownOutcomeError, WrongChainError
+from assay.network.store.base import StoreError
 from assay.neurons.miner import miner as module
 from assay.neurons.miner.commitment_delivery import CommitmentDelivery, PendingCommitment
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.miner.work_database import WorkStage
-from assay.protocol import Beacon, Phase, parse_commitment
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.beacon import Beacon
+from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 from assay.sandbox import WorkerError
 from assay.training import GENESIS
 

@@ -16,17 +16,18 @@ from assay.artifacts.mining_history import (
 )
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.cli.program_view import render_history
-from assay.inference import CheckpointError
+from assay.inference.folder import CheckpointError
 from assay.lab.gauntlet.content_attacks import RandomSketch
-from assay.network.chain import ChainError
+from assay.network.chain.errors import ChainError
 from assay.neurons.miner import review as module
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.review import MinerReview
 from assay.neurons.program.neuron import JudgeSources
-from assay.protocol import Phase, Reason, encode_ss58
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import make_object_name
-from assay.protocol.window import compute_block
+from assay.protocol.reason import Reason
+from assay.protocol.ss58 import encode_ss58
+from assay.protocol.window import Phase, compute_block
 from assay.session.window_reader import find_settlement, get_challenge, get_context
 from assay.verification import Ledger, Seat
 from tests.neurons.miner_bench import ALICE, HOTKEYS, LOCATOR, NETUID

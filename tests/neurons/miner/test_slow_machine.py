@@ -5,14 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.inference import Reference, draft
+from assay.inference import draft
+from assay.inference.reference import Reference
 from assay.neurons.miner.measured_speed import MeasuredSpeed, MeasuredStep, explain_speed
 from assay.neurons.miner.miner import Miner, MinerConfig
 from assay.neurons.miner.review import MinerWithReview
 from assay.neurons.program.counters import Counters
-from assay.protocol import Phase, parse_commitment
+from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
-from assay.protocol.window import compute_block
+from assay.protocol.window import Phase, compute_block
 
 #: Seconds of drawing a token, and of reading it: a group of some 280 tokens takes 1.4 s, and a
 #: window has 6 s for all.

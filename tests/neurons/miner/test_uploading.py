@@ -6,13 +6,14 @@ import threading
 import pytest
 
 from assay.cli.program_view import render_upload
-from assay.network import StoreError, open_folder
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.neurons.miner import uploads
 from assay.neurons.miner.miner import MinerConfig
 from assay.neurons.program.counters import LoopHooks
 from assay.neurons.program.loop import ProgramLoop
-from assay.protocol import encode_ss58
 from assay.protocol.commitment import make_object_name
+from assay.protocol.ss58 import encode_ss58
 from tests.neurons.miner_bench import ALICE
 
 

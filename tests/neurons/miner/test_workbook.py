@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.neurons.miner.work_database import WorkDatabase, WorkDatabaseError, WorkStage
-from assay.protocol import parse_commitment
+from assay.protocol.commitment import parse_commitment
 from assay.session.window_reader import get_challenge
 from tests.neurons.miner_bench import ALICE, HOTKEYS
 

@@ -3,7 +3,8 @@
 import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.inference import Placement, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.placement import Placement
 from assay.neurons.preflight.agreement import check_agreement, measure_agreement
 from assay.training import GENESIS
 from tests.neurons.preflight.test_doctor import look, states

@@ -16,11 +16,12 @@ from rich.console import Console
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.cli.checks_view import render_checks
 from assay.cli.doctor import run_doctor
-from assay.inference import Placement
+from assay.inference.placement import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.lab.simulator import SimulatedRules
-from assay.network.chain import ChainError
-from assay.network.store import ReadableStores, open_folder
+from assay.network.chain.errors import ChainError
+from assay.network.store.folder import open_folder
+from assay.network.store.opening import ReadableStores
 from assay.neurons.preflight import checks, examination
 from assay.neurons.preflight.check_results import CheckState, OpenAttempt, PreflightCheck
 from assay.neurons.preflight.checks import (
@@ -42,9 +43,8 @@ from assay.neurons.preflight.machine_sandbox import check_sandbox
 from assay.neurons.preflight.model_folder import check_model_folder
 from assay.neurons.preflight.surroundings import open_role_stores
 from assay.neurons.program.loop import claim_folder
-from assay.protocol import Parameters
 from assay.protocol.amendment import ParameterHistory
-from assay.protocol.parameters import EnvironmentChoice, Rounds, Setting
+from assay.protocol.parameters import EnvironmentChoice, Parameters, Rounds, Setting
 from assay.sandbox import file_fence
 from assay.sandbox.guest import INTERPRETER, is_prepared, store
 from assay.sandbox.guest.engine import require_engine

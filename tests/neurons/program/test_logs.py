@@ -12,8 +12,8 @@ from rich.console import Console
 
 from assay.neurons.program.logs import LOG_CONTEXT, log_lines, make_formatter, mask_secrets
 from assay.neurons.program.status import ChainStatus
-from assay.protocol import Block
 from assay.protocol.parameters import DEMO_TIMING
+from assay.protocol.window import Block
 from tests.statuses import EVENTS
 from tests.tree import ROOT, list_sources
 

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from assay.network import StoreError
-from assay.network.store import open_folder
+from assay.network.store.base import StoreError
+from assay.network.store.folder import open_folder
 from assay.neurons.program import metrics_server
 from assay.neurons.program.counters import Counters, VerdictCounter, meter
 from assay.neurons.program.metric import MetricKind, get_served_name

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from assay.cli.exits import plain_errors
 from assay.cli.program_view import render_program
-from assay.network import StoreError
-from assay.network.chain import ChainError, WrongChainError
+from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.evm.contracts import EvmError
 from assay.network.files import replace_file
+from assay.network.store.base import StoreError
 from assay.neurons.program import loop as program_loop
 from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import ProgramLoop, catch_signals, claim_folder

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.environments import make_environment
+from assay.environments.registry import make_environment
 from assay.neurons.trainer.monitor import HALF, HeldOutPoint, find_divergence
 from assay.protocol.parameters import MILLION
 

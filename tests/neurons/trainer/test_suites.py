@@ -6,13 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from assay.environments import gsm, make_environment
+from assay.environments import gsm
+from assay.environments.registry import make_environment
 from assay.evaluation.folder import COMPLETIONS, RESULTS
 from assay.evaluation.suite import EvaluationError
-from assay.inference import CheckpointError, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.draws.sampler import BROKEN
+from assay.inference.folder import CheckpointError
 from assay.neurons.trainer.suites import FOLDER, SuiteMonitor, read_suites
-from assay.protocol import Domain, hash_fields
+from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Prompts, PromptText
 from assay.training import GENESIS
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from assay.cli.app import app
 from assay.cli.exits import cleaning_up
-from assay.environments import Conversation, Message, ask
+from assay.environments.base import Conversation, Message, ask
 from assay.gate.chat_template import ChatTemplate
-from assay.inference import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import CheckpointError, digest_tensors
 from assay.network.hub.origin import Origin, write_origin
 from assay.subnet.adoption import adopt as adoption_module

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.network.chain import DevWallet
-from assay.network.chain.wallets import FileWallet, create_wallet
+from assay.network.chain.wallets import DevWallet, FileWallet, create_wallet
 from subtensor_devnet import Devnet
 from tests.integration.chain.clients.bridge import NodeBridge
 from tests.integration.chain.nets import TAO, RuntimeNet, open_net

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assay.network.chain import DevWallet
+from assay.network.chain.wallets import DevWallet
 from tests.integration.chain.clients.btcli_flows import MODULE
 from tests.integration.chain.clients.client_net import ClientNet
 from tests.integration.chain.clients.results import FlowError, check_equal

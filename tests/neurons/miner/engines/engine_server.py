@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from assay.inference import Request, load_checkpoint
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.draft import Request
 from assay.protocol.errors import OperatorError
 
 ORDERS = ("/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")

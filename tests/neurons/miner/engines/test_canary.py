@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from assay.artifacts.checkpoints.folder import measure_manifest
-from assay.inference import UnusableCheckpointError, load_checkpoint
-from assay.inference.folder import PASSAGES_FILE, digest_calibration_set
+from assay.inference.checkpoint import load_checkpoint
+from assay.inference.folder import PASSAGES_FILE, UnusableCheckpointError, digest_calibration_set
 from assay.neurons.miner.engines.serving import make_canary
 from tests.hostile_folders import change_manifest
 from tests.small_genesis import make_small_genesis

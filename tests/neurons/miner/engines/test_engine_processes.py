@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.inference import DraftCount, generate_groups
+from assay.inference.generate import DraftCount, generate_groups
 from assay.neurons.miner.engines import EngineCommand, open_engines, process_guard
 from assay.neurons.miner.engines import process as engine_process
 from assay.neurons.miner.engines.engine import EngineError

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from assay.inference import DraftCount, TimeLimit, generate_groups
+from assay.inference.generate import DraftCount, generate_groups
+from assay.inference.time_limit import TimeLimit
 from assay.neurons.miner.engines import MinerEngines, engine
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import EngineError, read_engine

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from assay.environments import ask
+from assay.environments.base import ask
 from assay.evaluation.folder import Ask
 from assay.evaluation.run import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt
