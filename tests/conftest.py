@@ -2,6 +2,7 @@
 at it come last."""
 
 import gc
+import importlib.util
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from execnet import gateway_io
 from tests import preloading, shared_demo
 from tests.absent import list_absent
 from tests.nightly import mark_nightly, read_nightly
+from tests.tree import ROOT
 
 # no test asserts time on the wall; most examples are drawn at night
 hypothesis.settings.register_profile("assay", deadline=None, max_examples=40)
@@ -39,6 +41,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # noqa: TID251 - xdist says it there
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
+
+
+def pytest_configure() -> None:
+    """Tests of this checkout try its code: an environment that was made for another one has its
+    `assay` instead, and a change here would pass or fail untried."""
+    found = importlib.util.find_spec("assay.protocol")
+    origin = found and found.origin
+    if origin is None or not Path(origin).is_relative_to(ROOT):
+        pytest.exit(f"assay is imported from {origin}, not from {ROOT}: `make setup` there", 4)
 
 
 @pytest.hookimpl(optionalhook=True)
