@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from assay.cli.settings_source import SettingsSource
 from assay.cli.start import add_problem_files
 from assay.explorer import Access, Index, IndexDamagedError, WaitingApp, make_app
-from assay.explorer.sources.opened import ChangeWatch
+from assay.explorer.sources.live_state import ChangeWatch
 from assay.explorer.sources.record import ExplorerRequest, NoRecordError, open_source
 from assay.explorer.sources.shell_commands import show_address
 from assay.lab.localnet.description import find_localnet
@@ -176,7 +176,7 @@ class ExplorerOpening:
         listeners.append(events.notify)
         stack.callback(indexer.stop)
         indexer.start()
-        watch = ChangeWatch(source.sources, events.notify)
+        watch = ChangeWatch(source.sources.read_live, events.notify)
         stack.callback(watch.stop)
         self._place = subject.place
         self._waiting.install(app, events.bind, events.close)

@@ -357,79 +357,58 @@ class Commands(Protocol):
         """Compare validators over these windows, first and last. None: the newest."""
 
 
-class PageSources(Protocol):
-    """Sources around the record. All except `commands` are optional. No method raises: data that
+def _know_nothing(*_: object) -> None:
+    """The answer of a source that is not there."""
+
+
+@dataclass(slots=True)
+class PageSources:
+    """Sources around the record: each is the function that answers pages. None raises: data that
     cannot be read now counts as missing."""
 
     commands: Commands
     has_model: bool  # whether rollouts can be run again
     ledger_link: str | None  # address of an EVM explorer, checked; None: none is named
     contract: str | None  # address of the ScoreLedger, if it is known
-
-    def read_live(self) -> Live | None: ...
-    def list_announced(self, head: int | None) -> Sequence[AnnouncedParameters]:
-        """Parameters that do not hold yet, in order, from the last reading of the chain.
-
-        Args:
-            head: the newest block. Without a chain, the known parameters that begin after its
-                window are listed. None: no block is known.
-        """
-
-    def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        """The validator's weights as the chain shows them after an epoch: the wanted ones if it
-        ever shows them, otherwise the first ones."""
-
-    def read_neurons(self) -> Neurons | None:
-        """The subnet's neurons, at most a minute old while the chain answers. None: no chain is
-        named, or it has not answered yet."""
-
-    def list_posts(self) -> Sequence[EntryStatus] | None:
-        """The entries that a validator's folder lists as posted, newest first. None without such a
-        folder."""
-
-    def read_ledger(self, first: int) -> LedgerReading | None:
-        """The ledger's own events from a block on, as far as they are read: it waits for no node.
-        None: no EVM node is named."""
-
-    def read_training(self) -> Training | None: ...
-    def read_course(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
-        """What the trainer's course does. Waits for a bounded time.
-
-        Args:
-            steps: digests of the records of published steps, hex, in order, for where the
-                trainer's folder is not at hand.
-        """
-
-    def read_proposals(self, steps: Sequence[str]) -> ProposalsReading | ReadingLack:
-        """The newest proposals and who solved them. Waits for a bounded time, and reads one step
-        more each time. steps: as for `read_course`."""
-
-    def read_beside(self) -> Mapping[str, Sequence[Curve]]:
-        """Other runs' curves, by the runs' names."""
-
-    def read_comparison(self) -> Mapping[str, Any] | None:
-        """The output of `assay audit compare --json`, not checked. None: there is no comparison
-        here."""
-
-    def read_manifest(self, checkpoint: bytes) -> CheckpointOrigin | None: ...
-
-    def list_rounds(self, origins: Mapping[str, CheckpointOrigin]) -> Sequence[MergedRound]:
-        """Rounds that are known, the newest first. origins: by the checkpoints' digests, hex."""
-
-    def read_gauntlet(self) -> Mapping[str, Any] | None:
-        """The last table of `assay gauntlet --json`, not checked."""
-
-    def read_evaluations(self) -> Sequence[Mapping[str, Any]]:
-        """The results of `assay eval` and of the trainer's evaluations, not checked, the newest
-        first; an invalid one is empty."""
-
-    def get_names(self) -> Mapping[str, str]:
-        """Hotkey in SS58 → a name for people, if a run has given it one."""
-
-    def read_payment(self, epoch: int, hotkey: str) -> tuple[int, int] | None:
-        """The epoch block that paid a settlement, and the pay of a hotkey in SS58, a u16 share of
-        the miners' pay. None: no run has recorded it."""
-
-    def read_group(self, context: Context, hotkey: bytes, group: int) -> GroupReading | ReadingLack:
-        """A group of a miner's file, measured again if there is a model. Waits for a bounded
-        time."""
+    read_live: Callable[[], Live | None]
+    #: parameters that do not hold yet, in order, by the newest block; None: no block is known
+    list_announced: Callable[[int | None], Sequence[AnnouncedParameters]]
+    #: the validator's weights as the chain shows them after an epoch: the wanted ones (uid → u16)
+    #: if it ever shows them, otherwise the first ones
+    read_shown: Callable[[int, Mapping[int, int]], ShownWeights | None]
+    read_training: Callable[[], Training | None]
+    #: what the trainer's course does; waits for a bounded time. Takes the digests of the records of
+    #: published steps, hex, in order, for where the trainer's folder is not at hand
+    read_course: Callable[[Sequence[str]], CourseReading | ReadingLack]
+    #: the newest proposals and who solved them; waits for a bounded time, and reads one step more
+    #: each time. Takes the same digests
+    read_proposals: Callable[[Sequence[str]], ProposalsReading | ReadingLack]
+    read_beside: Callable[[], Mapping[str, Sequence[Curve]]]  # other runs' curves, by their names
+    #: the output of `assay audit compare --json`, not checked; None: there is no comparison here
+    read_comparison: Callable[[], Mapping[str, Any] | None]
+    #: the origin of a checkpoint, by its digest
+    read_manifest: Callable[[bytes], CheckpointOrigin | None]
+    #: rounds that are known, the newest first; takes origins by the checkpoints' digests, hex
+    list_rounds: Callable[[Mapping[str, CheckpointOrigin]], Sequence[MergedRound]]
+    #: the last table of `assay gauntlet --json`, not checked
+    read_gauntlet: Callable[[], Mapping[str, Any] | None]
+    #: the results of `assay eval` and of the trainer's evaluations, not checked, the newest first;
+    #: an invalid one is empty
+    read_evaluations: Callable[[], Sequence[Mapping[str, Any]]]
+    #: a group of the file of a miner, a hotkey of 32 bytes, measured again if there is a model;
+    #: waits for a bounded time
+    read_group: Callable[[Context, bytes, int], GroupReading | ReadingLack]
+    #: the subnet's neurons, at most a minute old while the chain answers; None: no chain is named,
+    #: or it has not answered yet
+    read_neurons: Callable[[], Neurons | None] = _know_nothing
+    #: the ledger's own events from a block on, as far as they are read: it waits for no node. None:
+    #: no EVM node is named
+    read_ledger: Callable[[int], LedgerReading | None] = _know_nothing
+    #: the entries that a validator's folder lists as posted, newest first; None without such a
+    #: folder
+    list_posts: Callable[[], Sequence[EntryStatus] | None] = _know_nothing
+    #: hotkey in SS58 → a name for people, if a run has given it one
+    get_names: Callable[[], Mapping[str, str]] = dict
+    #: of an epoch and a hotkey in SS58: the block that paid the settlement, and the hotkey's pay, a
+    #: u16 share of the miners' pay. None: no run has recorded it
+    read_payment: Callable[[int, str], tuple[int, int] | None] = _know_nothing

@@ -108,17 +108,18 @@ class Chain:
     def read_live(self):
         return Live(self._said[2], True, "the chain")
 
-    def list_announced(self):
+    def list_announced(self, head):
         return list_announced(*self._said)
 
-    def read_shown(self, epoch, wanted):
-        return None
+    def stand_beside(self, inside):
+        sources = inside.source.sources
+        sources.read_live, sources.list_announced = self.read_live, self.list_announced
 
 
 def test_announced_parameters_are_shown_with_block_and_changes(network):
     never = announce(network.parameters)[45]
     with look(network) as inside:
-        inside.source.sources.chain = Chain(network.history, never, 50)
+        Chain(network.history, never, 50).stand_beside(inside)
         page, html = get_json(inside, "/"), inside.get("/").text
         two, three = page["announced"]
         assert (two["window"], two["block"], two["decided"]) == (5, 60, True)
@@ -131,7 +132,7 @@ def test_announced_parameters_are_shown_with_block_and_changes(network):
         assert not set(Page(html).values) - set(list_numbers(page))
         ends = {w["window"]: w["next_block"] for w in page["live"]["windows"]}
         assert ends[4] == 61  # its commitments, at an offset that has not changed
-        inside.source.sources.chain = Chain(network.history, None, 60)
+        Chain(network.history, None, 60).stand_beside(inside)
         assert get_json(inside, "/")["announced"] == []
 
 
@@ -181,13 +182,15 @@ def test_a_chain_that_is_read_is_followed(network, tmp_path, monkeypatch):
         slots[150] = encode_commitment(Commitment(Tag.PARAMETERS, 20, 0, later.digest, LOCATOR))
         chain.head = 160
         view.look()
-        assert [(one.window, one.is_decided) for one in view.list_announced()] == [(20, False)]
+        announced = view.list_announced(chain.head)
+        assert [(one.window, one.is_decided) for one in announced] == [(20, False)]
         chain.head = 12 * 18
         view.look()
         assert history.latest == later
-        assert [(one.window, one.is_decided) for one in view.list_announced()] == [(20, True)]
+        announced = view.list_announced(chain.head)
+        assert [(one.window, one.is_decided) for one in announced] == [(20, True)]
         chain.head = 12 * 20
         view.look()
-        assert view.list_announced() == []
+        assert view.list_announced(chain.head) == []
     finally:
         view.close()

@@ -5,17 +5,14 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import MISSING, fields
+from contextlib import ExitStack, nullcontext
 from types import SimpleNamespace
 
 import pytest
 
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.explorer.ports import ShownWeights
-from assay.explorer.sources import chain_view
-from assay.explorer.sources import opened as opened_sources
-from assay.explorer.sources.opened import OpenedSources
+from assay.explorer.sources import chain_view, manifests
 from assay.settings.sections import Settings
 
 VALIDATOR = bytes(32)
@@ -51,65 +48,66 @@ def hurry():
     sys.setswitchinterval(before)
 
 
-def test_many_visitors_are_no_trouble_of_the_chain(monkeypatch):
+@pytest.fixture
+def open_view(monkeypatch):
+    """Opens views of the slow chain, which end with the test."""
     session = SimpleNamespace(chain=SlowChain())
     monkeypatch.setattr(chain_view, "open_session", lambda settings: nullcontext(session))
+    with ExitStack() as stack:
+
+        def open_one():
+            view = chain_view.ChainView(Settings(), VALIDATOR)
+            stack.callback(view.close)
+            return view
+
+        yield open_one
+
+
+def test_many_visitors_are_no_trouble_of_the_chain(open_view, monkeypatch):
     monkeypatch.setattr(chain_view, "_EVERY_S", 0.05)
     monkeypatch.setattr(chain_view, "_WAIT_S", 1.0)
-    view = chain_view.ChainView(Settings(), VALIDATOR)
-    try:
-        with ThreadPoolExecutor(12) as visitors:
-            asked = [visitors.submit(view.read_shown, epoch, {1: epoch}) for epoch in range(12)]
-            view.start()
-            ends = time.monotonic() + 60
-            while view.read_live() is None or not all(one.done() for one in asked):
-                assert view.get_trouble() is None
-                assert time.monotonic() < ends
-                time.sleep(0.01)
-        shown = [one.result() for one in asked]
-        assert any(shown), "nobody was answered"
-        assert all(one is None or one.block == epoch + 1 for epoch, one in enumerate(shown))
-        assert view.read_live().head == 100
-        # an unanswered client is answered later, at once if the page is cached by then
-        left = [epoch for epoch, one in enumerate(shown) if one is None]
-        for epoch in left[:1]:
-            while view.read_shown(epoch, {1: epoch}) != ShownWeights(epoch + 1, {1: epoch}):
-                assert time.monotonic() < ends
-    finally:
-        view.close()
-
-
-def open_sources(**given):
-    """Of a run that has nothing but what is given."""
-    wanted = [one for one in fields(OpenedSources) if one.default is one.default_factory is MISSING]
-    nothing = {one.name: None for one in wanted}
-    return OpenedSources(**{**nothing, "has_model": False, "stores": (), **given})
+    view = open_view()
+    with ThreadPoolExecutor(12) as visitors:
+        asked = [visitors.submit(view.read_shown, epoch, {1: epoch}) for epoch in range(12)]
+        view.start()
+        ends = time.monotonic() + 60
+        while view.read_live() is None or not all(one.done() for one in asked):
+            assert view.get_trouble() is None
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+    shown = [one.result() for one in asked]
+    assert any(shown), "nobody was answered"
+    assert all(one is None or one.block == epoch + 1 for epoch, one in enumerate(shown))
+    assert view.read_live().head == 100
+    # an unanswered client is answered later, at once if the page is cached by then
+    left = [epoch for epoch, one in enumerate(shown) if one is None]
+    for epoch in left[:1]:
+        while view.read_shown(epoch, {1: epoch}) != ShownWeights(epoch + 1, {1: epoch}):
+            assert time.monotonic() < ends
 
 
 def test_manifests_that_are_kept_go_while_others_read_them(monkeypatch, hurry):
-    monkeypatch.setattr(opened_sources, "_CACHED", 1)
+    monkeypatch.setattr(manifests, "_CACHED", 1)
     found = {
         bytes([number]) * 32: json.dumps({"parent": "0" * 64, "step": "0" * 64, "number": number})
         for number in range(4)
     }
     names = {make_checkpoint_name(digest, "manifest.json"): data for digest, data in found.items()}
     store = SimpleNamespace(get=lambda name, limit: names[name].encode())
-    sources = open_sources(stores=[store])
+    opened = manifests.Manifests(None, [store])
 
     def look(number):
         return all(
-            sources.read_manifest(bytes([n % 4]) * 32).number == n % 4
-            for n in range(number, number + 6_000)
+            opened.read(bytes([n % 4]) * 32).number == n % 4 for n in range(number, number + 6_000)
         )
 
     with ThreadPoolExecutor(4) as visitors:
         assert all(visitors.map(look, range(4)))
 
 
-def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
-    monkeypatch.setattr(opened_sources, "_CACHED", 1)
-    run = SimpleNamespace(read_shown=lambda epoch, wanted: ShownWeights(epoch, dict(wanted)))
-    sources = open_sources(run=run)
+def test_weights_that_are_kept_go_while_others_read_them(open_view, monkeypatch):
+    monkeypatch.setattr(chain_view, "_CACHED", 1)
+    view = open_view()
 
     class Wanted(dict):
         """While it is compared, somebody else looks at another settlement."""
@@ -118,8 +116,8 @@ def test_weights_that_are_kept_go_while_others_read_them(monkeypatch):
             return iter(self.keys())
 
         def keys(self):
-            sources.read_shown(2, {1: 2})
+            view.read_shown(2, {1: 2})
             return super().keys()
 
-    assert sources.read_shown(1, {1: 1}).block == 1
-    assert sources.read_shown(1, Wanted({1: 1})).block == 1
+    assert view.read_shown(1, {1: 1}).block == 2
+    assert view.read_shown(1, Wanted({1: 1})).block == 2

@@ -132,8 +132,7 @@ def list_hostile(demo):
 def hostile(copy):
     poison(copy)
     with look_into(copy, gauntlet=copy / "gauntlet.json") as inside:
-        inside.source.sources.groups.close()
-        inside.source.sources.groups = HostileGroups()
+        inside.source.sources.read_group = HostileGroups().read
         yield inside
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from assay.explorer.sources import ledger_events
 from assay.explorer.sources.ledger_events import LedgerEvents, LedgerPlace
-from assay.explorer.sources.opened import check_contract, check_link, find_ledger
+from assay.explorer.sources.named import check_contract, check_link, find_ledger
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError

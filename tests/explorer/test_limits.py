@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from assay.artifacts.records.reader import STATISTICS_BYTES
-from assay.explorer.sources.run_view import parse_manifest
+from assay.explorer.sources.manifests import parse_manifest
 from assay.explorer.views import ledger_entries
 from assay.protocol.commitment import make_object_name
 from assay.protocol.encoding import encode

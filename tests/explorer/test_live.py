@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from assay.cli.explorer import ExplorerOpening
 from assay.explorer.pages import write_about
 from assay.explorer.ports import Live
-from assay.explorer.sources.opened import BlockWatch, join_live
+from assay.explorer.sources.live_state import BlockWatch, join_live
 from assay.explorer.sources.peer_health import PeerHealth
 from assay.explorer.sources.record import ExplorerRequest, NoRecordError
 from assay.explorer.sources.run_view import RunView

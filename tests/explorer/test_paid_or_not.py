@@ -18,19 +18,6 @@ from tests.explorer.inside import UNLIMITED, look_into
 pytestmark = pytest.mark.slow
 
 
-class Beside:
-    """The demo's surroundings, with a few changed answers."""
-
-    def __init__(self, sources, **answers):
-        self._sources = sources
-        self._answers = answers
-
-    def __getattr__(self, name):
-        if name in self._answers:
-            return lambda *_: self._answers[name]
-        return getattr(self._sources, name)
-
-
 @pytest.fixture
 def inside(demo):
     with look_into(demo) as opened:
@@ -46,7 +33,7 @@ def keys(demo):
 
 def look(inside, hotkey, **answers):
     """The document's part about pay, and its steps by name."""
-    around = Beside(inside.source.sources, **answers)
+    around = inside.answer_instead(**answers)
     app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url="http://127.0.0.1:8400")
     page = client.get(f"/miner/{hotkey}", headers={"accept": "text/html"})
@@ -181,7 +168,7 @@ def test_a_hotkey_that_no_window_had_is_told_why_it_has_no_page(inside, keys):
     stranger = encode_ss58(b"s" * 32)
 
     def ask(hotkey, neurons):
-        around = Beside(inside.source.sources, read_neurons=neurons)
+        around = inside.answer_instead(read_neurons=neurons)
         app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
         answer = TestClient(app, base_url="http://127.0.0.1:8400").get(f"/miner/{hotkey}.json")
         assert answer.status_code == 404

@@ -181,7 +181,7 @@ def test_each_step_is_scored_once(network, monkeypatch):
     second = folder / "steps" / network.steps[1].path.name
     hidden = second.rename(second.with_suffix(".later"))
     with look(network, folder) as inside:
-        source = inside.source.sources.proposals
+        source = inside.source.sources.read_proposals.__self__
         orders, make_order = [], source._make_order  # noqa: SLF001
 
         def note(published):
@@ -215,7 +215,7 @@ def test_a_stranger_sees_what_was_published(network, tmp_path):
         publish_checkpoint(store, path, bytes.fromhex(path.name))
     with look(network, record=place) as inside:
         found = wait_for_all(inside)
-        scratch = inside.source.sources.proposals._scratch  # noqa: SLF001
+        scratch = inside.source.sources.read_proposals.__self__._scratch  # noqa: SLF001
         assert list(scratch.iterdir()) == [], "checkpoints stay for no longer than a request"
     rows = read_pool_history(trainer, 8).rows
     assert [row["digest"] for row in found["rows"]] == [row.piece.digest.hex() for row in rows]
@@ -308,8 +308,7 @@ class HostileProposals:
 @pytest.fixture
 def hostile(network):
     with look(network) as inside:
-        inside.source.sources.proposals.close()
-        inside.source.sources.proposals = HostileProposals()
+        inside.source.sources.read_proposals = HostileProposals().read
         yield inside
 
 

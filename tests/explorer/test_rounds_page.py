@@ -21,7 +21,6 @@ from assay.protocol.ss58 import encode_ss58
 from assay.rounds import ChildFinding, MergedChild, MergeRecord
 from tests.explorer.api_types import check_document
 from tests.explorer.inside import UNLIMITED, look_into
-from tests.explorer.test_paid_or_not import Beside
 
 TRAINERS = tuple(bytes([n]) * 32 for n in (1, 2, 3))
 NAMES = tuple(map(encode_ss58, TRAINERS))
@@ -124,7 +123,7 @@ def test_malformed_findings_and_merges_are_not_shown(store, tmp_path):
 def test_the_page_shows_who_was_merged_who_was_left_out_and_who_lied(demo, store, tmp_path):
     merge = make_merge(8, ChildFinding.TAKEN, ChildFinding.TAKEN, ChildFinding.STRANGE)
     with look_into(demo) as inside:
-        subject, sources = inside.source.subject, inside.source.sources
+        subject = inside.source.subject
         checkpoint = inside.get("/index.json").json()["checkpoint"]["digest"]
         line = make_finding(
             8,
@@ -136,7 +135,7 @@ def test_the_page_shows_who_was_merged_who_was_left_out_and_who_lied(demo, store
         found = open_findings(store, tmp_path, line).list_rounds(
             {checkpoint: put_merge(store, merge)}
         )
-        around = Beside(sources, list_rounds=found)
+        around = inside.answer_instead(list_rounds=found)
         parameters = replace(subject.history.latest, rounds=ROUNDS)
         history = type(subject.history)(parameters)
         for known, with_rounds in ((subject, False), (replace(subject, history=history), True)):

@@ -16,27 +16,6 @@ pytestmark = pytest.mark.slow
 _CONTRACT = "0x" + "ab" * 20
 
 
-class Around:
-    """The demo's surroundings, with a chain and a ledger like real ones."""
-
-    def __init__(self, sources, coldkey, owned, posted):
-        self._sources, self._owned = sources, owned
-        self.contract = _CONTRACT
-        self._neurons = Neurons(
-            140, [Uid(n, key, coldkey, 1, 0, False, 0, 0) for n, key in enumerate(owned)]
-        )
-        self._ledger = LedgerReading("evm.example", 200, 0, 12, None, None, posted)
-
-    def __getattr__(self, name):
-        return getattr(self._sources, name)
-
-    def read_neurons(self):
-        return self._neurons
-
-    def read_ledger(self, first):
-        return self._ledger
-
-
 @pytest.fixture(scope="module")
 def inside(demo):
     with look_into(demo) as opened:
@@ -151,7 +130,10 @@ def test_coldkeys_contracts_and_transactions_are_found_where_a_chain_is_read(ins
     transaction = "5a" * 32
     event = EntryEvent(settlement.epoch, 190, transaction, {})
     posted = {settlement.epoch: event}
-    around = Around(inside.source.sources, b"c" * 32, keys, posted)
+    rows = [Uid(n, key, b"c" * 32, 1, 0, False, 0, 0) for n, key in enumerate(keys)]
+    ledger = LedgerReading("evm.example", 200, 0, 12, None, None, posted)
+    around = inside.answer_instead(read_neurons=Neurons(140, rows), read_ledger=ledger)
+    around.contract = _CONTRACT
     app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url="http://127.0.0.1:8400")
     hits = find(client, coldkey)["hits"]

@@ -5,7 +5,7 @@ nothing raises unless its docstring says so.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +48,14 @@ class JsonFile:
             self._known = None, None
             return None
         return value
+
+    def read_object(self) -> Mapping[str, Any] | None:
+        """The document, which should be an object: empty where it is anything else; None where
+        there is no file."""
+        document = self.read()
+        if isinstance(document, dict):
+            return document
+        return {} if self.path.is_file() else None
 
     def pick(self, read: Callable[[Any], T], default: T) -> T:
         """The part of the document that `read` returns, or the default if it is malformed."""

@@ -28,6 +28,8 @@ _EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0
 _AGAIN_S = 30.0
 #: Seconds between two readings of the uids.
 _NEURONS_S = 60.0
+#: Settlements' weights in memory.
+_CACHED = 1_024
 #: Longest wait for the thread's end, seconds.
 _CLOSE_S = 2.0
 
@@ -46,7 +48,7 @@ class ChainView:
         self._live: tuple[float, int] | None = None
         self._neurons: tuple[float, Neurons] | None = None
         self._health = PeerHealth("the chain’s node", TroubleKind.CHAIN)
-        self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(256)
+        self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(_CACHED)
         self._lock = threading.Lock()
         # one request for weights at a time, whatever the number of visitors
         self._asking = threading.Semaphore()
@@ -89,13 +91,12 @@ class ChainView:
             if slot is not None and slot.tag is Tag.RECORD
         }
 
-    def list_announced(self) -> list[AnnouncedParameters]:
-        """Parameters that do not hold yet, from the last reading; empty before the first."""
-        with self._lock:
-            live = self._live
-        if live is None or self._followed is None:
+    def list_announced(self, head: int | None) -> list[AnnouncedParameters]:
+        """Parameters that do not hold yet, from the last reading. head: the newest block; None: it
+        is not known."""
+        if head is None or self._followed is None:
             return []
-        return list_announced(self._followed.history, self._followed.pending, live[1])
+        return list_announced(self._followed.history, self._followed.pending, head)
 
     def _follow(self, head: int) -> None:
         """Read the owner's announcement of parameters once a window. Raises OperatorError: it or

@@ -25,12 +25,8 @@ class EvaluationResults:
         numbers = [path.name for path in self._folder.glob("*") if path.name.isdecimal()]
         names = sorted(numbers, key=int, reverse=True)[:_KEPT]
         self._files = {name: self._files.get(name) or self._open(name) for name in names}
-        read = []
-        for file in (self._own, *self._files.values()):
-            document = file.read()
-            if isinstance(document, dict) or file.path.is_file():
-                read.append(document if isinstance(document, dict) else {})
-        return read
+        documents = [file.read_object() for file in (self._own, *self._files.values())]
+        return [document for document in documents if document is not None]
 
     def _open(self, name: str) -> JsonFile:
         return JsonFile(self._folder / name / _FILE)

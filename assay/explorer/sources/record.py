@@ -1,27 +1,27 @@
 """Opens the record and the sources around it that the command line names."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from assay.artifacts.announced_parameters import AnnouncedParameters, list_announced
 from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.reader import Latest, RecordFault, RecordReader, list_validators
 from assay.artifacts.records.run_folder import JsonFile, RunFolder
 from assay.artifacts.store_objects import UnavailableError
-from assay.explorer.ports import ShownRecord
+from assay.explorer.ports import PageSources, ShownRecord, ShownWeights
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.courses import Courses
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
-from assay.explorer.sources.opened import (
-    BlockWatch,
-    LocalnetMark,
-    OpenedSources,
+from assay.explorer.sources.live_state import LiveState, LocalnetMark
+from assay.explorer.sources.manifests import Manifests
+from assay.explorer.sources.named import (
     check_contract,
     check_link,
     find_beside,
@@ -35,7 +35,8 @@ from assay.explorer.sources.opened import (
 )
 from assay.explorer.sources.proposals import Proposals
 from assay.explorer.sources.round_findings import RoundFindings
-from assay.explorer.sources.run_view import RunView
+from assay.explorer.sources.run_view import RunView, TrainerOutput
+from assay.explorer.sources.runs_beside import RunsBeside
 from assay.explorer.sources.shell_commands import ShellCommands
 from assay.network.store.base import ObjectStore
 from assay.network.store.folder import FolderStore, open_folder
@@ -79,7 +80,7 @@ class ExplorerRequest:
 @dataclass(frozen=True, slots=True)
 class Source:
     subject: ShownRecord
-    sources: OpenedSources
+    sources: PageSources
 
 
 def open_source(
@@ -128,23 +129,20 @@ def _open_around(
     folder: Path | None,
     result: "_FoundRecord",
     chain: ChainView | None,
-) -> OpenedSources:
+) -> PageSources:
     settings, subject = request.settings, result.subject
     trainer = find_trainer(settings, folder)
     models = find_models(settings, folder, result.begun)
     own_folders = [] if folder is None else [folder / "store", folder / "bundle" / "store"]
     roots = [path for path in (*own_folders, result.root) if path is not None and path.is_dir()]
+    stores = [open_folder(root) for root in roots]
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, settings.store, scratch, on_change)
-    stack.callback(groups.close)
-    courses = Courses(trainer.root, roots, on_change)
-    stack.callback(courses.close)
-    proposals = Proposals(trainer.root, roots, scratch, on_change)
-    stack.callback(proposals.close)
+    courses = Courses(trainer, roots, on_change)
+    proposals = Proposals(trainer, roots, scratch, on_change)
+    for helped in (groups, courses, proposals):
+        stack.callback(helped.close)
     place = find_ledger(settings, subject.validator, subject.identity.netuid)
-    events = None if place is None else LedgerEvents(place, on_change)
-    if events is not None:
-        stack.callback(events.close)
     store = None if folder is None else folder / "store"
     commands = ShellCommands(
         encode_ss58(subject.validator),
@@ -154,36 +152,51 @@ def _open_around(
         request.online,
         settings.explorer.record,
         store if store is not None and store.is_dir() else result.root,
-        trainer.root,
+        trainer,
         place,
         result.root,
     )
-    stores = [open_folder(root) for root in roots]
-    return OpenedSources(
+    run = None if folder is None else RunView(folder, subject.validator)
+    localnet, slot_ms = request.localnet, subject.history.first.timing.slot_ms
+    mark = None if localnet is None else LocalnetMark(localnet, subject.identity.genesis_hash)
+
+    def read_shown(epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
+        """Of the run's bundle, otherwise of the chain."""
+        weights = None if run is None else run.read_shown(epoch, wanted)
+        return weights if weights or chain is None else chain.read_shown(epoch, wanted)
+
+    def list_known(head: int | None) -> Sequence[AnnouncedParameters]:
+        return [] if head is None else list_announced(subject.history, None, head)
+
+    sources = PageSources(
         commands=commands,
-        history=subject.history,
         has_model=models is not None,
         ledger_link=check_link(settings.explorer.evm_explorer),
         contract=check_contract(settings.ledger.contract),
-        run=None if folder is None else RunView(folder, subject.validator),
-        trainer=trainer,
-        chain=chain,
-        models=models,
-        stores=stores,
-        gauntlet=JsonFile(find_gauntlet(settings, folder)),
-        comparison=JsonFile(find_comparison(settings, folder)),
-        evaluations=find_evaluations(settings, trainer.root),
-        beside={name: JsonFile(path) for name, path in find_beside(settings).items()},
-        rounds=RoundFindings(find_rounds(settings), stores),
-        groups=groups,
-        courses=courses,
-        proposals=proposals,
-        pace=BlockWatch(subject.history.first.timing.slot_ms),
-        events=events,
-        localnet=None
-        if request.localnet is None
-        else LocalnetMark(request.localnet, subject.identity.genesis_hash),
+        read_live=LiveState(run, chain, slot_ms, mark).read,
+        list_announced=list_known if chain is None else chain.list_announced,
+        read_shown=read_shown,
+        read_training=TrainerOutput(trainer, list if run is None else run.read_held_out).read,
+        read_course=courses.read,
+        read_proposals=proposals.read,
+        read_beside=RunsBeside(find_beside(settings)).read,
+        read_comparison=JsonFile(find_comparison(settings, folder)).read_object,
+        read_manifest=Manifests(models, stores).read,
+        list_rounds=RoundFindings(find_rounds(settings), stores).list_rounds,
+        read_gauntlet=JsonFile(find_gauntlet(settings, folder)).read_object,
+        read_evaluations=find_evaluations(settings, trainer).read,
+        read_group=groups.read,
     )
+    if run is not None:
+        sources.get_names, sources.list_posts = run.get_names, run.list_posts
+        sources.read_payment = run.get_payment
+    if chain is not None:
+        sources.read_neurons = chain.read_neurons
+    if place is not None:
+        events = LedgerEvents(place, on_change)
+        stack.callback(events.close)
+        sources.read_ledger = events.read
+    return sources
 
 
 def _pause(ended: threading.Event) -> None:

@@ -6,7 +6,7 @@ Nothing raises: invalid files count as missing.
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,11 @@ from assay.artifacts.status.demo import DemoStatus
 from assay.artifacts.status.program import ProgramStatus
 from assay.artifacts.status.validator import PostStatus, ValidatorStatus, is_validator
 from assay.environments.levels import Success
-from assay.environments.steering import list_standings
 from assay.explorer.documents.settlements import EntryFields
-from assay.explorer.documents.training import AccuracyPoint, LevelRow
-from assay.explorer.ports import (
-    CheckpointOrigin,
-    EntryStatus,
-    Live,
-    ShownWeights,
-    Training,
-    TrainingStep,
-)
+from assay.explorer.documents.training import AccuracyPoint
+from assay.explorer.ports import EntryStatus, Live, ShownWeights, Training, TrainingStep
 from assay.network.files import is_locked
-from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.errors import Trouble, TroubleKind
-from assay.protocol.manifest import WEIGHT_START, Manifest
 
 #: Age of a status after which the program's lock is checked: it is written at least every 10 s.
 _STALE_S = 13.0
@@ -93,8 +83,8 @@ class RunView(RunFolder):
         return self.is_held() if live is None else live.moving
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
-        blocks = {n: row for n, row in self._read_weights().items() if n > epoch}
-        looks = sorted(blocks)[:_LOOKS]
+        blocks = self._read_weights()
+        looks = sorted(n for n in blocks if n > epoch)[:_LOOKS]
         for number in looks:
             if blocks[number] == dict(wanted):
                 return ShownWeights(number, blocks[number])
@@ -181,18 +171,21 @@ def _read_entry(entry: Mapping[str, Any]) -> EntryFields | None:
 
 
 class TrainerOutput:
-    """The folder of a trainer, or the demo's, which is one as well."""
+    """The folder of a trainer, or the demo's, which is one as well. read_held_out: points for a
+    folder without any of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, read_held_out: Callable[[], Sequence[AccuracyPoint]] = list
+    ) -> None:
         self.root = root
+        self._read_held_out = read_held_out
         self._points = JsonFile(root / "progress.json")
         self._steps: dict[str, TrainingStep] = {}
 
-    def read(self, points: Sequence[AccuracyPoint] = ()) -> Training | None:
-        """Steps and points. None: there are neither. points: for a folder without any of its
-        own."""
-        steps, own_points = self._read_steps(), self._read_points()
-        return Training(steps, own_points or points) if steps or own_points or points else None
+    def read(self) -> Training | None:
+        """Steps and points. None: there are neither."""
+        steps, points = self._read_steps(), self._read_points() or self._read_held_out()
+        return Training(steps, points) if steps or points else None
 
     def get_newest_step(self) -> Path | None:
         paths = self._list_steps()
@@ -242,42 +235,4 @@ def _describe_point(row: Mapping[str, Any]) -> AccuracyPoint:
         low=None if share is None else round(share.interval[0], 4),
         high=None if share is None else round(share.interval[1], 4),
         problems=problems,
-    )
-
-
-def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
-    """The origin that a manifest states (see `Manifest`). None for other data."""
-    try:
-        document = json.loads(data or b"")
-        parent, step, number = document["parent"], document["step"], document["number"]
-        if not _DIGEST.fullmatch(parent) or not _DIGEST.fullmatch(step):
-            return None
-        if type(number) is not int or not 0 <= number < 1 << 64:
-            return None
-    except (*BROKEN, RecursionError):
-        return None
-    return CheckpointOrigin(
-        number,
-        parent if parent.strip("0") else None,
-        step if step.strip("0") else None,
-        _read_levels(document),
-    )
-
-
-def _read_levels(document: Any) -> tuple[LevelRow, ...]:
-    """The levels that a manifest states; none where it is not whole."""
-    try:
-        standings = list_standings(from_json(Manifest, document), None)
-    except EncodingError:
-        return ()
-    return tuple(
-        LevelRow(
-            level=one.level,
-            weight=one.weight / WEIGHT_START,
-            before=None if one.weight_before is None else one.weight_before / WEIGHT_START,
-            asked=one.asked,
-            solved=one.solved,
-            differ=one.mixed,
-        )
-        for one in standings
     )
