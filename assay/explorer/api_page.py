@@ -1,11 +1,13 @@
 """The page that shows the API: its addresses, an example each that works here, and its types."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from assay.explorer.openapi import ROOT, VERSION, Schema, describe_api, make_api_path, read_examples
+from assay.explorer.openapi import ROOT, Schema, describe_api, make_api_path, read_examples
 from assay.explorer.page_addresses import PAGES
 from assay.explorer.page_reader import PageReader
 
@@ -15,13 +17,10 @@ def describe_api_page(reader: PageReader) -> Mapping[str, Any]:
     api, examples, here = describe_api(), read_examples(), _choose_values(reader)
     return {
         "title": "API",
-        "version": VERSION,
-        "description": api["info"]["description"],
+        "info": api["info"],
         "described": f"{ROOT}/openapi.json",
         "addresses": [_describe_address(path, api, examples.get(path, {}), here) for path in PAGES],
-        "types": [
-            _describe_type(name, schema) for name, schema in api["components"]["schemas"].items()
-        ],
+        "types": _list_types(),
         "command": None,
     }
 
@@ -42,9 +41,8 @@ def _choose_values(reader: PageReader) -> Mapping[str, Any]:
 def _describe_address(
     path: str, api: Schema, example: Mapping[str, Any], here: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    described = api["paths"][make_api_path(path)]["get"]
-    parameters = described["parameters"]
-    needed = {p["name"] for p in parameters if p["in"] == "path"}
+    operation = api["paths"][make_api_path(path)]["get"]
+    needed = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
     address = None
     if needed <= here.keys():
         filled = {name: quote(str(value), safe="") for name, value in here.items()}
@@ -52,11 +50,7 @@ def _describe_address(
     document = example.get("document")
     return {
         "path": make_api_path(path),
-        "summary": described["summary"],
-        "parameters": [
-            {"name": p["name"], "about": p["description"], "values": p["schema"].get("enum", [])}
-            for p in parameters
-        ],
+        "operation": operation,
         "csv": make_api_path(path) + ".csv" in api["paths"],
         "type": PAGES[path].document.__name__,
         "try": address,
@@ -64,22 +58,31 @@ def _describe_address(
     }
 
 
-def _describe_type(name: str, schema: Schema) -> Mapping[str, Any]:
+@cache
+def _list_types() -> list[Mapping[str, Any]]:
+    return [
+        {"name": name, "about": schema.get("description", ""), "fields": _list_fields(schema)}
+        for name, schema in describe_api()["components"]["schemas"].items()
+    ]
+
+
+def _list_fields(schema: Schema) -> list[Mapping[str, Any]]:
     needed = schema.get("required", [])
-    return {
-        "name": name,
-        "about": schema.get("description", ""),
-        "fields": [
-            {
-                "name": field,
-                "kind": _write_kind(kind),
-                "refers": _find_reference(kind),
-                "about": _find_about(kind),
-                "needed": field in needed,
-            }
-            for field, kind in schema.get("properties", {}).items()
-        ],
-    }
+    return [
+        {
+            "name": field,
+            "kind": _write_kind(kind),
+            # the type of a field's values: of a list its elements', of an optional field the other
+            "refers": next(iter(re.findall(r"#/components/schemas/(\w+)", str(kind))), None),
+            "about": next(_iterate_descriptions(kind), ""),
+            "needed": field in needed,
+        }
+        for field, kind in schema.get("properties", {}).items()
+    ]
+
+
+def _iterate_descriptions(kind: Schema) -> Iterator[str]:
+    return (one["description"] for one in (kind, *kind.get("anyOf", ())) if "description" in one)
 
 
 def _write_kind(kind: Schema) -> str:
@@ -92,18 +95,3 @@ def _write_kind(kind: Schema) -> str:
     if kind.get("type") == "object":
         return f"object of {_write_kind(kind['additionalProperties'])}"
     return str(kind["type"])
-
-
-def _find_reference(kind: Schema) -> str | None:
-    """The type of a field's values: of a list its elements', of an optional field the one besides
-    null."""
-    for one in kind.get("anyOf", [kind]):
-        reference = one.get("$ref") or one.get("items", {}).get("$ref")
-        if reference:
-            return str(reference).rpartition("/")[2]
-    return None
-
-
-def _find_about(kind: Schema) -> str:
-    texts = [kind.get("description"), *(one.get("description") for one in kind.get("anyOf", ()))]
-    return next((text for text in texts if text), "")

@@ -6,6 +6,7 @@ It is the same for every record. Examples are of a demo; `docs/api_examples.py` 
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -50,8 +51,9 @@ def make_api_path(path: str) -> str:
     return ROOT + ("/overview" if path == "/" else path)
 
 
+@cache
 def describe_api() -> Schema:
-    """The whole document."""
+    """The whole document, which takes 0.1 s the first time. Shared: nobody changes it."""
     types = [ErrorDocument, *dict.fromkeys(page.document for page in PAGES.values())]
     wanted = [(kind, "serialization", TypeAdapter(kind)) for kind in types]
     _, schemas = TypeAdapter.json_schemas(
@@ -86,6 +88,7 @@ def describe_api() -> Schema:
     }
 
 
+@cache
 def read_examples() -> Mapping[str, Any]:
     """Examples by path: parameter values, and the document with shortened lists."""
     examples: Mapping[str, Any] = json.loads(_EXAMPLES.read_bytes())

@@ -1,6 +1,7 @@
 """The types of the API, compared with documents: nothing missing, nothing undescribed."""
 
 import re
+from copy import deepcopy
 from functools import cache
 
 from assay.explorer.openapi import describe_api, make_api_path
@@ -10,7 +11,7 @@ from assay.explorer.page_addresses import PAGES
 @cache
 def read_api():
     """The API's description, in which an object has no field but those described."""
-    api = describe_api()
+    api = deepcopy(describe_api())
     for schema in api["components"]["schemas"].values():
         schema.setdefault("additionalProperties", False)
     return api
