@@ -3,25 +3,26 @@
 The library (huggingface_hub) asks, retries and resumes. Its client gets hooks here, because by
 itself it waits as long as a server asks, takes any number of bytes at any pace, and sends the token
 to whatever address an upload's answer names. So every request has a deadline or a least pace, every
-answer a limit, and the token goes to the Hub's own origin alone.
+answer a limit, and the token goes to the Hub's own origin alone. A proxy around the library could
+not keep the last promise: within TLS it sees neither the token nor the redirect.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, close_session, constants, get_token, is_offline_mode
+from huggingface_hub import HfApi, constants, get_token, is_offline_mode
 from huggingface_hub import set_client_factory as set_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -33,7 +34,6 @@ from huggingface_hub.utils import (
     logging,
     parse_ratelimit_headers,
 )
-from huggingface_hub.utils._http import default_client_factory
 
 from assay.network.hub.names import CALLED, HubError, HubName
 from assay.network.text import keep_secret, name_host
@@ -120,7 +120,7 @@ class HubSession:
         self._constants = {name: getattr(constants, name) for name in _CONSTANTS}
         for constant, value in _CONSTANTS.items():
             setattr(constants, constant, value)
-        set_factory(self._make_client)
+        set_factory(partial(_make_client, [self._before_request], [self._after_response]))
         try:
             self.token = self._find_token()
         except BaseException:
@@ -143,8 +143,7 @@ class HubSession:
         self._restore()
 
     def _restore(self) -> None:
-        set_factory(default_client_factory)
-        close_session()
+        set_factory(_make_client)
         for constant, value in self._constants.items():
             setattr(constants, constant, value)
         verbosity, had_none = self._before
@@ -245,8 +244,6 @@ class HubSession:
         """Why there is no result, and what to do."""
         called = "the repository" if name is None else f"{CALLED[name.kind]} {name}"
         page = self.endpoint if name is None else self.name_page(name)
-        if isinstance(error, OfflineModeIsEnabled):
-            return f"HF_HUB_OFFLINE forbids asking {self.host}: unset it"
         if isinstance(error, GatedRepoError):
             return f"{called} is gated: accept its terms at {page}, and {self._say_token()}"
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
@@ -309,14 +306,6 @@ class HubSession:
             self._limit, self._count = before
 
     # --- the client
-
-    def _make_client(self) -> httpx2.Client:
-        client = default_client_factory()
-        client.event_hooks = {
-            "request": [*client.event_hooks["request"], self._before_request],
-            "response": [self._after_response],
-        }
-        return client
 
     def _before_request(self, request: httpx2.Request) -> None:
         self.require_time()
@@ -455,6 +444,18 @@ class _Sent(httpx2.SyncByteStream):
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _make_client(
+    before: Sequence[Callable[[httpx2.Request], None]] = (),
+    after: Sequence[Callable[[httpx2.Response], None]] = (),
+) -> httpx2.Client:
+    """A client as the library's functions expect it, with these hooks on each exchange."""
+    return httpx2.Client(
+        event_hooks={"request": [*before], "response": [*after]},
+        follow_redirects=True,
+        timeout=None,
+    )
 
 
 def _get_origin(url: httpx2.URL) -> tuple[str, str, int]:
