@@ -160,7 +160,7 @@ class AnswerReader:
     @property
     def answer(self) -> HttpAnswer:
         """The answer as far as it was read."""
-        return HttpAnswer(self.status, self.headers, bytes(self._body[: self._most]))
+        return HttpAnswer(self.status, self.headers, bytes(memoryview(self._body)[: self._most]))
 
 
 def _read_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
