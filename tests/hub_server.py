@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,9 +113,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class HubServer:
-    """See the module. `url` is the Hub's address."""
+    """See the module. `url` is the Hub's address, over TLS with `tls`; the CDN has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.large: Files = {}  # by SHA-256
         self.tokens = {"hf_reader", "hf_writer"}
@@ -124,12 +125,15 @@ class HubServer:
         self.part_bytes = 1 << 20
         self._parts: dict[str, dict[int, bytes]] = {}
         self.stopping = threading.Event()
-        self._servers = [self._serve(name) for name in ("hub", "cdn")]
-        self.url, self.cdn = (f"http://127.0.0.1:{s.server_port}" for s in self._servers)
+        self._servers = [self._serve("hub", tls), self._serve("cdn", None)]
+        hub, cdn = (f"127.0.0.1:{server.server_port}" for server in self._servers)
+        self.url, self.cdn = f"http{'s' if tls else ''}://{hub}", f"http://{cdn}"
 
-    def _serve(self, name: str) -> ThreadingHTTPServer:
+    def _serve(self, name: str, tls: ssl.SSLContext | None) -> ThreadingHTTPServer:
         handler = type(name, (Handler,), {"name": name, "hub": self})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return server
@@ -466,6 +470,20 @@ def trickling(ask: Handler) -> bool:
     return True
 
 
+def flooding(ask: Handler) -> bool:
+    """Sends bytes without an end."""
+    ask.send_response(200)
+    ask.send_header("Transfer-Encoding", "chunked")
+    ask.end_headers()
+    try:
+        while not ask.hub.stopping.is_set():
+            ask.wfile.write(b"100000\r\n" + b" " * (1 << 20) + b"\r\n")
+    except OSError:
+        pass
+    ask.close_connection = True
+    return True
+
+
 @contextmanager
 def serving_alone(patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """The same, as the library's Hub. No token of this machine is sent to it."""
@@ -480,9 +498,9 @@ def serving_alone(patch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 @contextmanager
-def serving() -> Iterator[HubServer]:
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[HubServer]:
     """A server for the duration of a block."""
-    server = HubServer()
+    server = HubServer(tls)
     try:
         yield server
     finally:

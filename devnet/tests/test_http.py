@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,12 +26,12 @@ def devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
 
 
 @pytest.fixture
-def http(devnet: Devnet) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=devnet.endpoint.replace("ws:", "http:"), timeout=60) as client:
+def http(devnet: Devnet) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=devnet.endpoint.replace("ws:", "http:"), timeout=60) as client:
         yield client
 
 
-def ask(http: httpx.Client, method: str, *params: Any) -> Any:
+def ask(http: httpx2.Client, method: str, *params: Any) -> Any:
     request = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
     answer = http.post("/", json=request)
     assert answer.status_code == 200
@@ -44,33 +44,33 @@ def dial(devnet: Devnet) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=60)
 
 
-def test_the_runtime_names_the_apis_that_clients_look_for(http: httpx.Client) -> None:
+def test_the_runtime_names_the_apis_that_clients_look_for(http: httpx2.Client) -> None:
     apis = dict(ask(http, "state_getRuntimeVersion")["result"]["apis"])
     assert apis["0x37e397fc7c91f5e4"] == 2  # Metadata, as every substrate node names it
     assert apis["0x37c8bb1350a9a2a8"] == 4  # TransactionPaymentApi
     assert len(apis) == 8
 
 
-def test_all_subnets_are_described_at_once(http: httpx.Client) -> None:
+def test_all_subnets_are_described_at_once(http: httpx2.Client) -> None:
     one = ask(http, "state_call", "SubnetInfoRuntimeApi_get_dynamic_info", "0x0000")["result"]
     every = ask(http, "state_call", "SubnetInfoRuntimeApi_get_all_dynamic_info", "0x")["result"]
     assert every == "0x04" + one.removeprefix("0x")
 
 
-def test_only_the_first_mechanism_has_a_metagraph(http: httpx.Client) -> None:
+def test_only_the_first_mechanism_has_a_metagraph(http: httpx2.Client) -> None:
     method = "SubnetInfoRuntimeApi_get_mechagraph"
     plain = ask(http, "state_call", "SubnetInfoRuntimeApi_get_metagraph", "0x0000")["result"]
     assert ask(http, "state_call", method, "0x000000")["result"] == plain
     assert ask(http, "state_call", method, "0x000001")["result"] == "0x00"
 
 
-def test_nobody_has_a_lock(http: httpx.Client) -> None:
+def test_nobody_has_a_lock(http: httpx2.Client) -> None:
     asked = "0x" + bytes(get_key("//Alice").public_key).hex() + "0100"  # of subnet 1
     lock = ask(http, "state_call", "StakeInfoRuntimeApi_get_coldkey_lock", asked)
     assert lock["result"] == "0x00"  # Option::None
 
 
-def test_every_method_answers_as_over_a_websocket(devnet: Devnet, http: httpx.Client) -> None:
+def test_every_method_answers_as_over_a_websocket(devnet: Devnet, http: httpx2.Client) -> None:
     methods = ask(http, "rpc_methods")["result"]["methods"]
     follows = [m for m in methods if "ubscribe" in m or "Watch" in m or "unwatch" in m]
     assert len(follows) == 16
@@ -87,7 +87,7 @@ def test_every_method_answers_as_over_a_websocket(devnet: Devnet, http: httpx.Cl
         assert ask(http, method) == over_websocket, method
 
 
-def test_an_extrinsic_makes_its_block(devnet: Devnet, http: httpx.Client) -> None:
+def test_an_extrinsic_makes_its_block(devnet: Devnet, http: httpx2.Client) -> None:
     codec, alice = devnet.chain.codec, get_key("//Alice")
     arguments = {"dest": get_key("//Bob").ss58_address, "value": TAO}
     call = codec.encode_call("Balances", "transfer_keep_alive", arguments)
@@ -97,7 +97,7 @@ def test_an_extrinsic_makes_its_block(devnet: Devnet, http: httpx.Client) -> Non
     assert devnet.get_head() == head + 1
 
 
-def test_one_connection_carries_many_requests(http: httpx.Client) -> None:
+def test_one_connection_carries_many_requests(http: httpx2.Client) -> None:
     for number in range(3):
         request = {"jsonrpc": "2.0", "id": number, "method": "system_name"}
         answer = http.post("/", json=request, headers={"connection": "keep-alive"})
@@ -121,7 +121,7 @@ def test_requests_that_come_at_once_are_answered_in_turn(devnet: Devnet) -> None
     )
 
 
-def test_a_batch_and_a_notification(http: httpx.Client) -> None:
+def test_a_batch_and_a_notification(http: httpx2.Client) -> None:
     told = {"jsonrpc": "2.0", "method": "system_name"}
     answer = http.post("/", json=[told | {"id": "a"}, told])
     assert [one["id"] for one in answer.json()] == ["a"]
@@ -132,7 +132,7 @@ def test_a_batch_and_a_notification(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_too_large_is_refused_and_the_next_client_served(
-    devnet: Devnet, http: httpx.Client, chunked: bool
+    devnet: Devnet, http: httpx2.Client, chunked: bool
 ) -> None:
     def pieces() -> Iterator[bytes]:
         yield from [b" " * 2**20] * 16
@@ -148,7 +148,7 @@ def test_a_body_too_large_is_refused_and_the_next_client_served(
     assert ask(http, "system_name")["result"] == "subtensor-devnet"
 
 
-def test_the_largest_body_is_read(http: httpx.Client) -> None:
+def test_the_largest_body_is_read(http: httpx2.Client) -> None:
     request = b'{"jsonrpc": "2.0", "id": 1, "method": "system_name"}'
     body = request + b" " * (MESSAGE_BYTES - len(request))
     answer = http.post("/", content=body, headers={"content-type": "application/json"})
@@ -169,7 +169,7 @@ def test_the_largest_body_is_read(http: httpx.Client) -> None:
     ],
 )
 def test_requests_that_nodes_refuse(
-    http: httpx.Client, method: str, kind: str, status: int
+    http: httpx2.Client, method: str, kind: str, status: int
 ) -> None:
     request = {"jsonrpc": "2.0", "id": 1, "method": "system_name"}
     body = json.dumps(request) if method in ("POST", "PUT") else None
@@ -215,7 +215,7 @@ def test_a_client_that_never_finishes_its_request_is_dropped(
 def test_it_stops_while_clients_hang_on(tmp_path: Path) -> None:
     with Devnet(tmp_path, seal=Seal.MANUAL) as devnet:
         endpoint = devnet.endpoint.replace("ws:", "http:")
-        with httpx.Client(base_url=endpoint) as kept, dial(devnet) as silent, dial(devnet) as half:
+        with httpx2.Client(base_url=endpoint) as kept, dial(devnet) as silent, dial(devnet) as half:
             ask(kept, "system_name")
             half.sendall(b"POST / HTTP/1.1\r\n")
             devnet.stop()

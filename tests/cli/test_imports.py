@@ -18,7 +18,7 @@ from assay.cli.app import app
 #: Libraries that take a tenth of a second and more, and some that take seconds.
 WATCHED = (
     "bittensor",
-    "httpx",
+    "httpx2",
     "huggingface_hub",
     "matplotlib",
     "numba",
@@ -127,7 +127,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "export --out NEW --dir STORE": (ENDS, ""),
     "export --out NEW --dir TRAINED": (SAYS, ""),
     "publish-hub --dir NEW": (ENDS, ""),
-    "publish-hub --model o/n --dir STORE": (ENDS, "huggingface_hub"),
+    "publish-hub --model o/n --dir STORE": (ENDS, "httpx2 huggingface_hub"),
     "sandbox prepare --module NONE": (ENDS, ""),
     "env list": (ENDS, "numpy"),
     "env show sat": (ENDS, "numpy"),

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websocket
@@ -83,7 +83,7 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def get(client: httpx.Client, url: str, span: str = "") -> tuple[int, bytes, str | None]:
+def get(client: httpx2.Client, url: str, span: str = "") -> tuple[int, bytes, str | None]:
     """Status, body as far as a careful client reads it, and the range that it claims to be."""
     headers = {"Range": f"bytes={span}"} if span else {}
     body = b""
@@ -91,7 +91,7 @@ def get(client: httpx.Client, url: str, span: str = "") -> tuple[int, bytes, str
         for part in answer.iter_raw():
             body += part
             if len(body) > MOST:
-                raise httpx.ReadError("too long")
+                raise httpx2.ReadError("too long")
         return answer.status_code, body, answer.headers.get("Content-Range")
 
 
@@ -112,7 +112,7 @@ ASKED = {"wrong range": "10-19", "shifted range": "10-19", "whole body": "10-19"
 @pytest.mark.parametrize("name", HTTP_FAULTS)
 def test_each_fault_of_http(name: str, files: str, stack: ExitStack) -> None:
     proxy = stack.enter_context(closing(FaultProxy(files)))
-    with httpx.Client(timeout=WAIT_S, trust_env=False) as client:
+    with httpx2.Client(timeout=WAIT_S, trust_env=False) as client:
         assert get(client, proxy.url, "10-19") == (206, BODY[10:20], "bytes 10-19/16384")
         proxy.set_fault(name)
         if name in HANDED_OVER:
@@ -128,11 +128,11 @@ def test_each_fault_of_http(name: str, files: str, stack: ExitStack) -> None:
                 sizes = {len(part) for _, part in zip(range(3), answer.iter_raw(), strict=False)}
             assert sizes == {1}
         else:
-            with pytest.raises(httpx.TransportError):
+            with pytest.raises(httpx2.TransportError):
                 get(client, proxy.url)
         assert proxy.hits[name] >= 1
         proxy.clear()
-    with httpx.Client(timeout=WAIT_S, trust_env=False) as client:
+    with httpx2.Client(timeout=WAIT_S, trust_env=False) as client:
         assert get(client, proxy.url) == (200, BODY, None)
 
 
@@ -177,7 +177,7 @@ def test_each_fault_of_a_websocket(name: str, node: str, stack: ExitStack) -> No
 
 def test_a_fault_strikes_whom_it_is_meant_for(files: str, stack: ExitStack) -> None:
     proxy = stack.enter_context(closing(FaultProxy(files, seed=7)))
-    client = stack.enter_context(httpx.Client(timeout=WAIT_S, trust_env=False))
+    client = stack.enter_context(httpx2.Client(timeout=WAIT_S, trust_env=False))
     proxy.set_fault("busy", only="/elsewhere")
     assert get(client, proxy.url)[0] == 200
     proxy.set_fault("busy", times=2)

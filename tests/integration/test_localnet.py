@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -53,7 +53,7 @@ def find_free_ports(count: int) -> list[str]:
 
 def read_metrics(port: str) -> Figures:
     """A program's served metrics; a metric without figures has an empty entry."""
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+    text = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
     found: Figures = {}
     for family in text_string_to_metric_families(text):
         served = family.name + ("_total" if family.type == "counter" else "")
@@ -272,8 +272,8 @@ def test_four_terminals_and_a_chain_that_is_killed(
         assert program.wait(60) == 0
     assert terminal.describe()["pids"] == {}
     for engine in terminal.look("miner")["engines"]:
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{engine['url']}/health", timeout=60)
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{engine['url']}/health", timeout=60)
     for name, hotkey in (("mine", miner), ("validate", validator), ("train", None)):
         check_lines(terminal.read_log(name), hotkey)
 

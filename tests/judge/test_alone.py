@@ -6,8 +6,8 @@ import sys
 #: Modules that a process cannot import: of `assay`, and those that an extra brings.
 BLOCKED = (
     *("torch", "transformers", "safetensors", "numba", "bittensor", "bittensor_core", "web3"),
-    *("pydantic", "pydantic_settings", "structlog", "typer", "rich", "anyio", "h11", "httpcore"),
-    *("httpx", "httpx2", "huggingface_hub", "jinja2", "starlette", "uvicorn", "websockets"),
+    *("pydantic", "pydantic_settings", "structlog", "typer", "rich", "anyio", "h11", "httpcore2"),
+    *("httpx2", "huggingface_hub", "jinja2", "starlette", "uvicorn", "websockets"),
     *("pyarrow", "wasmtime", "reasoning_gym", "sympy", "ray", "tokenizers"),
 )
 #: Children load these for everything else: they are the place where wasmtime is loaded.

@@ -47,7 +47,7 @@ SEED = b"killing"
 def load_everything() -> None:
     """Loads what each forked process would load for itself. No thread is started."""
     load_checkpoint(GENESIS)
-    for module in ("assay.inference.draws.kernels", "anyio._backends._asyncio", "httpcore"):
+    for module in ("assay.inference.draws.kernels", "anyio._backends._asyncio", "httpcore2"):
         importlib.import_module(module)
 
 

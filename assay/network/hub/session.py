@@ -3,25 +3,26 @@
 The library (huggingface_hub) asks, retries and resumes. Its client gets hooks here, because by
 itself it waits as long as a server asks, takes any number of bytes at any pace, and sends the token
 to whatever address an upload's answer names. So every request has a deadline or a least pace, every
-answer a limit, and the token goes to the Hub's own origin alone.
+answer a limit, and the token goes to the Hub's own origin alone. A proxy around the library could
+not keep the last promise: within TLS it sees neither the token nor the redirect.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, close_session, constants, get_token, is_offline_mode
+from huggingface_hub import HfApi, constants, get_token, is_offline_mode
 from huggingface_hub import set_client_factory as set_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -33,7 +34,6 @@ from huggingface_hub.utils import (
     logging,
     parse_ratelimit_headers,
 )
-from huggingface_hub.utils._http import default_client_factory
 
 from assay.network.hub.names import CALLED, HubError, HubName
 from assay.network.text import keep_secret, name_host
@@ -120,7 +120,7 @@ class HubSession:
         self._constants = {name: getattr(constants, name) for name in _CONSTANTS}
         for constant, value in _CONSTANTS.items():
             setattr(constants, constant, value)
-        set_factory(self._make_client)
+        set_factory(partial(_make_client, [self._before_request], [self._after_response]))
         try:
             self.token = self._find_token()
         except BaseException:
@@ -143,8 +143,7 @@ class HubSession:
         self._restore()
 
     def _restore(self) -> None:
-        set_factory(default_client_factory)
-        close_session()
+        set_factory(_make_client)
         for constant, value in self._constants.items():
             setattr(constants, constant, value)
         verbosity, had_none = self._before
@@ -245,8 +244,6 @@ class HubSession:
         """Why there is no result, and what to do."""
         called = "the repository" if name is None else f"{CALLED[name.kind]} {name}"
         page = self.endpoint if name is None else self.name_page(name)
-        if isinstance(error, OfflineModeIsEnabled):
-            return f"HF_HUB_OFFLINE forbids asking {self.host}: unset it"
         if isinstance(error, GatedRepoError):
             return f"{called} is gated: accept its terms at {page}, and {self._say_token()}"
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
@@ -310,14 +307,6 @@ class HubSession:
 
     # --- the client
 
-    def _make_client(self) -> httpx2.Client:
-        client = default_client_factory()
-        client.event_hooks = {
-            "request": [*client.event_hooks["request"], self._before_request],
-            "response": [self._after_response],
-        }
-        return client
-
     def _before_request(self, request: httpx2.Request) -> None:
         self.require_time()
         origin = _get_origin(request.url)
@@ -330,8 +319,7 @@ class HubSession:
         request.headers["Accept-Encoding"] = "identity"
         self._limit_silence(request)
         if self._count is not None and request.method == "PUT":
-            assert isinstance(request.stream, httpx2.SyncByteStream)
-            request.stream = _Sent(request.stream, self._pace(), self._count)
+            request.stream = _Watched(request.stream, self, float("inf"), self._count)
 
     def _limit_silence(self, request: httpx2.Request) -> None:
         """The library's calls wait for ever unless told otherwise, and few can be told."""
@@ -346,14 +334,11 @@ class HubSession:
         self._note_wait(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise HubError(f"{self.host} sends compressed bytes, which were not asked for")
-        head = response.request.method == "HEAD"
-        if response.status_code in (200, 206) and not head:
-            counted = self._count if response.request.method == "GET" else None
-            limit = self._limit if counted else _ANSWER_MAX
+        is_file = response.status_code in (200, 206) and response.request.method == "GET"
+        if is_file and self._count is not None:
+            response.stream = _Watched(response.stream, self, self._limit, self._count)
         else:
-            counted, limit = None, _ANSWER_MAX
-        assert isinstance(response.stream, httpx2.SyncByteStream)
-        response.stream = _Received(response.stream, self, limit, self._pace(), counted)
+            response.stream = _Watched(response.stream, self, _ANSWER_MAX)
 
     def _note_wait(self, response: httpx2.Response) -> None:
         """The library sleeps as long as a server asks for."""
@@ -381,80 +366,56 @@ class HubSession:
                 f"{self.host} gave no answer within {self.patience.answer_s:.0f} s: run this again"
             )
 
-    def _pace(self) -> "_Pace":
-        return _Pace(self.host, self.patience)
 
-
-class _Pace:
-    """Raises a HubError where a transfer is too slow to wait for."""
-
-    def __init__(self, host: str, patience: HubPatience) -> None:
-        self._host, self._patience = host, patience
-        self._begun, self._bytes = time.monotonic(), 0
-
-    def add(self, size: int) -> None:
-        """Take so many more bytes."""
-        self._bytes += size
-        now, patience = time.monotonic(), self._patience
-        if now - self._begun < patience.pace_s:
-            return
-        if self._bytes < patience.pace_bytes:
-            raise HubError(
-                f"{self._host} is too slow: {self._bytes:,} bytes in {patience.pace_s:.0f} s; run "
-                "this again, what has arrived stays"
-            )
-        self._begun, self._bytes = now, 0
-
-
-class _Received(httpx2.SyncByteStream):
-    """An answer's bytes within its limit, its deadline and its pace."""
+class _Watched(httpx2.SyncByteStream):
+    """Bytes of a request or an answer: within a limit, the session's deadline, and a least pace."""
 
     def __init__(
         self,
-        inner: httpx2.SyncByteStream,
+        inner: httpx2.SyncByteStream | httpx2.AsyncByteStream,
         session: HubSession,
-        limit: int,
-        pace: _Pace,
-        count: Callable[[int], None] | None,
+        limit: float,
+        count: Callable[[int], None] = lambda size: None,
     ) -> None:
-        self._inner, self._session, self._limit = inner, session, limit
-        self._pace, self._count = pace, count
+        assert isinstance(inner, httpx2.SyncByteStream)
+        self._inner, self._session, self._limit, self._count = inner, session, limit, count
 
     def __iter__(self) -> Iterator[bytes]:
-        size = 0
+        host, patience = self._session.host, self._session.patience
+        size, paced, begun = 0, 0, time.monotonic()
         for piece in self._inner:
             size += len(piece)
             if size > self._limit:
                 raise HubError(
-                    f"{self._session.host} sends more than {self._limit:,} bytes, which is more "
-                    "than it has listed: run this again"
+                    f"{host} sends more than {self._limit:,} bytes, which is more than it has "
+                    "listed: run this again"
                 )
             self._session.require_time()
-            self._pace.add(len(piece))
-            if self._count is not None:
-                self._count(len(piece))
-            yield piece
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _Sent(httpx2.SyncByteStream):
-    """A request's bytes, counted as they leave."""
-
-    def __init__(
-        self, inner: httpx2.SyncByteStream, pace: _Pace, count: Callable[[int], None]
-    ) -> None:
-        self._inner, self._pace, self._count = inner, pace, count
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._inner:
-            yield piece
-            self._pace.add(len(piece))
+            now = time.monotonic()
+            if now - begun >= patience.pace_s:
+                if size - paced < patience.pace_bytes:
+                    raise HubError(
+                        f"{host} is too slow: {size - paced:,} bytes in {patience.pace_s:.0f} s; "
+                        "run this again, what has arrived stays"
+                    )
+                paced, begun = size, now
             self._count(len(piece))
+            yield piece
 
     def close(self) -> None:
         self._inner.close()
+
+
+def _make_client(
+    before: Sequence[Callable[[httpx2.Request], None]] = (),
+    after: Sequence[Callable[[httpx2.Response], None]] = (),
+) -> httpx2.Client:
+    """A client as the library's functions expect it, with these hooks on each exchange."""
+    return httpx2.Client(
+        event_hooks={"request": [*before], "response": [*after]},
+        follow_redirects=True,
+        timeout=None,
+    )
 
 
 def _get_origin(url: httpx2.URL) -> tuple[str, str, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import httpcore
+import httpcore2
 
 from assay.network.bounded_http import (
     AnswerReader,
@@ -73,7 +73,7 @@ class HttpClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._patience = patience or HttpTimeouts()
-        self._pool = httpcore.ConnectionPool(
+        self._pool = httpcore2.ConnectionPool(
             ssl_context=tls or trust_system(),
             max_connections=_CONNECTIONS,
             max_keepalive_connections=_IDLE,
@@ -110,16 +110,16 @@ class HttpClient:
         url, describe = request.place, request.describe
         try:
             answer = self._ask_once(request)
-        except (httpcore.TimeoutException, TimeoutError) as error:
+        except (httpcore2.TimeoutException, TimeoutError) as error:
             if get_rest() > 0 and not last:
                 return None
             text = f"{url} did not answer in time ({describe(error)})"
             raise _name_kind(error)(text) from None
-        except (httpcore.NetworkError, httpcore.RemoteProtocolError, OSError) as error:
+        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError, OSError) as error:
             if get_rest() > 0 and not last:
                 return None
             raise _name_kind(error)(f"{url} cannot be read ({describe(error)})") from None
-        except (httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        except (httpcore2.ProtocolError, httpcore2.UnsupportedProtocol) as error:
             raise ServedError(f"{url} cannot be read ({describe(error)})") from None
         except HttpFault as fault:
             raise ServedError(f"{url} {fault}") from None
@@ -165,18 +165,18 @@ def _cut(content: bytes) -> Iterator[bytes]:
 def _name_kind(error: Exception) -> type[StoreError]:
     """The kind of error of a failure. Before there is a connection, the cause may be this machine's
     own network, and nobody else may learn which names that network knows."""
-    ours = httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
+    ours = httpcore2.ConnectError | httpcore2.ConnectTimeout | httpcore2.PoolTimeout
     return StoreError if isinstance(error, ours) else ServedError
 
 
-class _PinnedBackend(httpcore.NetworkBackend):
+class _PinnedBackend(httpcore2.NetworkBackend):
     """Connects to a checked address of a name that was looked up once."""
 
     def __init__(self, trusted: bool, resolve: Resolve, connect_s: float) -> None:
         self._trusted = trusted
         self._resolve = resolve
         self._connect_s = connect_s
-        self._inner = httpcore.SyncBackend()
+        self._inner = httpcore2.SyncBackend()
 
     def connect_tcp(
         self,
@@ -185,13 +185,13 @@ class _PinnedBackend(httpcore.NetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Any = None,
-    ) -> httpcore.NetworkStream:
+    ) -> httpcore2.NetworkStream:
         try:
             resolved = self._resolve(host, port, min(self._connect_s, get_rest()))
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout(str(error)) from None
+            raise httpcore2.ConnectTimeout(str(error)) from None
         except OSError as error:
-            raise httpcore.ConnectError(describe_error(error)) from None
+            raise httpcore2.ConnectError(describe_error(error)) from None
         addresses = resolved[:ADDRESSES_MAX]
         hidden = [address for address in addresses if not is_public(address)]
         if hidden and not self._trusted:
@@ -199,14 +199,14 @@ class _PinnedBackend(httpcore.NetworkBackend):
                 f"{host} leads to {hidden[0]}, which is not a public address: list its URL with "
                 "--readable to allow it"
             )
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses:
             rest = min(self._connect_s, get_rest())
             if not rest:
-                raise httpcore.ConnectTimeout("no time is left to connect")
+                raise httpcore2.ConnectTimeout("no time is left to connect")
             try:
                 stream = self._inner.connect_tcp(address, port, rest, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
             else:
                 return _LimitedStream(stream)
@@ -214,26 +214,26 @@ class _PinnedBackend(httpcore.NetworkBackend):
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Any = None
-    ) -> httpcore.NetworkStream:
-        raise httpcore.UnsupportedProtocol("no locator leads to a socket of this machine")
+    ) -> httpcore2.NetworkStream:
+        raise httpcore2.UnsupportedProtocol("no locator leads to a socket of this machine")
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
 
-class _LimitedStream(httpcore.NetworkStream):
+class _LimitedStream(httpcore2.NetworkStream):
     """A stream that never waits beyond the deadline of its thread."""
 
-    def __init__(self, inner: httpcore.NetworkStream) -> None:
+    def __init__(self, inner: httpcore2.NetworkStream) -> None:
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         fault = ServedError("a server sends more than the requested bytes and an answer's headers")
         room = limit_read(max_bytes, fault)
-        return count_read(self._inner.read(room, _limit_timeout(timeout, httpcore.ReadTimeout)))
+        return count_read(self._inner.read(room, _limit_timeout(timeout, httpcore2.ReadTimeout)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _limit_timeout(timeout, httpcore.WriteTimeout))
+        self._inner.write(buffer, _limit_timeout(timeout, httpcore2.WriteTimeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -243,15 +243,15 @@ class _LimitedStream(httpcore.NetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        rest = _limit_timeout(timeout, httpcore.ConnectTimeout)
+    ) -> httpcore2.NetworkStream:
+        rest = _limit_timeout(timeout, httpcore2.ConnectTimeout)
         return _LimitedStream(self._inner.start_tls(ssl_context, server_hostname, rest))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-def _limit_timeout(timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
+def _limit_timeout(timeout: float | None, late: type[httpcore2.TimeoutException]) -> float:
     """The smaller of a timeout and the deadline's rest. A timeout of 0 would mean no timeout at
     all."""
     rest = get_rest()

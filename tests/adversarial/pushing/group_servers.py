@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 _NAMED = os.environ.get("ATROPOS_PYTHON")  # noqa: TID251 - as the Makefile names it
 ATROPOS_PYTHON = str(Path(_NAMED).absolute()) if _NAMED else None
@@ -30,7 +30,7 @@ class RealServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self._http = httpx2.Client(base_url=url, timeout=60, trust_env=False)
 
     def begin(self, batch: int, tokens_max: int = 4_096) -> None:
         """Forget everything, and register a trainer that wants this many sequences a batch, but has

@@ -355,7 +355,7 @@ import sys
 from assay.sandbox import child
 child.serve = lambda *_: None
 {open_step_parser().boot}
-heavy = {{"anyio", "assay.network", "httpx", "pydantic", "torch"}}
+heavy = {{"anyio", "assay.network", "httpx2", "pydantic", "torch"}}
 print(sorted(heavy & sys.modules.keys()))
 """
     done = subprocess.run(

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from assay.network.beacon import LocalBeacon
@@ -48,7 +48,7 @@ class Stage:
         stack.callback(server.close)
         (folder / "store").mkdir()
         self.info = folder / "beacon.json"
-        self.info.write_bytes(httpx.get(f"{server.url}/info", timeout=60).content)
+        self.info.write_bytes(httpx2.get(f"{server.url}/info", timeout=60).content)
         self.config = folder / "assay.toml"
         self.config.write_text(
             f"""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from bittensor.sp_core import Keypair
 from eth_account import Account
 
@@ -53,10 +53,10 @@ class Anvil:
             ],
             stdin=subprocess.DEVNULL,
         )
-        self._client = httpx.Client(timeout=60, trust_env=False)
+        self._client = httpx2.Client(timeout=60, trust_env=False)
         deadline = time.monotonic() + 60
         while True:
-            with suppress(httpx.HTTPError):
+            with suppress(httpx2.HTTPError):
                 self.rpc("eth_chainId")
                 return
             assert time.monotonic() < deadline, "anvil did not start"

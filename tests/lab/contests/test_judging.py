@@ -4,7 +4,7 @@ shown to it, and every way in which it may fail."""
 import socket
 import threading
 
-import httpx
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
@@ -41,7 +41,7 @@ def open_judge(url, model, key=None, seconds=20.0):
 
 
 def count_asked(url):
-    return int(httpx.get(url, trust_env=False).text)
+    return int(httpx2.get(url, trust_env=False).text)
 
 
 def play(folder, url, model, texts, solved=(False, False), judge=True, seconds=20.0, apart=False):

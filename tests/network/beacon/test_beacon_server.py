@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 
-import httpx
+import httpx2
 import pytest
 
 from assay.network.beacon import BeaconSourceError, LocalBeacon, read_chain_info
@@ -21,8 +21,8 @@ def server() -> Iterator[BeaconServer]:
 
 
 @pytest.fixture
-def client(server: BeaconServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
+def client(server: BeaconServer) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server.url, trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -40,7 +40,7 @@ def test_it_listens_on_this_machine_alone(server: BeaconServer) -> None:
     assert server.url.startswith("http://127.0.0.1:")
 
 
-def test_rounds_are_as_drand_writes_them(client: httpx.Client, local: LocalBeacon) -> None:
+def test_rounds_are_as_drand_writes_them(client: httpx2.Client, local: LocalBeacon) -> None:
     beacon = local.get(42)
     assert beacon is not None
     for root, rounds, version in get_roots(local):
@@ -52,7 +52,7 @@ def test_rounds_are_as_drand_writes_them(client: httpx.Client, local: LocalBeaco
         assert answer.json() == expected
 
 
-def test_the_newest_round(client: httpx.Client, local: LocalBeacon) -> None:
+def test_the_newest_round(client: httpx2.Client, local: LocalBeacon) -> None:
     for root, rounds, _ in get_roots(local):
         assert client.get(f"{root}/{rounds}/latest").json()["round"] == ROUNDS
         assert client.get(f"{root}/{rounds}/0").json()["round"] == ROUNDS
@@ -60,27 +60,29 @@ def test_the_newest_round(client: httpx.Client, local: LocalBeacon) -> None:
 
 
 @pytest.mark.parametrize("number", [ROUNDS + 1, 2**64 - 1])
-def test_a_future_round_is_too_early(number: int, client: httpx.Client, local: LocalBeacon) -> None:
+def test_a_future_round_is_too_early(
+    number: int, client: httpx2.Client, local: LocalBeacon
+) -> None:
     for root, rounds, _ in get_roots(local):
         assert client.get(f"{root}/{rounds}/{number}").status_code == 425
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "x", "٣", str(2**64), "9" * 5_000])
-def test_a_malformed_round_is_refused(text: str, client: httpx.Client) -> None:
+def test_a_malformed_round_is_refused(text: str, client: httpx2.Client) -> None:
     assert client.get(f"/public/{text}").status_code == 400
 
 
-def test_a_missing_page_is_not_found(client: httpx.Client, local: LocalBeacon) -> None:
+def test_a_missing_page_is_not_found(client: httpx2.Client, local: LocalBeacon) -> None:
     for path in ("/", f"/{'ab' * 32}/info", f"/{'ab' * 32}/public/1", "/v2/beacons/default/info"):
         assert client.get(path).status_code == 404
 
 
-def test_a_program_pins_the_chain_from_its_info(client: httpx.Client, local: LocalBeacon) -> None:
+def test_a_program_pins_the_chain_from_its_info(client: httpx2.Client, local: LocalBeacon) -> None:
     for root, _, _ in get_roots(local):
         assert read_chain_info(client.get(f"{root}/info").content) == local.chain
 
 
-def test_the_lists_name_the_chain(client: httpx.Client, local: LocalBeacon) -> None:
+def test_the_lists_name_the_chain(client: httpx2.Client, local: LocalBeacon) -> None:
     for path in ("/chains", "/v2/chains"):
         assert client.get(path).json() == [local.chain.chain_hash.hex()]
     assert client.get("/v2/beacons").json() == ["assay-local"]
@@ -106,7 +108,7 @@ def test_before_the_first_round_there_is_nothing() -> None:
     beacons = LocalBeacon(b"relays", GENESIS_MS, 1_000, lambda: GENESIS_MS - 1)
     with closing(BeaconServer(beacons)) as server:
         for path in ("latest", "1", "0"):
-            answer = httpx.get(f"{server.url}/public/{path}", trust_env=False)
+            answer = httpx2.get(f"{server.url}/public/{path}", trust_env=False)
             assert answer.status_code == 425
 
 
@@ -114,7 +116,7 @@ def test_it_ends_with_its_thread_and_port(local: LocalBeacon) -> None:
     threads = threading.active_count()
     server = BeaconServer(local)
     port = int(server.url.rsplit(":", 1)[1])
-    with httpx.Client(trust_env=False) as client:  # an open connection does not keep it
+    with httpx2.Client(trust_env=False) as client:  # an open connection does not keep it
         client.get(f"{server.url}/health")
         server.close()
         server.close()

@@ -3,17 +3,30 @@
 import hashlib
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import time
 
 import pytest
+import trustme
+from huggingface_hub import close_session
+from huggingface_hub.utils import get_session
 
 from assay.network.hub import download
 from assay.network.hub.download import fetch_data, fetch_model, find_fetched
 from assay.network.hub.names import HubError, HubName
 from assay.network.hub.origin import find_origin
-from tests.hub_server import Fault, answering, cutting, dropping, serving, trickling, waiting
+from tests.hub_server import (
+    Fault,
+    answering,
+    cutting,
+    dropping,
+    flooding,
+    serving,
+    trickling,
+    waiting,
+)
 
 WEIGHTS = bytes(range(256)) * 12_000
 MODEL = {
@@ -189,6 +202,12 @@ FATAL = {
     "always busy": (Fault("hub", "GET /api", answering(503), 99), {}, "answered 503 while looking"),
     "silent": (Fault("hub", "GET /api", waiting, 99), {}, "is silent|gave no answer within 3 s"),
     "slow": (Fault("cdn", BLOB, trickling, 99), {}, "is too slow: .* bytes in"),
+    "a slow answer": (Fault("hub", "GET /api", trickling, 99), {}, "is too slow: .* bytes in"),
+    "an answer without an end": (
+        Fault("hub", "tree", flooding, 99),
+        {},
+        "sends more than 33,554,432 bytes",
+    ),
     "no answer that can be read": (
         Fault("hub", "GET /api", lambda ask: ask.send(200, b"<html>") or True, 99),
         {},
@@ -312,6 +331,35 @@ def test_a_token_is_not_sent_without_tls(connect):
     ):
         pass
     assert "hf_reader" not in str(caught.value)
+
+
+def test_a_hub_with_tls_leads_to_no_place_without(fetch, tmp_path, monkeypatch):
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with serving(tls) as hub:
+        hub.add("model", "org/name", MODEL)
+        with pytest.raises(HubError, match=r"leads to 127\.0\.0\.1 without TLS: nothing"):
+            fetch(token="hf_reader", endpoint=hub.url)
+        assert {seen.server for seen in hub.seen} == {"hub"}
+
+
+def test_each_client_of_the_library_has_the_limits_and_none_later(hub, connect, tmp_path):
+    hub.add("model", "org/name", MODEL)
+    with connect("hf_reader") as session:
+        get_session()
+        close_session()  # as the library does itself after a failed connection
+        fetch_model(session, NAME, tmp_path, ignore)
+        inside = get_session()
+    assert [s.headers.get("authorization") for s in hub.seen if s.server == "cdn"] == [None]
+    after = get_session()
+    assert inside.is_closed
+    assert after.follow_redirects
+    assert after.event_hooks["response"] == []
+    place = f"{hub.cdn}/of/another"
+    after.get(place, headers={"Authorization": "of another program"})
+    assert hub.seen[-1].headers["authorization"] == "of another program"
 
 
 @pytest.mark.parametrize(

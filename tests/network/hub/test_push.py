@@ -1,5 +1,6 @@
 """Pushes: one commit, whole or not at all; what is another's stays."""
 
+import json
 import subprocess
 import sys
 import time
@@ -60,6 +61,23 @@ def test_a_new_repository_then_a_change_then_nothing(hub, send, weights):
     assert list_uploads(hub) == []
     assert send({"README.md": b"# two", "model.safetensors": weights}) == second
     assert len(repository.commits) == 3
+
+
+def test_the_token_goes_to_no_place_that_an_upload_is_led_to(hub, send, weights):
+    def lead(ask):
+        def plan(asked):
+            put, verify = f"{hub.cdn}/put/{asked['oid']}", f"{hub.cdn}/verify/{asked['oid']}"
+            return asked | {"actions": {"upload": {"href": put}, "verify": {"href": verify}}}
+
+        objects = [plan(asked) for asked in json.loads(ask.body)["objects"]]
+        return ask.send(200, {"transfer": "basic", "objects": objects}) or True
+
+    hub.faults.append(Fault("hub", "objects/batch", lead))
+    hub.faults.append(Fault("cdn", "POST /verify", lambda ask: ask.send(200, {}) or True))
+    send({"model.safetensors": weights})
+    led = [seen for seen in hub.seen if seen.server == "cdn"]
+    assert [seen.method for seen in led] == ["PUT", "POST"]
+    assert {seen.headers.get("authorization") for seen in led} == {None}
 
 
 def test_what_nobody_of_us_put_there_is_not_replaced(hub, send):

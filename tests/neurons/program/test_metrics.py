@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -34,7 +34,7 @@ def find_port() -> int:
 
 
 def scrape(port: int) -> dict[str, Any]:
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+    text = httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_value_has_no_figure_and_no_error() -> None:
         "netuid": "7",
         "hotkey": "5x",
     }
-    with pytest.raises(httpx.ConnectError):  # it ends with the program
+    with pytest.raises(httpx2.ConnectError):  # it ends with the program
         scrape(port)
 
 
@@ -166,7 +166,7 @@ def test_a_request_under_another_name_is_refused(host: str, status: int) -> None
     """A page of another site whose name was made to lead here."""
     port = find_port()
     with serve_metrics(str(port), "miner", ["Miner.example"]):
-        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}, timeout=60)
+        answer = httpx2.get(f"http://127.0.0.1:{port}/metrics", headers={"Host": host}, timeout=60)
     assert answer.status_code == status
     assert (status == 421) == ("hosts under [metrics]" in answer.text)
 
@@ -177,7 +177,7 @@ def test_the_servers_messages_are_ordinary_log_lines(
     port = find_port()
     with caplog.at_level(logging.DEBUG, "assay"), serve_metrics(str(port), "miner") as note:
         note({"not": "a status"})
-        assert httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).status_code == 500
+        assert httpx2.get(f"http://127.0.0.1:{port}/metrics", timeout=60).status_code == 500
     [record] = caplog.records
     assert (record.levelname, record.__dict__["event"]) == ("DEBUG", "metrics_request_failed")
     assert "KeyError" in record.getMessage()
