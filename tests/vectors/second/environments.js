@@ -271,7 +271,9 @@ const ownOf = (settings, part) =>
 /** Settings: their values where they are left out, the least and the largest. */
 const SETTINGS = {
   arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, rooms: {}, errands: { slack: [50, 0, 200] },
-  code: programs.SETTINGS, search: { passages: [3, 1, 10], characters: [600, 100, 4000], answer_form: [0, 0, 3], tool: [tooling.SEARCH, tooling.SEARCH, tooling.SEARCH] }, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, 'gsm:SHA256': { answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
+  code: programs.SETTINGS,
+  search: { passages: [3, 1, 10], characters: [600, 100, 4000], answer_form: [0, 0, 3], tool: [tooling.SEARCH, tooling.SEARCH, tooling.SEARCH] },
+  gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, 'gsm:SHA256': { answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }

@@ -315,7 +315,7 @@ function readChat(cell) {
     if (!isObject(message)) return null;
     const part = (name, other) => (Object.hasOwn(message, name) ? message[name] : message[other]), said = part('content', 'value'), role = part('role', 'from');
     const content = Array.isArray(said) && said.every((one) => typeof one?.text === 'string') ? said.map((one) => one.text).join('') : said;
-    return typeof content === 'string' && Object.hasOwn(ROLES, role) ? { role: ROLES[role], content } : null;
+    return typeof content === 'string' && typeof role === 'string' && Object.hasOwn(ROLES, role) ? { role: ROLES[role], content } : null;
   });
   if (messages.at(-1)?.role === 'assistant') messages.pop();
   const turns = messages.slice(messages[0]?.role === 'system' ? 1 : 0);
