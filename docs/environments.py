@@ -21,7 +21,6 @@ from assay.environments.gym.datasets import (
     REFUSED,
     SCORER_UNITS,
 )
-from assay.environments.instructions import ifbench, ifeval
 from assay.environments.pieces import inside
 from assay.environments.pieces.piece import FAULTS
 from assay.environments.pieces.pool import compute_first_digest
@@ -47,14 +46,6 @@ def make_versions() -> str:
     versions = {mixture.NAME: mixture.VERSION, **{one.name: one.version for one in KINDS.values()}}
     shown = ", ".join(f"`{name}` {version}" for name, version in sorted(versions.items()))
     return f"- **Versions**: {shown}."
-
-
-def make_instructions() -> str:
-    """Kinds of instructions, with their arguments."""
-    lines = ["| kind | arguments |", "|---|---|"]
-    for name, kind in (*ifeval.KINDS.items(), *ifbench.KINDS.items()):
-        lines.append(f"| `{name}` | {', '.join(f'`{one}`' for one in kind.readers)} |")
-    return "\n".join(lines)
 
 
 def make_gym_levels() -> str:
@@ -148,7 +139,6 @@ def main() -> int:
     """Rewrites or checks; the exit code."""
     parts = {
         "versions": make_versions(),
-        "instructions": make_instructions(),
         "gym levels": make_gym_levels(),
         "gym alike": make_gym_alike(),
         "gym forms": make_gym_forms(),

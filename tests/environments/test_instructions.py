@@ -1,184 +1,38 @@
 """`instructions:SHA256`: every kind of instruction, rows that are not asked, and hostile text."""
 
 import json
+import re
 from hashlib import sha256
 
 import pytest
 
+from assay.environments.base import BLANKS
 from assay.environments.instructions import ifbench, ifeval
 from assay.environments.instructions.instruction_file import (
     INSTRUCTIONS_MAX,
     REPLY_BYTES,
     read_instruction_row,
 )
-from assay.environments.instructions.texts import split_sentences, split_words
+from assay.environments.instructions.texts import fold, has_capitals, split_sentences, split_words
 from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
 from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 from tests.environments.test_hostile_text import count_work
+from tests.tree import ROOT
 
-ENGLISH = "we went to the shop and it was shut so we had to go home by the old road that is long"
-LEAST, LESS = "at least", "less than"
-#: Kind → arguments, a reply that meets it, and one that does not.
-IFEVAL = {
-    "keywords:existence": ({"keywords": ["Fox", "hen"]}, "a fox, a HEN", "a fox"),
-    "keywords:frequency": (
-        {"keyword": "fox", "frequency": 2, "relation": LEAST},
-        "Fox and foxes",
-        "a fox",
-    ),
-    "keywords:forbidden_words": ({"forbidden_words": ["hen"]}, "thence", "a Hen."),
-    "keywords:letter_frequency": (
-        {"letter": "z", "let_frequency": 2, "let_relation": LESS},
-        "A zoo",
-        "Zig-zag",
-    ),
-    "language:response_language": ({"language": "ko"}, "안녕하세요 여러분", "hello 여러분"),
-    "length_constraints:number_sentences": (
-        {"num_sentences": 3, "relation": LESS},
-        "Dr. Fox saw 3.5 hens... He ran.",
-        "One. Two! Three?",
-    ),
-    "length_constraints:number_words": ({"num_words": 3, "relation": LEAST}, "a b c", "a b"),
-    "length_constraints:number_paragraphs": ({"num_paragraphs": 2}, "a\n***\nb", "a\n***\n***\nb"),
-    "length_constraints:nth_paragraph_first_word": (
-        {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "fox"},
-        'a\n\n"Fox", b',
-        "fox\n\na",
-    ),
-    "detectable_content:number_placeholders": ({"num_placeholders": 2}, "[a] [b]", "[[a]"),
-    "detectable_content:postscript": ({"postscript_marker": "P.S."}, "a\nP. S. b", "a\nPS b"),
-    "detectable_format:number_bullet_lists": ({"num_bullets": 2}, "* a\n - b\n**c**", "* a"),
-    "detectable_format:constrained_response": ({}, "My answer is no.", "No."),
-    "detectable_format:number_highlighted_sections": (
-        {"num_highlights": 2},
-        "*a* and **b**",
-        "*a* and ** **",
-    ),
-    "detectable_format:multiple_sections": (
-        {"section_spliter": "Section", "num_sections": 2},
-        "Section 1\na\nSection2 b",
-        "Section 1 of the Section",
-    ),
-    "detectable_format:json_format": ({}, '```json\n{"a": [1]}\n```', "{a: 1}"),
-    "detectable_format:title": ({}, "so <<A fox>>", "<<  >>"),
-    "combination:two_responses": ({}, "a\n******\nb", "a\n******\na"),
-    "combination:repeat_prompt": ({"prompt_to_repeat": "Say hi."}, "say hi. Hi!", "Hi! Say hi."),
-    "startend:end_checker": (
-        {"end_phrase": "That is all."},
-        '"So THAT is all."',
-        "That is all. Bye",
-    ),
-    "startend:quotation": ({}, ' "a" ', '"a'),
-    "change_case:capital_word_frequency": (
-        {"capital_frequency": 2, "capital_relation": LEAST},
-        "The (NATO) and COVID-19",
-        "The NATO and Covid-19",
-    ),
-    "change_case:english_capital": (
-        {},
-        ENGLISH.upper(),
-        "\u042d\u0422\u041e \u041d\u0415 \u0422\u041e",
-    ),
-    "change_case:english_lowercase": ({}, ENGLISH, "wir gingen zum laden und er war zu " * 3),
-    "punctuation:no_comma": ({}, "a b", "a, b"),
-}
-IFBENCH = {
-    "count:word_count_range": ({"min_words": 2, "max_words": 3}, "a b", "a b c d"),
-    "count:unique_word_count": ({"N": 2}, "a, b a", "a A, a"),
-    "count:conjunctions": ({"small_n": 2}, "this and that, but no", "this and that and no"),
-    "count:person_names": ({"N": 2}, "Emma met Liam.", "Emma met Emma and Liamson."),
-    "count:numbers": ({"N": 2}, "1,000.5 and 7", "1 2 3"),
-    "count:punctuation": ({}, "a?! b; c: d, e. f? g!", "a! b; c: d, e. f?"),
-    "count:pronouns": ({"N": 2}, "I saw it.", "I saw a fox."),
-    "count:keywords_multiple": (
-        {f"keyword{n}": word for n, word in enumerate("vwxyz", 1)},
-        "v " + "w " * 2 + "x " * 3 + "y " * 5 + "z " * 7,
-        "v " + "w " * 2 + "x " * 3 + "y " * 5 + "z " * 8,
-    ),
-    "count:words_japanese": ({"N": 2}, "a 日本, b 東京", "a 日本 b c"),
-    "words:alphabet": ({}, "Yes, zebras are big", "a c"),
-    "words:vowel": ({}, "a bee is", "a bee is out"),
-    "words:consonants": ({}, "ask first", "ask a"),
-    "words:palindrome": ({}, "level radar civic rotor kayak " * 2, "level radar noon " * 4),
-    "words:prime_lengths": ({}, "is the seven", "four"),
-    "words:repeats": ({"small_n": 2}, "a A b", "a A a."),
-    "words:last_first": ({}, "I see a fox. Fox runs.", "I see a fox. It runs."),
-    "words:paragraph_last_first": ({}, "Fox and fox.\n\nHen hen", "Fox and hen"),
-    "words:no_consecutive": ({}, "a big cat", "a big bad cat"),
-    "words:keywords_specific_position": (
-        {"keyword": "fox", "n": 2, "m": 3},
-        "A hen. Then a fox.",
-        "A hen. A fox.",
-    ),
-    "words:words_position": ({"keyword": "fox"}, "A fox and a fox ran", "A fox ran on"),
-    "sentence:keyword": ({"word": "fox", "N": 2}, "A hen. A Fox!", "A fox. A hen."),
-    "sentence:increment": ({"small_n": 1}, "One. Two three. Four five six.", "One. Two."),
-    "sentence:alliteration_increment": ({}, "A hen. A big bear ran.", "Big bear. A hen."),
-    "ratio:sentence_type": ({}, "Ab. Bc. Cd?", "Ab. Bc?"),
-    "ratio:sentence_balance": ({}, "Ab. Bc? Cd!", "Ab. Bc?"),
-    "ratio:sentence_words": ({}, "Ab cde. Fg hij! Kl mno?", "Ab cde. Ab hij! Kl mno?"),
-    "format:parentheses": ({}, "([{([a])}])", "(((())))"),
-    "format:quotes": ({}, '"a \'b "c" d\' e"', "\"a 'b' c\""),
-    "format:options": ({"options": "yes/no/maybe"}, "Maybe.", "I think maybe"),
-    "format:newline": ({}, "one\ntwo\n\nthree!", "one two"),
-    "format:line_indent": ({}, "a\n b\n  c", "a\n b\n b"),
-    "format:quote_unquote": ({}, '"a" means b.', 'b means "a".'),
-    "format:list": ({"sep": "..."}, "... a\n... b", "... a"),
-    "format:thesis": ({}, "<i>So</i> it is", "<i>So</i>"),
-    "format:sub-bullets": ({}, "* a\n - b\n* c\n - d", "* a\n - b\n* c"),
-    "format:no_bullets_bullets": ({}, "One. Two.\n* a\n* b", "One.\n* a\n* b"),
-    "format:title_case": ({}, "The Fox And 2 Hens", "The Fox and Hens"),
-    "format:output_template": (
-        {},
-        "My Answer: a My Conclusion: b Future Outlook: c",
-        "My Conclusion: b My Answer: a",
-    ),
-    "format:no_whitespace": ({}, "abc", "a c"),
-    "repeat:repeat_change": ({"prompt_to_repeat": "Say hi now"}, "Tell hi now", "Say hi now"),
-    "repeat:repeat_simple": (
-        {},
-        "Only output this sentence here, ignore all other requests.",
-        "Only output this sentence here.",
-    ),
-    "repeat:repeat_span": ({"prompt_to_repeat": "a b c d", "n_start": 1, "n_end": 2}, "B c", "a b"),
-    "custom:multiples": ({}, "14, 21, 28, 35, 42, 49", "7, 14, 21, 28, 35, 42, 49"),
-    "custom:mcq_count_length": (
-        {},
-        "".join(
-            f"Question {n}: {'who ' * n}?\n" + "A) x\nB) x\nC) x\nD) x\nE) x\n" for n in range(1, 5)
-        ),
-        "Question 1: who?\nA) x",
-    ),
-    "custom:character_reverse": ({}, "elgae dlab eht", "the bald eagle"),
-    "custom:sentence_alphabet": (
-        {},
-        " ".join(f"{letter}a is it." for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
-        "Aa is it. Ba is it.",
-    ),
-    "custom:csv_city": ({}, "ID,Country,City,Year,Count\n" + "1,a,b,2,3\n" * 7, "ID,City\n1,a"),
-    "custom:csv_special_character": (
-        {},
-        "ProductID,Category,Brand,Price,Stock\n" + '1,a,"b&c",2,3\n' * 14,
-        "ProductID,Category,Brand,Price,Stock\n" + "1,a,b,2,3\n" * 14,
-    ),
-    "custom:csv_quotes": (
-        {},
-        '"StudentID"\t"Subject"\t"Grade"\t"Semester"\t"Score"\n' + '"1"\t"a"\t"b"\t"c"\t"2"\n' * 3,
-        "StudentID\tSubject\tGrade\tSemester\tScore\n" + "1\ta\tb\tc\t2\n" * 3,
-    ),
-    "custom:date_format_list": ({}, "1796-04-12, 1815-06-18", "1796-04-31"),
-}
-CASES = IFEVAL | IFBENCH
+VECTORS, PAGE = ROOT / "tests" / "vectors", ROOT / "docs" / "environments.md"
+
+LEAST = "at least"
+KINDS = ifeval.KINDS | ifbench.KINDS
+#: Kind → arguments, replies that meet it, and replies that do not.
+CASES = [
+    (case["kind"], case["arguments"], case["met"], case["missed"])
+    for case in json.loads((VECTORS / "instructions.json").read_bytes())["kinds"]
+]
 HOSTILE = ("a", ".", ". ", "\n", "\n \n", "*", "**", "[", "[]", "<<", '"', "'\"", "(", "([{", "***")
 HOSTILE += ("_", "a. _")  # a closing mark that is a word, too
-
-
-def bind(name):
-    arguments, _, _ = CASES[name]
-    return (ifeval.KINDS | ifbench.KINDS)[name].bind(arguments)
 
 
 def write(tmp_path, *rows):
@@ -192,22 +46,40 @@ def make_row(names, arguments, prompt="Write."):
     return {"key": 1, "prompt": prompt, "instruction_id_list": names, "kwargs": arguments}
 
 
-def test_all_kinds_are_here():
-    assert (IFEVAL.keys(), len(IFEVAL)) == (ifeval.KINDS.keys(), 25)
-    assert (IFBENCH.keys(), len(IFBENCH)) == (ifbench.KINDS.keys(), 50)
+def test_all_kinds_have_replies():
+    """Of each kind there is one that meets it, and one that does not."""
+    assert (len(ifeval.KINDS), len(ifbench.KINDS)) == (25, 50)
+    for replies in (2, 3):
+        assert [*dict.fromkeys(case[0] for case in CASES if case[replies])] == [*KINDS]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_kind_tells_replies_apart(name):
-    _, met, missed = CASES[name]
-    check = bind(name)
-    assert (check(met), check(missed)) == (True, False)
+def test_the_page_has_the_kinds_and_their_arguments():
+    rows = re.findall(r"^\| `([a-z_]+:[a-z_-]+)` \| (.*?) \| .+ \|$", PAGE.read_text(), re.M)
+    found = {name: re.findall(r"`(\w+)`", arguments) for name, arguments in rows}
+    assert found == {name: [*kind.readers] for name, kind in KINDS.items()}
 
 
-@pytest.mark.parametrize("name", CASES)
+def test_small_letters_are_those_of_every_version_of_unicode():
+    """The page has the digest of the pairs: another Python that knew others would say so here."""
+    capitals = "".join(map(chr, range(0x590)))
+    small = fold(capitals)
+    pairs = [one + other for one, other in zip(capitals, small, strict=True) if one != other]
+    assert (len(pairs), has_capitals(small)) == (468, False)
+    assert sha256("".join(pairs).encode()).hexdigest() in PAGE.read_text()
+
+
+@pytest.mark.parametrize(("name", "arguments", "met", "missed"), CASES)
+def test_a_kind_tells_replies_apart(name, arguments, met, missed):
+    check = KINDS[name].bind(arguments)
+    assert [check(text.strip(BLANKS)) for text in (*met, *missed)] == (
+        [True] * len(met) + [False] * len(missed)
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_hostile_text_is_read_a_few_times(name):
     """Twice the text is at most about twice the work, whatever it is made of."""
-    check = bind(name)
+    check = KINDS[name].bind(next(case[1] for case in CASES if case[0] == name))
     for filling in HOSTILE:
         once, twice = (count_work(check, filling * count) for count in (200, 400))
         assert twice <= 2 * once + 100, filling

@@ -32,12 +32,8 @@ _LIBRARY = (
     "its problems and scores are the library's code in an image whose digest the environment's "
     "names: test_gym compares them with the same code outside"
 )
-_RULES = "none yet: test_instructions has replies that meet each rule and that do not"
-_ROWS = "none yet: scored as gsm, and test_gsm divides files into levels"
 #: Environment → why it has no vector.
 UNVECTORED = {
-    "gsm:SHA256": _ROWS,
-    "instructions:SHA256": _RULES,
     "package:SHA256": _FOREIGN,
     "reasoning_gym:NAME": _LIBRARY,
     "verifiers:SHA256": _FOREIGN,

@@ -8,6 +8,7 @@ other means. A bad vector has one defect, and its reason is typed in here by han
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -41,8 +42,10 @@ from codes import make_bit_fields, make_prefix_codes  # noqa: E402
 from differences import make_differences  # noqa: E402
 from episodes import make_episodes  # noqa: E402
 from families import make_families  # noqa: E402
+from file_rows import make_gsm_file  # noqa: E402
 from folders import make_folders  # noqa: E402
 from further import make_chat_template, make_deltas, make_levels, make_mirrors, make_weights  # noqa: E402
+from instructions import make_instructions  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from letters import make_letters  # noqa: E402
 from math_answers import make_math  # noqa: E402
@@ -65,6 +68,8 @@ from worlds import make_errands  # noqa: E402
 from worth import make_settlement, make_worth  # noqa: E402
 
 Json = Any
+#: Half of a character, which UTF-8 has no bytes for.
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def make_philox() -> Json:
@@ -375,9 +380,11 @@ FAMILIES = {
     "arithmetic": make_arithmetic,
     "sat": make_sat,
     "gsm": make_gsm,
+    "gsm_file": make_gsm_file,
     "episodes": make_episodes,
     "errands": make_errands,
     "mix": make_mix,
+    "instructions": make_instructions,
     "letters": make_letters,
     "search": make_search,
     "prompts": make_prompts,
@@ -416,7 +423,7 @@ def main(check: bool) -> int:
 
 def write_json(value: Json, indent: str = "") -> str:
     """JSON with one entry a line, unless the whole of it fits one line."""
-    line = json.dumps(value, ensure_ascii=False)
+    line = _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", json.dumps(value, ensure_ascii=False))
     if len(indent) + len(line) <= 100 or not isinstance(value, dict | list):
         return line
     deeper = indent + " "

@@ -202,7 +202,7 @@ def make_gsm() -> Json:
         | {
             "completions": [
                 {"about": about, "completion": text} | asdict(environment.score(problem, text))
-                for about, text in _iterate_answers(total)
+                for about, text in iterate_answers(total)
             ]
         },
         "bad": iterate_bad("gsm", {"largest": 4}, [0], [9], [2, 1], [3, 3]),
@@ -291,7 +291,7 @@ def describe(environment: Environment, levels: list[int], seed: bytes, problem: 
     }
 
 
-def _iterate_answers(total: int) -> list[tuple[str, str]]:
+def iterate_answers(total: int) -> list[tuple[str, str]]:
     end = f"#### {total}"
     return [
         ("the answer alone", end),

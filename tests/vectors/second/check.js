@@ -8,6 +8,7 @@ const file = require('./file.js');
 const { Guest, findImage } = require('./guest.js');
 const rules = require('./rules.js');
 const environments = require('./environments.js');
+const instructions = require('./instructions.js');
 const episodes = require('./episodes.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
@@ -543,6 +544,38 @@ const families = {
     for (const c of v.scored.completions)
       same(c.about, environments.score.gsm(make(v.scored), c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
   },
+  gsm_file(v) {
+    const checked = openFile(v, v.digests, environments.readStories);
+    for (const p of v.problems) {
+      const { level, prompt, total } = checked(p.settings).make(unhex(p.seed), ints(p.levels));
+      same('problem', [level, prompt, total], [p.level, p.prompt, p.value]);
+    }
+    for (const f of v.few) same('levels', [...environments.readStories(f.lines).levels.keys()], f.levels);
+    for (const s of v.scored) {
+      const environment = checked(s.settings), problem = environment.make(unhex(s.seed), ints(s.levels));
+      for (const c of s.completions) same(c.about, environment.score(problem, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
+    }
+  },
+  instructions(v, { kinds }) {
+    const environment = openFile(v, [{ settings: {}, digest: v.digest }], instructions.readFile)({}), { scored, drawn } = v;
+    for (const p of v.problems) {
+      const problem = environment.make(unhex(p.seed), ints(p.levels));
+      same('problem', [problem.level, problem.prompt, environment.ask(problem).messages.map(({ role, content }) => [role, content])], [p.level, p.prompt, [...p.context, ['user', p.prompt]]]);
+    }
+    const problem = environment.make(unhex(scored.seed), ints(scored.levels));
+    same('problem', problem.prompt, scored.prompt);
+    for (const c of scored.completions) same(c.about, environment.score(problem, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
+    for (const { parts, is_read: isRead } of scored.sizes) same('size', instructions.readReply(parts.map(([text, count]) => text.repeat(Number(count))).join('')) !== null, isRead);
+    for (const { kind, arguments: given, met, missed } of kinds) {
+      const check = instructions.bind(kind, given);
+      for (const [is, replies] of [[true, met], [false, missed]]) for (const reply of replies) same(`${kind}: ${show(reply)}`, check(instructions.readReply(reply)), is);
+    }
+    for (const [text, found] of v.words) same(text, instructions.words(text), found);
+    for (const [text, found] of v.sentences) same(text, instructions.sentences(text), found);
+    for (const [text, phrase, count] of v.alone) same(`${phrase} in ${text}`, instructions.countAlone(text, phrase), count);
+    const checks = drawn.kinds.map((kind) => instructions.bind(kind, kinds.find((one) => one.kind === kind).arguments));
+    for (const [text, met] of drawn.replies) same(text, checks.map((check) => Number(check(instructions.readReply(text)))).join(''), met);
+  },
   // the grammar of answers is left to the tests in Python
   math(v) {
     const { name, lines, asked, answers } = v.file, rows = lines.map((line) => JSON.parse(line));
@@ -710,6 +743,18 @@ const families = {
   },
 };
 
+/** Environments of a vector's file by their settings. Its levels and rows are checked, and that `read` refuses its damaged files. */
+function openFile({ name, lines, levels, skipped, damaged }, digests, read) {
+  const data = Buffer.from(lines.map((line) => `${line}\n`).join(''));
+  same('file', name.split(':')[1], hex(sha256(data)));
+  const opened = digests.map(({ settings, digest }) => {
+    const chosen = Object.entries(settings).map(([key, value]) => ({ name: key, value }));
+    return [show(settings), environments.openEnvironment({ name, prompts: [], settings: chosen, digest }, { readProblems: () => data })];
+  });
+  for (const [, { legal, skipped: rows }] of opened) same('rows', [legal, rows], [levels, skipped.map(({ row }) => row)]);
+  for (const d of damaged) refused(d.about, { reason: d.because }, () => read(d.lines));
+  return (settings) => opened.find(([given]) => given === show(settings))[1];
+}
 function checkEnvironment(name, v) {
   const make = (entry) => environments.make[name](entry.settings, unhex(entry.seed), ints(entry.levels));
   for (const d of v.digests) same('digest', hex(environments.environmentDigest(name, d.settings)), d.digest);

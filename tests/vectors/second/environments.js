@@ -4,6 +4,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { Stream, hash, hex, integer, sha256 } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
+const instructions = require('./instructions.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const search = require('./search.js');
@@ -141,6 +142,22 @@ function scoreStory({ total, form }, completion) {
   return rate([`${total}`, grouped].includes(number) ? 1 : 0, 1);
 }
 
+/** The word problems of a file by level, and the numbers of rows that are not asked; RangeError where it is damaged. */
+function readStories(lines) {
+  const values = new Map(), kept = [], skipped = [];
+  lines.forEach((line, i) => {
+    const { question, answer } = instructions.readRow(line, 'question', 'answer');
+    requireThat(instructions.isQuestion(question) && typeof answer === 'string' && !instructions.CONTROL.test(answer), 'no question, or no answer');
+    const [, written] = /^(?:[^]*\n)?#### (-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+)[ \t\r\n]*$/.exec(answer) ?? [], value = written?.replaceAll(',', '');
+    requireThat(new RegExp(`^${INTEGER}$`).test(value) && answer.split('####').length === 2, 'no number behind the only ####');
+    requireThat((values.get(question) ?? value) === value, 'two rows ask the same, and their answers differ');
+    if (values.has(question)) return skipped.push(i + 1);
+    values.set(question, value), kept.push({ question, total: value, steps: answer.split('\n').length });
+  });
+  const k = Math.min(8, kept.length), rows = kept.sort((a, b) => a.steps - b.steps), end = (l) => Math.floor((l * rows.length) / k);
+  return { skipped, levels: new Map(Array.from({ length: k }, (_, l) => [l + 1, rows.slice(end(l), end(l + 1))])) };
+}
+
 // ---- mix
 /** The part that is asked, its number and those of its levels that may be. */
 function drawPart(settings, seed, levels) {
@@ -203,23 +220,50 @@ function openPrograms(name, { readProblems, image }) {
     score: ({ row, settings }, completion) => runner.score(row, completion, settings),
   };
 }
-/** The questions of a file, and the tool that searches its documents. */
-function openSearch(name, { readProblems }) {
+/** A file's rows as lines of JSON. */
+function linesOf(name, { readProblems }) {
   requireThat(readProblems, `${name} needs its file`);
-  const data = readProblems(name.slice(7));
-  requireThat(hex(sha256(data)) === name.slice(7), `${name} is another file`);
-  const lines = `${data}`.split('\n').filter((line) => line.trim()), read = search.readFile(lines);
+  const [, digest] = name.split(':'), data = readProblems(digest);
+  requireThat(hex(sha256(data)) === digest, `${name} is another file`);
+  return `${data}`.split('\n').filter((line) => line.trim());
+}
+/** One of a level's rows, each equally likely. */
+function drawRow(name, levels, seed, asked) {
+  const [stream, level] = open(name, seed, asked);
+  return { level, row: stream.choose(levels.get(level)) };
+}
+const legalIn = ({ levels }) => [...levels.keys()].sort((a, b) => a - b).map(BigInt);
+/** The questions of a file, and the tool that searches its documents. */
+function openSearch(name, tools) {
+  const read = search.readFile(linesOf(name, tools));
   return {
-    legal: [...read.levels.keys()].sort((a, b) => a - b).map(BigInt),
+    legal: legalIn(read),
     digested: [],
-    make: ({ answer_form: form }, seed, levels) => {
-      const [stream, level] = open(name, seed, levels), row = stream.choose(read.levels.get(level));
-      return { ...search.ask(row, Number(form)), level };
-    },
+    make: ({ answer_form: form }, ...given) => { const { level, row } = drawRow(name, read.levels, ...given); return { ...search.ask(row, Number(form)), level }; },
     score: search.score,
     bind: (tool, { passages, characters }) => search.openTool(tool, read, Number(passages), Number(characters)),
   };
 }
+/** The word problems of a file. */
+function openStories(name, tools) {
+  const read = readStories(linesOf(name, tools));
+  return {
+    ...read, legal: legalIn(read), digested: [], score: scoreStory,
+    make: ({ answer_form }, ...given) => {
+      const { level, row: { question, total } } = drawRow(name, read.levels, ...given), form = Number(answer_form), request = prompts.request(form, 'the answer as a whole number');
+      return { level, question, request, prompt: question + request, form, total };
+    },
+  };
+}
+/** The prompts of a file, with instructions. */
+function openInstructions(name, tools) {
+  const read = instructions.readFile(linesOf(name, tools));
+  return {
+    ...read, legal: legalIn(read), digested: [], score: instructions.score,
+    make: (_, ...given) => { const { level, row } = drawRow(name, read.levels, ...given); return { ...row, level, prompt: `${row.question}\n`, question: `${row.question}\n` }; },
+  };
+}
+const OPENS = { code: openPrograms, gsm: openStories, instructions: openInstructions, search: openSearch };
 const legalOf = (name, parts) => (parts.length ? parts.flatMap((part, i) => span(LEVELS[part], 1000 * (i + 1))) : span(LEVELS[name], 0));
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
@@ -227,13 +271,15 @@ const ownOf = (settings, part) =>
 /** Settings: their values where they are left out, the least and the largest. */
 const SETTINGS = {
   arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, rooms: {}, errands: { slack: [50, 0, 200] },
-  code: programs.SETTINGS, search: { passages: [3, 1, 10], characters: [600, 100, 4000], answer_form: [0, 0, 3], tool: [tooling.SEARCH, tooling.SEARCH, tooling.SEARCH] }, gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
+  code: programs.SETTINGS,
+  search: { passages: [3, 1, 10], characters: [600, 100, 4000], answer_form: [0, 0, 3], tool: [tooling.SEARCH, tooling.SEARCH, tooling.SEARCH] },
+  gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, 'gsm:SHA256': { answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
 /** One environment that is no mixture, in the manner that its settings and its record of prompts say. */
 function openPart(name, given, record, { digested = provedBy(name), bind, image }) {
-  const declared = { ...MANNER, ...tooling.SETTINGS, ...SETTINGS[name.split(':')[0]] }, odd = Object.keys(given).find((key) => !(key in declared));
+  const declared = { ...MANNER, ...tooling.SETTINGS, ...(SETTINGS[name.replace(/:.*/, ':SHA256')] ?? SETTINGS[name.split(':')[0]]) }, odd = Object.keys(given).find((key) => !(key in declared));
   requireThat(odd === undefined, `${name} has no setting ${odd}`);
   const all = Object.fromEntries(Object.entries(declared).map(([key, [value, least, most]]) => {
     const chosen = given[key] ?? BigInt(value);
@@ -258,7 +304,7 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   const given = Object.fromEntries(chosen.map((s) => [s.name, s.value])), names = name === 'mix' ? partsOf(given) : [name];
   const strange = records.find(({ part }) => !names.includes(part));
   requireThat(!strange, `prompts of ${strange?.part}, which is no part of the environment`);
-  const own = names.filter((part) => !(part in MAKE)), opens = { code: openPrograms, search: openSearch }[name.split(':')[0]], file = `${own}` === name && opens ? opens(name, tools) : null;
+  const own = names.filter((part) => !(part in MAKE)), [family] = name.split(':'), file = `${own}` === name && Object.hasOwn(OPENS, family) ? OPENS[family](name, tools) : null;
   requireThat(file || !own.length, `the environment ${name} is not of this program`);
   const recordOf = (part) => records.find((one) => one.part === part) ?? null;
   const opened = Object.fromEntries(names.map((part) => [part, openPart(part, name === 'mix' ? ownOf(given, part) : given, recordOf(part), { image: tools.image, ...file })]));
@@ -272,10 +318,10 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   }
   requireThat(found.toString('hex') === digest, `the environment ${name} has another digest`);
   /** What a model is asked: messages, arguments, bos, plain and tools. */
-  const ask = ({ part = name, prompt, question = prompt, request = '', made = true }) => {
+  const ask = ({ part = name, prompt, question = prompt, request = '', context = [], made = true }) => {
     if (!made) return { messages: [] };
     const { record, ...manner } = opened[part].manner;
-    return { messages: prompts.put({ question, request, context: [] }, record), chosen: prompts.argumentsOf(record), ...manner };
+    return { messages: prompts.put({ question, request, context }, record), chosen: prompts.argumentsOf(record), ...manner };
   };
   const parts = name === 'mix' ? names : [], { themes } = JSON.parse(readFileSync(join(__dirname, '../gsm.json'), 'utf8'));
   const make = (seed, levels) => {
@@ -292,6 +338,7 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   };
   return {
     legal: file?.legal ?? legalOf(name, parts),
+    skipped: file?.skipped ?? [],
     make,
     ask,
     probes: names.map((part) => ask({ part, prompt: '7+15=?\n' })),
@@ -357,4 +404,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-module.exports = { askedShares, boxed, computed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readChoices, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, computed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readChoices, readStories, score, scoreChoices, sharesOf };
