@@ -14,6 +14,7 @@ from assay.audit.provenance.reexecution import learn_again, make_learner_before,
 from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator
 from assay.audit.tracing.operator_modes import Call, ReachedError, ReachMode, TraceMode
 from assay.audit.tracing.operator_rerun import save_calls
+from assay.protocol.errors import OperatorError
 from assay.protocol.step import StepRecord
 from assay.protocol.trace import TRACE_VERSION, OperatorRecord, TraceRecord, compute_trace_root
 from assay.training import Learner
@@ -39,12 +40,15 @@ def trace_step(
     Raises:
         StepError, CheckpointError, OperatorError: as `reexecute`.
         UntraceableError, TraceError: an operator cannot be recorded, or there are too many.
-        OSError: the trace cannot be written.
+        OperatorError: the trace cannot be written.
     """
     taken, remarks = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
     say(f"step {step.record.number}: {step.record.groups} groups, operator by operator")
-    return trace_learning(learner, taken, step.record, folder), remarks
+    try:
+        return trace_learning(learner, taken, step.record, folder), remarks
+    except OSError as error:
+        raise OperatorError(f"the trace cannot be written to {folder}: {error}") from None
 
 
 def trace_learning(

@@ -44,7 +44,6 @@ from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import export_steps, make_rows, read_steps
 from assay.cli.exits import COULD_NOT_RUN, OK
-from assay.cli.train_steps import run_verify_step
 from assay.environments.base import UNREAD, RewardParts, ask, rate_answer
 from assay.environments.pieces.induce import Induce
 from assay.environments.pieces.piece import Piece
@@ -80,6 +79,7 @@ from tests.audit.provenance.proposing import (
     propose,
     write,
 )
+from tests.commands import run_command
 
 if not has_sandbox():
     pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
@@ -333,7 +333,6 @@ def test_each_step_is_equal_with_those_before(course: SimpleNamespace, number: i
 def test_a_step_is_equal_from_its_own_rows_alone(
     course: SimpleNamespace,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     number: int,
     missing: Sequence[int],
     code: int,
@@ -344,9 +343,10 @@ def test_a_step_is_equal_from_its_own_rows_alone(
     for lost in missing:
         for path in step.path.parent.glob(f"step-{lost:08d}-*"):
             path.unlink()
-    given: Any = (str(step.path), course.course.folder / "models", (), tmp_path, None, None)
-    assert run_verify_step(*given, True, True) == code  # as JSON, and quiet
-    found = json.loads(capsys.readouterr().out)
+    models = course.course.folder / "models"
+    done = run_command("train", "verify-step", step.path, "--models", models, "--json", "--quiet")
+    assert done.returncode == code, done.stderr
+    found = json.loads(done.stdout)
     assert found["equal"], found["detail"]
     assert found["uncounted"] == uncounted
     last = max(missing, default=0)

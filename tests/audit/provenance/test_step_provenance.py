@@ -18,11 +18,11 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect
+from assay.audit.opening import AuditRequest
 from assay.audit.provenance.comparing import check_provenance
+from assay.audit.provenance.step_check import ProvenanceRequest, open_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
-from assay.cli.audit import AuditRequest
-from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.environments.dealing import deal_level
 from assay.environments.registry import open_environment
 from assay.inference.checkpoint import Checkpoint, load_outline
@@ -38,6 +38,7 @@ from assay.protocol.ss58 import encode_ss58
 from assay.protocol.step import StepLeftOut, StepReplay
 from assay.protocol.submission import decode_ids, decode_proof
 from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.training import Group
 from assay.verification import plan_groups
 from tests.audit.audited import remember_forward
@@ -584,8 +585,9 @@ def test_findings_on_groups_are_reported_for_a_step_that_cannot_be_repeated(case
 
 
 def test_a_bundle_of_other_windows_cannot_say(case):
-    tracing = ProvenanceRequest(case.folder / "bundle", AuditRequest(allow_local_beacon=True))
-    with pytest.raises(ConfigError, match="has windows"), open_provenance(tracing, 10**6):
+    record = AuditRequest(bundle=case.folder / "bundle", allow_local_beacon=True)
+    opening = open_provenance(Settings(), ProvenanceRequest(record), 10**6)
+    with pytest.raises(ConfigError, match="has windows"), opening:
         pass
 
 
