@@ -48,11 +48,11 @@ def check_groups(
         step: the requested one.
         models: its folder of checkpoints, to which the request's stores add.
     """
-    taken, stores = read_fitting(step), request.open_stores()
+    groups, stores = read_fitting(step), request.open_stores()
     fetching = DownloadSettings(lambda: stores) if stores else None
     with open_provenance(settings, provenance, step.record.window) as (public, validator):
         checkpoints = CheckpointFolder(models, fetching)
-        return check_provenance(step, taken, public, validator, checkpoints)
+        return check_provenance(step, groups, public, validator, checkpoints)
 
 
 def repeat_step(

@@ -42,18 +42,18 @@ def trace_step(
         UntraceableError, TraceError: an operator cannot be recorded, or there are too many.
         OperatorError: the trace cannot be written.
     """
-    taken, remarks = open_step(step, checkpoints)
+    groups, remarks = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
     say(f"step {step.record.number}: {step.record.groups} groups, operator by operator")
     try:
-        return trace_learning(learner, taken, step.record, folder), remarks
+        return trace_learning(learner, groups, step.record, folder), remarks
     except OSError as error:
         raise OperatorError(f"the trace cannot be written to {folder}: {error}") from None
 
 
 def trace_learning(
     learner: Learner,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     step: StepRecord,
     folder: Path,
     run: Run = run_operator,
@@ -62,7 +62,7 @@ def trace_learning(
     another machine."""
     digests = TensorDigests(torch.get_num_threads())
     with write_operators(folder) as writer, TraceMode(writer.append, digests, run):
-        weights = learn_again(learner, taken, step.parent)
+        weights = learn_again(learner, groups, step.parent)
     operators = len(writer.leaves)
     record = TraceRecord(
         version=TRACE_VERSION,
@@ -93,7 +93,7 @@ def reach_operator(
         StepError, CheckpointError, OperatorError: as `reexecute`.
         OSError: the file cannot be written.
     """
-    taken, _ = open_step(step, checkpoints)
+    groups, _ = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
     records = []
 
@@ -104,7 +104,7 @@ def reach_operator(
 
     try:
         with ReachMode(index, take):
-            learn_again(learner, taken, step.record.parent)
+            learn_again(learner, groups, step.record.parent)
     except ReachedError:
         return records[0]
     return None
@@ -112,6 +112,6 @@ def reach_operator(
 
 def remake(step: Step, checkpoints: CheckpointFolder) -> bytes:
     """Root over the tensors that a step makes here."""
-    taken, _ = open_step(step, checkpoints)
+    groups, _ = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
-    return digest_tensors_of(learn_again(learner, taken, step.record.parent).items())
+    return digest_tensors_of(learn_again(learner, groups, step.record.parent).items())
