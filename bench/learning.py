@@ -33,7 +33,7 @@ from trl_trainer import TrlCourse, make_trl_trainer
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.config import StepChoice
-from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
+from assay.artifacts.steps.folder import StepFolder, read_step, read_step_groups
 from assay.artifacts.steps.learner import make_learner
 from assay.environments.levels import Success
 from assay.environments.registry import open_environment
@@ -174,7 +174,10 @@ def run_loop(
 
 def get_taken(course: Course) -> list[list[Any]]:
     """The groups that each step consumed."""
-    return [read_taken(read_step(p)) for p in sorted((course.folder / "steps").glob("step-*.json"))]
+    return [
+        read_step_groups(read_step(p))
+        for p in sorted((course.folder / "steps").glob("step-*.json"))
+    ]
 
 
 def run_bare(course: Course) -> float:

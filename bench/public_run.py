@@ -173,13 +173,13 @@ def read_rules(out: Path) -> Any:
 def count_updates(out: Path) -> dict[int, int]:
     """The trainer's updates until each checkpoint, by what its steps consumed, as a demo's also do.
     A group whose rewards are all the same is in none."""
-    from assay.artifacts.steps.folder import parse_config, read_step, read_taken
+    from assay.artifacts.steps.folder import parse_config, read_step, read_step_groups
 
     made, total = {}, 0
     for path in sorted((out / "net" / "trainer" / "steps").glob("step-*.json")):
         step = read_step(path)
         config = parse_config(step.record).learning
-        learned = sum(len(set(one.group.rewards)) > 1 for one in read_taken(step))
+        learned = sum(len(set(one.group.rewards)) > 1 for one in read_step_groups(step))
         total += config.epochs * -(-learned // config.groups_per_batch)
         made[step.record.number] = total
     return made

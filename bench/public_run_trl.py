@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
 
-from assay.artifacts.steps.folder import parse_config, read_step, read_taken
+from assay.artifacts.steps.folder import parse_config, read_step, read_step_groups
 from assay.environments.base import Problem
 from assay.environments.registry import open_environment
 from assay.inference.checkpoint import load_checkpoint
@@ -75,7 +75,7 @@ def main() -> None:
     asked = [
         environment.make_problem(one.problem_seed, one.levels)
         for step in steps
-        for one in read_taken(step)
+        for one in read_step_groups(step)
     ]
     # windows had more and fewer groups, TRL's steps have as many each
     batch = len(asked) // (len(steps) * UPDATES)

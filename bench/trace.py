@@ -28,7 +28,7 @@ from assay.artifacts.steps.folder import (
     digest_tensors_of,
     make_record,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.groups import generate_own
 from assay.artifacts.steps.learner import make_learner
@@ -90,7 +90,7 @@ def make_step(folder: Path) -> tuple[Step, CheckpointFolder]:
 
 def time_demo(step: Step, checkpoints: CheckpointFolder, folder: Path) -> list[Figure]:
     """Times of the demo's step with and without its trace, in turn."""
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     groups = [one.group for one in taken]
     learners = [make_learner_before(step, checkpoints) for _ in range(2)]
     plain, traced = measure_together(
@@ -144,7 +144,7 @@ def trace_faulty(
     """Write the trace of a machine that errs once. Returns the machine, which knows the place."""
     while True:
         fault = FaultyMachine(drawn.randrange(operators), drawn.randrange(1 << 30))
-        learner, taken = make_learner_before(step, checkpoints), read_taken(step)
+        learner, taken = make_learner_before(step, checkpoints), read_step_groups(step)
         trace_learning(learner, taken, step.record, folder, fault.run)
         if fault.fell_on is not None:  # an operator that makes numbers was left
             return fault

@@ -65,7 +65,7 @@ from assay.artifacts.status.validator import (
     VerdictStatus,
     WindowStatus,
 )
-from assay.cli.public_record import (
+from assay.audit.public_status import (
     PublicRoundStatus,
     PublicStatus,
     PublicVerdictStatus,

@@ -21,9 +21,10 @@ MODULES = (
     "assay.neurons.miner.program",
     "assay.neurons.validator.program",
     "assay.neurons.trainer.program",
-    "assay.cli.audit",
+    "assay.audit.acts",
+    "assay.cli.audit_view",
     "assay.cli.demo",
-    "assay.cli.explorer",
+    "assay.explorer.serving",
     "bittensor",
 )
 _BEGIN = """

@@ -43,10 +43,10 @@ LISTENERS = {
 #: File → what listens there.
 DOORS = {
     "cli/commands/ledger.py": "no socket: binds a hotkey to an EVM's address",
-    "cli/explorer.py": "pages, where --host says",
     "devnet/subtensor_devnet/node.py": "the simulated chain, on loopback unless --host says else",
     "environments/instructions/instruction_file.py": "no socket: an instruction's arguments",
     "explorer/routes.py": "no socket: the loop of its events",
+    "explorer/serving.py": "pages, where --host says",
     "lab/localnet/services.py": "a probe for a free port, of loopback",
     "network/web/http_server.py": "pages, the beacon and metrics, where the operator says",
     "neurons/miner/engines/process.py": "a probe for a free port, of loopback",

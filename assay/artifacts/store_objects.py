@@ -45,6 +45,20 @@ def ignore_progress(done: int, due: int) -> None:
     """Ignore progress."""
 
 
+def telling_bytes(report: Callable[[str], None], doing: str, every_s: float = 5.0) -> Progress:
+    """A `Progress` that reports the share that is done, at most every few seconds."""
+    due = time.monotonic() + 1
+
+    def progress(done: int, total: int) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if now >= due:
+            due = now + every_s
+            report(f"{doing}: {done / max(1, total):.0%} of {total >> 20:,} MiB")
+
+    return progress
+
+
 def make_parameters_name(digest: bytes) -> str:
     return f"parameters/{digest.hex()}.json"
 

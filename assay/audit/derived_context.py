@@ -178,9 +178,9 @@ def _prove_members(
     now = chain.get_members(chain.get_head())
     proven = {h for h, m in stated.items() if now.get(h) == m and m.registered_at <= first}
     remaining = {h for h, m in now.items() if m.registered_at <= first}
-    taken = {m.uid for m in now.values() if m.registered_at > first}
+    newer = {m.uid for m in now.values() if m.registered_at > first}
     doubtful = len((stated.keys() | remaining) - proven) + len(
-        taken - {m.uid for m in stated.values()}
+        newer - {m.uid for m in stated.values()}
     )
     findings.look(Aspect.MEMBERS)
     if doubtful:

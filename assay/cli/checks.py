@@ -109,22 +109,9 @@ def require_address(text: str | None, option: str) -> None:
         parse_hotkey(text, option)
 
 
-def split_windows(text: str) -> tuple[int, int]:
-    """The first and the last window of `A..B`, both included, or of one number."""
-    from assay.settings.loading import ConfigError
-
-    first, _, last = text.partition("..")
-    last = last or first
-    if not (first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12):
-        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
-    if int(first) > int(last):
-        raise ConfigError(
-            f"--windows {text!r}: the smaller number comes first; write {last}..{first}"
-        )
-    return int(first), int(last)
-
-
 def require_windows(windows: str | None) -> None:
     """Check that --windows, if it is given, is two numbers."""
+    from assay.settings.loading import split_windows
+
     if windows is not None:
         split_windows(windows)

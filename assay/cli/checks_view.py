@@ -3,7 +3,7 @@ PyTorch is loaded."""
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -66,6 +66,16 @@ def print_checks(as_json: bool) -> Iterator[Note]:
     finally:
         if as_json:
             print("\n]")
+
+
+def show_checks(checks: Iterable[PreflightCheck], as_json: bool) -> bool:
+    """Show checks, each as soon as it is known. Return whether nothing must be fixed."""
+    is_fit = True
+    with print_checks(as_json) as show:
+        for check in checks:
+            show(check)
+            is_fit &= check.state is not CheckState.FAIL
+    return is_fit
 
 
 def render_dry_run(run: "DryRun") -> RenderableType:

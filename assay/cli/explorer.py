@@ -1,34 +1,18 @@
-"""`assay explorer`: serves pages about a validator's record, until Ctrl-C."""
+"""What `assay explorer` shows, and what it prints."""
 
 import json
-import os
-import sys
-import threading
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from assay.cli.saying import Say
 from assay.cli.settings_source import SettingsSource
 from assay.cli.start import add_problem_files
-from assay.explorer import Access, Index, IndexDamagedError, WaitingApp, make_app
-from assay.explorer.sources.live_state import ChangeWatch
-from assay.explorer.sources.record import ExplorerRequest, NoRecordError, open_source
+from assay.explorer.serving import ExplorerAddress
+from assay.explorer.sources.record import ExplorerRequest
 from assay.explorer.sources.shell_commands import show_address
 from assay.lab.localnet.description import find_localnet
-from assay.network.files import hold_folder
-from assay.network.store.base import StoreError
-from assay.network.store.locators import read_locator
-from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve
-from assay.protocol.errors import OperatorError
-from assay.protocol.ss58 import encode_ss58
-from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
-
-#: Seconds before a page says that something is still being opened, and for that to end.
-_OPENING_S, _STOPPING_S = 8.0, 5.0
 
 
 def make_request(source: SettingsSource) -> ExplorerRequest:
@@ -69,175 +53,13 @@ def _load(source: SettingsSource) -> Settings:
     return settings
 
 
-def run_explorer(request: ExplorerRequest, as_json: bool, quiet: bool) -> int:
-    """Serve until asked to stop, and return 0. While the content is not there yet, a page says what
-    is missing."""
-    explorer = request.settings.explorer
-    _check_places(request)
-    hosts = tuple(list_hosts(explorer.host, explorer.hosts))
-    proxies = list_proxies(explorer.trusted_proxies)
-    with ExitStack() as stack:
-        opened = stack.enter_context(bind(explorer.host, explorer.port))
-        waiting = WaitingApp(hosts, explorer.rate)
-        server = make_server(waiting, proxies=proxies)
-        opening = ExplorerOpening(request, stack, waiting, hosts, quiet)
-        stack.callback(opening.stop)
-        opening.start(lambda: setattr(server, "should_exit", True))
-        place = opening.wait(_OPENING_S)
-        host, port = opened.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-        _print_address(address, place, as_json, quiet or opening.waits)
-        serve(server, opened)
-        opening.stop()
-        if opening.failure is not None:
-            raise opening.failure
-    return 0
-
-
-class ExplorerOpening:
-    """Finds the content and puts its pages in place, in a separate thread.
-
-    Attributes:
-        failure: why there will be none.
-        waits: whether it waits for something that does not exist yet.
-    """
-
-    def __init__(
-        self,
-        request: ExplorerRequest,
-        stack: ExitStack,
-        waiting: WaitingApp,
-        hosts: tuple[str, ...],
-        quiet: bool,
-    ) -> None:
-        self.failure: OperatorError | OSError | None = None
-        self._request = request
-        self._stack = stack
-        self._waiting = waiting
-        self._hosts = hosts
-        self._quiet = quiet
-        self.waits = False
-        self._place: str | None = None
-        self._told: str | None = None
-        self._done = threading.Event()
-        self._stop = threading.Event()
-
-    def start(self, fail: Callable[[], None]) -> None:
-        """Start. `fail` is called when there is nothing to show, and will not be."""
-        self._thread = threading.Thread(target=self._run, args=(fail,), name="open", daemon=True)
-        self._thread.start()
-
-    def wait(self, seconds: float) -> str | None:
-        """The record's place, once that is known; None: it takes longer."""
-        self._done.wait(seconds)
-        if self.failure is not None:
-            raise self.failure
-        return self._place
-
-    def stop(self) -> None:
-        """Stop waiting."""
-        self._stop.set()
-        self._thread.join(_STOPPING_S)
-
-    def _run(self, fail: Callable[[], None]) -> None:
-        try:
-            self._open()
-        except (OperatorError, OSError) as error:
-            if not self._stop.is_set():
-                self.failure = error
-                fail()
-        finally:
-            self._done.set()
-
-    def _open(self) -> None:
-        listeners: list[Callable[[], None]] = []
-
-        def tell() -> None:
-            for listener in listeners:
-                listener()
-
-        stack = self._stack
-        try:
-            source = open_source(self._request, stack, tell, self.tell, self._stop)
-        except StoreError as error:
-            raise ConfigError(f"{error}: make sure that this machine can reach it") from None
-        subject = source.subject
-        network = subject.history.first.digest
-        name = f"{encode_ss58(subject.validator)}-{network.hex()[:16]}.sqlite"
-        folder = _open_folder(self._request.settings.explorer.index, stack)
-        try:
-            index = Index(folder / name, subject.validator, network)
-        except IndexDamagedError as error:
-            raise ConfigError(f"{error}: name another folder with --index") from None
-        stack.callback(index.close)
-        explorer = self._request.settings.explorer
-        access = Access(explorer.rate, is_public=bool(explorer.trusted_proxies))
-        app, events, indexer = make_app(subject, index, source.sources, self._hosts, access)
-        listeners.append(events.notify)
-        stack.callback(indexer.stop)
-        indexer.start()
-        watch = ChangeWatch(source.sources.read_live, events.notify)
-        stack.callback(watch.stop)
-        self._place = subject.place
-        self._waiting.install(app, events.bind, events.close)
-
-    def tell(self, missing: NoRecordError) -> None:
-        """Report once what is missing, on the page and to the operator."""
-        self._waiting.awaited = missing.kind
-        if str(missing) != self._told and not self._quiet:
-            print(f"assay: {missing}; waiting for it, Ctrl-C stops", file=sys.stderr, flush=True)
-        self.waits, self._told = True, str(missing)
-        self._done.set()
-
-
-def _check_places(request: ExplorerRequest) -> None:
-    """Check that each named place is of the named kind."""
-    explorer = request.settings.explorer
-    record = explorer.record or ""
-    if "://" in record:
-        read_locator(record)  # refuses one with a password
-    if (
-        record.startswith(("http://", "https://"))
-        and explorer.hotkey is None
-        and not request.online
-    ):
-        raise ConfigError(f"{record} has no list of its records: name a validator with --hotkey")
-    named = {
-        "--dir": explorer.dir,
-        "--trainer": explorer.trainer,
-        "--model": explorer.model,
-        "--record": Path(record) if record and "://" not in record else None,
-    }
-    for option, place in named.items():
-        if place is None or not place.exists():
-            continue  # reported where it is opened
-        if not place.is_dir():
-            raise ConfigError(f"{option} {place} is a file: name a folder")
-        if not os.access(place, os.R_OK | os.X_OK):
-            raise ConfigError(
-                f"{option} {place} cannot be read: run the explorer as a user who may, or change "
-                "the folder's mode"
-            )
-
-
-def _print_address(address: str, place: str | None, as_json: bool, quiet: bool) -> None:
+def show_explorer(explorer: ExplorerAddress, as_json: bool, say: Say) -> None:
+    """Show where the pages are."""
+    place = explorer.place
     if as_json:
-        print(json.dumps({"address": address, "record": place}), flush=True)
-    else:
-        print(address, flush=True)
-        if not quiet:
-            what = "looks for the record" if place is None else f"shows the record in {place}"
-            print(f"assay: {what}; Ctrl-C stops it", file=sys.stderr)
-
-
-def _open_folder(folder: Path, stack: ExitStack) -> Path:
-    """Open the index's folder. Another explorer's is left alone."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if stack.enter_context(hold_folder(folder)):
-            return folder
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {folder} ({error.strerror}): name a folder with --index"
-        ) from None
-    return Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+        print(json.dumps({"address": explorer.address, "record": place}), flush=True)
+        return
+    print(explorer.address, flush=True)
+    if not explorer.waits:
+        what = "looks for the record" if place is None else f"shows the record in {place}"
+        say(f"{what}; Ctrl-C stops it")

@@ -3,8 +3,7 @@
 Light: the Hub's library is loaded only where somebody names a repository.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -103,15 +102,18 @@ def name_target(text: str | None, kind: Kind) -> HubName | None:
 
 
 def _open(settings: "Settings", name: HubName, fetch: _Fetch, quiet: bool) -> Path:
+    from assay.artifacts.store_objects import telling_bytes
     from assay.network.hub.download import find_fetched
+    from assay.network.hub.session import HubSession
 
     home = find_home(settings)
     present = find_fetched(name, home)
     if present is not None:
         return present
-    with asking_hub(settings, quiet) as session:
-        path = fetch(session, name, home, telling_progress(session, f"downloading {name}"))
-    choose_say(quiet)(f"{path} has {CALLED[name.kind]} {name}")
+    say = choose_say(quiet)
+    with HubSession(say, settings.hub.token_file) as session:
+        path = fetch(session, name, home, telling_bytes(say, f"downloading {name}"))
+    say(f"{path} has {CALLED[name.kind]} {name}")
     return path
 
 
@@ -122,19 +124,3 @@ def find_home(settings: "Settings") -> Path:
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME, "assay")
-
-
-@contextmanager
-def asking_hub(settings: "Settings", quiet: bool) -> "Iterator[HubSession]":
-    """A session with the Hub whose lines are printed on standard error."""
-    from assay.network.hub.session import HubSession
-
-    with HubSession(choose_say(quiet), settings.hub.token_file) as session:
-        yield session
-
-
-def telling_progress(session: "HubSession", doing: str) -> "Progress":
-    """A `Progress` that prints the share that is done, every few seconds."""
-    from assay.subnet.waiting import telling_bytes
-
-    return telling_bytes(session.report, doing)

@@ -8,7 +8,7 @@ from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.records.reader import RECORD_BYTES
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.network.evm import EvmReceipt, compute_mirror
-from assay.network.evm.acts import Bound, PostFound, ProofAnswer, ScoreClaim
+from assay.network.evm.acts import Bound, PostFound, PostRequest, ProofAnswer, ScoreClaim
 from assay.network.evm.deployment import Deployed
 from assay.network.evm.node import format_wei
 from assay.neurons.validator.post_outbox import describe_post, list_posts
@@ -62,7 +62,7 @@ def show_bound(bound: Bound, as_json: bool) -> None:
     print_result(document, as_json, text)
 
 
-def show_post(validator: str, epoch: int, found: PostFound, as_json: bool) -> None:
+def show_post(request: PostRequest, found: PostFound, as_json: bool) -> None:
     """Show a validator's post of a settlement."""
     posted, weights = found.posted, found.weights
     compared = None
@@ -70,8 +70,8 @@ def show_post(validator: str, epoch: int, found: PostFound, as_json: bool) -> No
         compared = {"equal": weights.equal, "digest": weights.digest.hex()}
     document: dict[str, Any] = {
         "netuid": found.netuid,
-        "validator": validator,
-        "epoch": epoch,
+        "validator": encode_ss58(request.hotkey),
+        "epoch": request.epoch,
         "digest": None if found.digest is None else found.digest.hex(),
         "poster": found.binding.poster,
         "entry": None if posted is None else to_json(posted.entry),

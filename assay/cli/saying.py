@@ -7,9 +7,14 @@ from collections.abc import Callable
 Say = Callable[[str], None]
 
 
-def choose_say(quiet: bool) -> Say:
-    """What prints lines, or nothing with `quiet`."""
-    return _ignore if quiet else _say
+def choose_say(quiet: bool, say: Say | None = None) -> Say:
+    """What prints lines, or nothing with `quiet`. `say`: prints them in another form."""
+    return _ignore if quiet else say or _say
+
+
+def say_plainly(line: str) -> None:
+    """Print a line of a longer log, without our name."""
+    print(line, file=sys.stderr)
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.database import VALIDATOR_FILE, Database
+from assay.artifacts.status.validator import WeightsStatus
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.console import FIGURES, print_result
 from assay.cli.program_view import render_settlements
@@ -147,12 +148,17 @@ def name_beacon(chain: BeaconChain) -> str:
     return f"{chain.chain_hash.hex()}: not a public one, name relays of it with --beacon"
 
 
+def list_deliveries(folder: Path) -> list[WeightsStatus]:
+    """The newest settlements in a validator's folder, and what of each is on chain."""
+    with closing(Database(folder / VALIDATOR_FILE, read_only=True)) as database:
+        return [describe_row(row) for row in list_rows(database, _SHOWN)]
+
+
 def show_weights(
-    chain: SubtensorChain, block: int | None, folder: Path | None, as_json: bool
+    chain: SubtensorChain, number: int, deliveries: list[WeightsStatus] | None, as_json: bool
 ) -> None:
-    """Show weights of all validators at a block, None: the newest; and with a validator's folder
-    what it has yet to send."""
-    number = chain.get_head() if block is None else block
+    """Show weights of all validators at a block; and if there are some a validator's
+    deliveries."""
     rows = chain.get_weights(number)
     members = chain.get_members(number)
     by_uid = {member.uid: encode_ss58(hotkey) for hotkey, member in members.items()}
@@ -168,9 +174,8 @@ def show_weights(
             for hotkey, row in sorted(rows.items(), key=lambda item: members[item[0]].uid)
         ],
     }
-    if folder is not None:
-        with closing(Database(folder / VALIDATOR_FILE, read_only=True)) as database:
-            document["settlements"] = [describe_row(row) for row in list_rows(database, _SHOWN)]
+    if deliveries is not None:
+        document["settlements"] = deliveries
     print_result(document, as_json, _draw(document, by_uid), FIGURES)
 
 

@@ -28,7 +28,7 @@ from assay.artifacts.steps.folder import (
     StepError,
     StepFolder,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.store_objects import (
@@ -251,12 +251,12 @@ class RoundReader:
 
         def parse_groups(data: bytes) -> list[ConsumedGroup]:
             write_file(place.with_suffix(".parquet"), data)
-            return read_taken(read_step(place), self._parser)
+            return read_step_groups(read_step(place), self._parser)
 
         self._read(make_step_name(digest, "step.json"), RECORD_BYTES_MAX, parse_record)
         step = read_step(place)
-        taken = self._read(make_step_name(digest, "step.parquet"), DATA_BYTES_MAX, parse_groups)
-        return ChildStep(step.record, step.child, self.read_manifest(step.child), taken)
+        groups = self._read(make_step_name(digest, "step.parquet"), DATA_BYTES_MAX, parse_groups)
+        return ChildStep(step.record, step.child, self.read_manifest(step.child), groups)
 
     def _read(self, name: str, most: int, parse: Callable[[bytes], T]) -> T:
         reasons = []

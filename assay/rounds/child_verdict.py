@@ -38,13 +38,13 @@ class ChildStep:
 
     Attributes:
         child: digest of the checkpoint that the step made, with its manifest.
-        taken: the groups that it consumed, as its record binds them.
+        groups: the groups that it consumed, as its record binds them.
     """
 
     record: StepRecord
     child: bytes
     manifest: Manifest
-    taken: Sequence[ConsumedGroup]
+    groups: Sequence[ConsumedGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,12 @@ def judge_child(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> Judgment
 def leave_doubled(judged: Sequence[tuple[ChildRecord | None, Judgment]]) -> list[Judgment]:
     """The judgments in the same order. A child is left out if another one has the same weights.
     All were named before any was shown, so nobody can tell whose work it is."""
-    taken = [
+    roots = [
         record.masters
         for record, (finding, _) in judged
         if record is not None and finding is ChildFinding.TAKEN
     ]
-    twice = {masters for masters, count in Counter(taken).items() if count > 1}
+    twice = {masters for masters, count in Counter(roots).items() if count > 1}
     return [
         (ChildFinding.DOUBLED, "another child has the same weights")
         if record is not None and judgment[0] is ChildFinding.TAKEN and record.masters in twice
@@ -184,17 +184,17 @@ def _find_strange(child: ChildFiles, hotkey: bytes, facts: RoundFacts) -> str | 
 
 
 def _find_strange_group(step: ChildStep, trainer: bytes, context: Context, of: Round) -> str | None:
-    places = [(one.hotkey, one.index) for one in step.taken]
+    places = [(one.hotkey, one.index) for one in step.groups]
     if places != sorted(set(places)):
         return "groups are not in order, each once"
-    counts = Counter((one.hotkey, one.proof) for one in step.taken)
+    counts = Counter((one.hotkey, one.proof) for one in step.groups)
     if counts != {(source.hotkey, source.root): source.groups for source in step.record.sources}:
         return "its groups are of other submissions than its record's sources"
     if step.record.replayed is not None:
         return "its record names groups of earlier windows"
-    if any(one.delay is not None for one in step.taken):
+    if any(one.delay is not None for one in step.groups):
         return "a group waits for its reward"
-    return next((f for one in step.taken if (f := _find_fault(one, trainer, context, of))), None)
+    return next((f for one in step.groups if (f := _find_fault(one, trainer, context, of))), None)
 
 
 def _find_fault(one: ConsumedGroup, trainer: bytes, context: Context, of: Round) -> str | None:

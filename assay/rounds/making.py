@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.steps.folder import digest_tensors_of, read_step, read_taken
+from assay.artifacts.steps.folder import digest_tensors_of, read_step, read_step_groups
 from assay.artifacts.steps.store import publish_step
 from assay.environments.steering import compute_next_levels
 from assay.inference.checkpoint import Checkpoint
@@ -90,7 +90,7 @@ def make_child(
 def _read_own(made: MadeStep, folder: RoundFolder, config: RoundConfig) -> ChildStep:
     manifest = folder.load_manifest(made.child)
     step = read_step(config.steps.get_path(manifest.number, made.record))
-    return ChildStep(step.record, step.child, manifest, read_taken(step))
+    return ChildStep(step.record, step.child, manifest, read_step_groups(step))
 
 
 def publish_merge(

@@ -104,12 +104,12 @@ def merge_round(facts: RoundFacts, children_found: Sequence[FoundChild]) -> Merg
         MergedChild(one.hotkey, one.digest, judgment[0])
         for one, judgment in zip(children_found, judgments, strict=True)
     )
-    taken = [
+    masters = [
         one.files.masters
         for one, child in zip(children_found, children, strict=True)
         if child.finding is ChildFinding.TAKEN and one.files is not None
     ]
-    outer = step_outwards(facts.outer, taken, facts.of.rounds)
+    outer = step_outwards(facts.outer, masters, facts.of.rounds)
     weights = round_masters(outer.masters)
     tensors = digest_tensors_of(weights.items())
     return Merge(children, outer, compute_outer_root(outer), weights, tensors)

@@ -350,7 +350,7 @@ class ParameterFollower:
         if slot.digest in {parameters.digest for parameters in history.all}:
             return
         is_late = slot.number - latest.timing.notice_windows <= self._memory.looked
-        late = "they were not in the owner's slot when that was decided"
+        delay = "they were not in the owner's slot when that was decided"
         try:
             parameters = self._fetch(slot.locator, slot.digest)
         except DiscoveryError as error:
@@ -358,7 +358,7 @@ class ParameterFollower:
                 self._refuse_network(slot)
             self.note = f"{error}; they would apply from window {slot.number} on"
             if is_late:
-                self.note = f"nobody follows the announced parameters: {late}"
+                self.note = f"nobody follows the announced parameters: {delay}"
             return
         if parameters.start.predecessor == ZERO_DIGEST:
             self._refuse_network(slot)
@@ -367,7 +367,7 @@ class ParameterFollower:
             fault = f"they start with window {parameters.start.window}, and the slot says "
             fault += str(slot.number)
         if fault is None and is_late:
-            fault = late
+            fault = delay
         if fault is not None:
             name = _name(parameters)
             self.note = f"nobody follows the announced {name}: {fault}"

@@ -154,9 +154,9 @@ def get_beacon(beacons: BeaconSource, parameters: Parameters, block: Block) -> B
 
 def get_steady_members(chain: BlockReader, first: int, last: int) -> Mapping[bytes, Member]:
     """The members that hold the same seat at both blocks."""
-    late = chain.get_members(last)
-    early = chain.get_members(first)
-    return {hotkey: member for hotkey, member in early.items() if late.get(hotkey) == member}
+    end = chain.get_members(last)
+    begin = chain.get_members(first)
+    return {hotkey: member for hotkey, member in begin.items() if end.get(hotkey) == member}
 
 
 def get_window_commitments(

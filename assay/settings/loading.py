@@ -229,6 +229,20 @@ def parse_hotkey(text: str, option: str) -> bytes:
         raise ConfigError(f"{option}: {error}") from None
 
 
+def split_windows(text: str) -> tuple[int, int]:
+    """The first and the last window of `A..B`, both included, or of one number. Raises
+    ConfigError: it is neither."""
+    first, _, last = text.partition("..")
+    last = last or first
+    if not (first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= 12):
+        raise ConfigError(f"--windows {text!r}: write A..B, such as 5..12")
+    if int(first) > int(last):
+        raise ConfigError(
+            f"--windows {text!r}: the smaller number comes first; write {last}..{first}"
+        )
+    return int(first), int(last)
+
+
 def make_out_folder(folder: Path) -> None:
     """Create the folder of --out if it is missing. Raises ConfigError if that fails."""
     try:

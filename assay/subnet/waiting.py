@@ -34,17 +34,3 @@ def telling(report: Report, doing: str) -> Iterator[None]:
     finally:
         ended.set()
         teller.join()
-
-
-def telling_bytes(report: Report, doing: str, every_s: float = 5.0) -> Callable[[int, int], None]:
-    """A `Progress` that reports the share that is done, at most every few seconds."""
-    due = time.monotonic() + 1
-
-    def progress(done: int, total: int) -> None:
-        nonlocal due
-        now = time.monotonic()
-        if now >= due:
-            due = now + every_s
-            report(f"{doing}: {done / max(1, total):.0%} of {total >> 20:,} MiB")
-
-    return progress

@@ -94,13 +94,13 @@ def check_clock(
         if is_right:
             remedy = "name another node: the clock is right, and this one is ahead of the time"
         return PreflightCheck(name, CheckState.FAIL, detail, remedy)
-    late = "wait until the node has caught up with its chain, or name another"
+    wait = "wait until the node has caught up with its chain, or name another"
     if age_ms > timing.window_blocks * timing.slot_ms:
         remedy = "see whether the node follows its chain; if it does, set the clock: it is fast"
-        return PreflightCheck(name, CheckState.FAIL, detail, late if is_right else remedy)
+        return PreflightCheck(name, CheckState.FAIL, detail, wait if is_right else remedy)
     if age_ms > _LAG_SLOTS * timing.slot_ms:
         remedy = "the node lags behind, or the clock is fast: compare both with another machine"
-        return PreflightCheck(name, CheckState.WARN, detail, late if is_right else remedy)
+        return PreflightCheck(name, CheckState.WARN, detail, wait if is_right else remedy)
     return PreflightCheck(name, CheckState.OK, detail)
 
 

@@ -163,11 +163,11 @@ def describe_countdown(timing: "Timing", window: int, head: int) -> CountdownSta
 
     moments = [phase for phase in Phase if phase is not Phase.CHECKPOINT]  # in order
     blocks = {phase: compute_block(timing, window, phase) for phase in moments}
-    came = [phase for phase, block in blocks.items() if block <= head]
+    phases = [phase for phase, block in blocks.items() if block <= head]
     due = next((phase for phase, block in blocks.items() if block > head), None)
     left = None if due is None else blocks[due] - head
     return CountdownStatus(
-        phase=(came[-1] if came else Phase.CHECKPOINT).name,
+        phase=(phases[-1] if phases else Phase.CHECKPOINT).name,
         next=None if due is None else due.name,
         block=None if due is None else blocks[due],
         blocks=left,

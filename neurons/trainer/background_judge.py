@@ -34,7 +34,7 @@ class JudgingRun:
     is_done: Event = field(default_factory=Event)
     is_stopped: Event = field(default_factory=Event)
     left: list[bytes] = field(default_factory=list)  # not judged: no worker was left
-    lack: str | None = None  # what was missing
+    fault: str | None = None  # of the workers: why hotkeys are left
     defect: BaseException | None = None  # our own fault; the waiting thread raises it
 
 
@@ -87,8 +87,8 @@ class BackgroundJudge:
         reading.waiting += run.left
         if run.defect is not None:
             raise run.defect
-        if run.left and run.lack is not None:
-            raise WorkerError(run.lack)
+        if run.left and run.fault is not None:
+            raise WorkerError(run.fault)
 
     def begin_ahead(self, parameters: Parameters, window: int) -> None:
         """Start to judge a window's files before its turn, unless that has started or it is too
@@ -148,7 +148,7 @@ class BackgroundJudge:
         try:
             checkpoint = open_checkpoint(self.checkpoints, context.checkpoint, context.parameters)
         except WorkerError as error:
-            run.lack, run.left = str(error), run.hotkeys
+            run.fault, run.left = str(error), run.hotkeys
             return
         except CheckpointError:  # the trainer meets the error itself at its own time
             run.left = run.hotkeys
@@ -165,7 +165,7 @@ class BackgroundJudge:
             try:
                 judgment.get()
             except WorkerError as error:
-                run.lack = str(error)
+                run.fault = str(error)
                 run.left.append(judgment.job)
             except BaseException as error:  # noqa: BLE001 - whoever waits raises it
                 run.defect = error

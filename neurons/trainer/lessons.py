@@ -121,7 +121,7 @@ class WindowReading:
 
     def sort_groups(self) -> list[ConsumedGroup]:
         """The groups in an order that does not depend on which file came first."""
-        return sorted(self.groups, key=lambda taken: (taken.hotkey, taken.index))
+        return sorted(self.groups, key=lambda group: (group.hotkey, group.index))
 
     @property
     def is_in_round(self) -> bool:

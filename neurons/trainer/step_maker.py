@@ -57,22 +57,22 @@ class StepMaker:
             CheckpointError: the parent's files are damaged.
         """
         steps, learner = self._config.steps, course.learner
-        taken = [*groups, *plan.earlier]
+        consumed = [*groups, *plan.earlier]
         before = course.state or digest_tensors_of(learner.export_state())
         if steps is not None:
             steps.keep_before(learner, present)
         # the work before and after takes the same time for few groups and for many
         self._pace.begin(Activity.LEARNING)
-        lessons, count = list_lessons(taken, course.parent.digest)
+        lessons, count = list_lessons(consumed, course.parent.digest)
         stats = learner.learn(lessons, earlier=count)
         self._pace.note_lesson(len(reading.groups), len(lessons), stats.tokens)
         self._pace.begin(Activity.PUBLISHING)
         weights = learner.bf16_state()
         course.state = digest_tensors_of(learner.export_state())
         states = before, course.state
-        record = self._make_record(course, reading, plan, taken, states, weights)
+        record = self._make_record(course, reading, plan, consumed, states, weights)
         if steps is not None:
-            steps.keep_data(record, reading.context.parameters, taken, plan.spares)
+            steps.keep_data(record, reading.context.parameters, consumed, plan.spares)
         adapter = make_adapter(learner.base, learner.export_factors())
         given = course.parent, weights, record.digest, plan.levels, plan.held_out
         made = self._checkpoints.publish(*given, adapter=adapter, pool=plan.pool)
@@ -85,7 +85,7 @@ class StepMaker:
         course: Course,
         reading: WindowReading,
         plan: StepPlan,
-        taken: Sequence[ConsumedGroup],
+        groups: Sequence[ConsumedGroup],
         states: tuple[bytes, bytes],
         weights: dict[str, Tensor],
     ) -> StepRecord:
@@ -94,7 +94,7 @@ class StepMaker:
         return make_record(
             context.parameters,
             context.window,
-            taken,
+            groups,
             chain.from_iterable(reading.left_out.values()),
             course.parent.manifest,
             StepConfig(learning, self._config.choice),

@@ -285,8 +285,8 @@ class RecordBook:
             return False
         if not row.shut:
             return True
-        late = head > row.sent_at + self._tempo
-        return late and self._chain.get_weights(head).get(self._author.hotkey) == row.weights
+        is_late = head > row.sent_at + self._tempo
+        return is_late and self._chain.get_weights(head).get(self._author.hotkey) == row.weights
 
     # --- announcing
 

@@ -18,7 +18,7 @@ def remake_last(child: ChildFiles, **changes) -> ChildFiles:
     *before, last = child.steps
     record = replace(last.record, **changes)
     manifest = replace(last.manifest, step=record.digest, tensors=record.tensors)
-    steps = [*before, ChildStep(record, manifest.digest, manifest, last.taken)]
+    steps = [*before, ChildStep(record, manifest.digest, manifest, last.groups)]
     named = replace(
         child.record,
         steps=tuple(step.record.digest for step in steps),

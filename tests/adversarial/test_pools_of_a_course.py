@@ -29,7 +29,7 @@ from assay.artifacts.steps import groups as step_groups
 from assay.artifacts.steps import plan as step_plan
 from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.file import WAITING, ConsumedGroup
-from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
+from assay.artifacts.steps.folder import StepFolder, read_step, read_step_groups
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.store import fetch_step
 from assay.audit.provenance.reexecution import reexecute
@@ -297,7 +297,7 @@ def audit(course, folder):
     publish_checkpoint(course.store, world.checkpoint.folder, world.checkpoint.digest)
     for digest in course.published:
         step = read_step(fetch_step([course.store], digest, folder))
-        models, taken = CheckpointFolder(folder / "models"), read_taken(step)
+        models, taken = CheckpointFolder(folder / "models"), read_step_groups(step)
         found = reexecute(step, models)
         assert (found.equal, found.tensor) == (True, None), found.detail
         audited.append((step, taken, derive(course, step, taken[::-1], folder)))
@@ -357,7 +357,7 @@ def list_late(course):
     return [
         step.record.window
         for step in steps
-        if any(one.delay not in (None, WAITING) for one in read_taken(step))
+        if any(one.delay not in (None, WAITING) for one in read_step_groups(step))
     ]
 
 

@@ -29,7 +29,7 @@ from assay.artifacts.steps.folder import (
     parse_config,
     read_spare,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.groups import (
     OWN_TRIES,
@@ -349,7 +349,7 @@ def test_a_reward_that_the_environment_never_gave(course):
     """A trainer that teaches arbitrary behaviour: its record is consistent, its rewards are made
     up."""
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[3].group.rewards[1] ^= 1
     finding = reexecute(write_taken(step, taken), CheckpointFolder(course / "models"))
     assert (finding.equal, finding.tensor) == (False, None)
@@ -358,7 +358,7 @@ def test_a_reward_that_the_environment_never_gave(course):
 
 def test_a_token_beyond_the_vocabulary(course):
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[0].group.completions[0][0] = 2**32 - 1
     finding = reexecute(write_taken(step, taken), CheckpointFolder(course / "models"))
     assert "can never be drawn" in finding.detail
@@ -368,7 +368,7 @@ def test_own_groups_that_the_parent_never_generated(world, tmp_path):
     """Nobody else judges them: junk that is called the trainer's own is named."""
     train(world, tmp_path, local_groups=2, external_groups=1)
     step = read_step(get_steps(tmp_path)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[1].group.behaviour_logprobs[0][0] -= 1.0
     finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
     assert not finding.equal
@@ -389,7 +389,7 @@ def test_own_groups_that_the_parent_never_generated(world, tmp_path):
 def test_unbound_values_are_compared_with_bound_ones(course, tmp_path, change, said):
     """Seed, levels, window and proof: else a store could sell its own texts as the prompts."""
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     assert write_taken(step, [replace(taken[0], **change), *taken[1:]]).record == step.record
     with pytest.raises(StepError, match=said):
         verify(course, 1)
@@ -415,11 +415,11 @@ def test_sources_that_nothing_was_learned_from(course):
 )
 def test_groups_that_no_step_can_have_left_out(taught, places, said):
     step = read_step(get_steps(taught)[0])
-    taken = [(one.hotkey, one.index) for one in read_taken(step)]
+    taken = [(one.hotkey, one.index) for one in read_step_groups(step)]
     left_out = (StepLeftOut(*place, Reason.SAMPLING_MISMATCH) for place in places(taken))
     lie = replace(step, record=replace(step.record, left_out=tuple(left_out)))
     with pytest.raises(StepError, match=said):
-        verify_provenance(lie.record, read_taken(step), b"")
+        verify_provenance(lie.record, read_step_groups(step), b"")
 
 
 def test_only_the_last_states_are_kept(world, tmp_path):
@@ -453,7 +453,7 @@ def test_own_groups_beside_the_miners(world, tmp_path):
     assert [len(lesson.rewards) for lesson in lessons] == [7, 7]
     assert abs(lessons[0].stats.mean_ratio - 1) < 0.05
     step = read_step(get_steps(tmp_path)[1])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     own = [one for one in taken if one.hotkey == world.hotkeys["trainer"]]
     assert [one.index for one in own] == [0, 1, 2]
     assert {one.checkpoint for one in own} == {step.record.parent}  # the newest, on policy
@@ -466,7 +466,7 @@ def test_own_groups_beside_the_miners(world, tmp_path):
 
 
 def test_the_choice_among_the_miners_is_nobodys(taught):
-    taken = read_taken(read_step(get_steps(taught)[0]))
+    taken = read_step_groups(read_step(get_steps(taught)[0]))
     chosen = choose_external(taken, 4, bytes(32))
     assert sum(one.group.teaches for one in chosen) == 4
     assert chosen == [one for one in taken if one in chosen]  # in their order
@@ -477,7 +477,7 @@ def test_the_choice_among_the_miners_is_nobodys(taught):
 
 
 def test_spare_groups_take_the_place_of_those_without_a_signal(taught):
-    taken = read_taken(read_step(get_steps(taught)[0]))
+    taken = read_step_groups(read_step(get_steps(taught)[0]))
     seed = bytes(32)
     ranked = sorted(taken, key=lambda one: compute_rank(seed, one.hotkey, one.index))
     group = ranked[0].group
@@ -495,7 +495,7 @@ def test_spare_groups_take_the_place_of_those_without_a_signal(taught):
 
 def test_a_refilled_step_takes_whole_updates(taught, world):
     """The miners' spare groups come first."""
-    taken = read_taken(read_step(get_steps(taught)[0]))
+    taken = read_step_groups(read_step(get_steps(taught)[0]))
     window = world.contexts[0]
     assert count_teaching(taken) >= 4
     models = CheckpointFolder(taught / "models")
@@ -529,7 +529,7 @@ def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
     assert verify(tmp_path, 1).equal
     assert verify(tmp_path, 2).equal
     for lesson, path in zip(lessons, get_steps(tmp_path), strict=True):
-        taken = read_taken(read_step(path))
+        taken = read_step_groups(read_step(path))
         own = [one for one in taken if one.hotkey == world.hotkeys["trainer"]]
         assert [one.index for one in own] == list(range(len(own)))
         full = count_teaching(taken) % 6 == 0 and own[-1].group.teaches
@@ -537,7 +537,7 @@ def test_dead_groups_of_the_trainer_s_own_are_refilled(world, tmp_path):
         assert count_teaching(own) >= 4 or len(own) == 4 * OWN_TRIES
         assert lesson.stats.updates == 1
     step = read_step(get_steps(tmp_path)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[-1].group.behaviour_logprobs[0][0] -= 1.0
     finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
     assert "not what the parent generates" in finding.detail
@@ -567,7 +567,7 @@ def copy_alone(replayed, folder):
 
 
 def pick_replays(step):
-    return [one for one in read_taken(step) if one.window != step.record.window]
+    return [one for one in read_step_groups(step) if one.window != step.record.window]
 
 
 def test_replayed_groups_are_named_with_their_step(replayed, world):
@@ -578,7 +578,7 @@ def test_replayed_groups_are_named_with_their_step(replayed, world):
     commitments = world.contexts[0].commitments
     assert all(one.root == commitments[one.hotkey].root for one in named)
     replays = pick_replays(second)
-    assert read_taken(second)[-3:] == replays  # behind all others
+    assert read_step_groups(second)[-3:] == replays  # behind all others
     assert sum(one.groups for one in named) == len(replays) == 3
     assert all(one.group.teaches for one in replays)
     assert {one.checkpoint for one in replays} == {world.checkpoint.digest}
@@ -587,7 +587,7 @@ def test_replayed_groups_are_named_with_their_step(replayed, world):
 def test_the_plan_of_an_honest_step_s_groups_is_that_step(replayed, world):
     """Whether or not its window's seed is known: so what an audit's plan takes out is false."""
     step, models = read_step(get_steps(replayed)[1]), CheckpointFolder(replayed / "models")
-    taken, record = read_taken(step), step.record
+    taken, record = read_step_groups(step), step.record
     parent, fresh = models.get(record.parent), [one for one in taken if one.window == 1]
     (source,) = {(one.step, one.number) for one in record.replayed}
     config = StepConfig(LEARNING, replace(REPLAY, external_groups=3))
@@ -612,7 +612,7 @@ CHOICES = st.builds(
 def test_an_audit_plans_whatever_a_trainer_has_planned(replayed, world, data):
     """From the groups that the plan took, and the record, without seed and all that was there."""
     step, models = read_step(get_steps(replayed)[1]), CheckpointFolder(replayed / "models")
-    known, parent = read_taken(step), models.get(step.record.parent)
+    known, parent = read_step_groups(step), models.get(step.record.parent)
     (source,) = {(one.step, one.number) for one in step.record.replayed}
     tally = Tally(world.parameters, DrawnBy(world.parameters, parent, models))
     learning = replace(
@@ -648,7 +648,7 @@ def test_replayed_groups_are_those_of_the_lowest_ranks(replayed, world):
     first, second = (read_step(path) for path in get_steps(replayed))
     with open_step_parser() as parser:
         spare = read_spare(first, parser)
-    consumed = [one for one in read_taken(first) if one.group.teaches]
+    consumed = [one for one in read_step_groups(first) if one.group.teaches]
     assert spare
     assert not [one for one in spare if one in consumed or not one.group.teaches]
     pool = EarlierStep(first.record.digest, 1, [*consumed, *spare])
@@ -698,7 +698,7 @@ def test_older_groups_need_no_checkpoint_that_drew_them(world, tmp_path):
 
 def test_a_false_replayed_row_is_named(replayed, tmp_path):
     step = copy_alone(replayed, tmp_path)
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[-1].group.rewards[0] ^= 1
     finding = reexecute(write_taken(step, taken), CheckpointFolder(tmp_path / "models"))
     named = f"window 0, {encode_ss58(taken[-1].hotkey)}, group {taken[-1].index}"
@@ -709,7 +709,7 @@ def test_a_replayed_row_that_its_own_step_had_otherwise_is_named(world, tmp_path
     """Its log-probabilities are made up, which no environment shows."""
     train(world, tmp_path, choice=REPLAY)  # from all groups: none is left over
     step = read_step(get_steps(tmp_path)[1])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     lie = taken[-1]
     assert lie.window == 0
     lie.group.behaviour_logprobs[0][0] -= 1.0
@@ -754,7 +754,7 @@ def test_replays_that_their_record_does_not_name(replayed, change, said):
     named = change and tuple(replace(one, **change) for one in step.record.replayed)
     lie = replace(step.record, replayed=named)
     with pytest.raises(StepError, match=said):
-        verify_provenance(lie, read_taken(step), b"")
+        verify_provenance(lie, read_step_groups(step), b"")
 
 
 ROWS = [
@@ -938,7 +938,7 @@ def test_the_data_set_is_what_was_learned_from(exported, taught, world):
         for path in sorted((exported / "data").glob("*.parquet"))
         for row in pq.read_table(path).to_pylist()
     ]
-    taken = [one for path in get_steps(taught) for one in read_taken(read_step(path))]
+    taken = [one for path in get_steps(taught) for one in read_step_groups(read_step(path))]
     size = world.parameters.work.group_size
     assert len(rows) == size * len(taken)
     assert {row["hotkey"] for row in rows} == {
@@ -985,9 +985,9 @@ def test_a_reward_that_the_environment_never_gave_is_not_exported(course, tmp_pa
     """A trainer's own record may have false rewards: the data set has only rewards that can be
     derived."""
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[0].group.rewards[0] ^= 1
-    monkeypatch.setattr("assay.audit.provenance.step_export.read_taken", lambda *_: taken)
+    monkeypatch.setattr("assay.audit.provenance.step_export.read_step_groups", lambda *_: taken)
     with pytest.raises(StepError, match="not what the parameters give"):
         export_steps(course, tmp_path / "set", range(1))
     assert not (tmp_path / "set" / "README.md").exists()

@@ -100,7 +100,7 @@ def test_no_group_is_learned_from_twice_and_none_is_lost(bench, genuine):
         (one.window, one.hotkey, one.index)
         for child in genuine.values()
         for step in child.files.steps
-        for one in step.taken
+        for one in step.groups
     ]
     groups = 2 * 2 * 5  # windows, miners, groups of each
     assert len(taken) == len(set(taken)) == groups

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps import store as step_store
-from assay.artifacts.steps.folder import StepError, StepFolder, read_step, read_taken
+from assay.artifacts.steps.folder import StepError, StepFolder, read_step, read_step_groups
 from assay.artifacts.steps.store import fetch_step, publish_step
 from assay.artifacts.store_objects import make_step_name
 from assay.audit.provenance.reexecution import reexecute
@@ -198,7 +198,7 @@ def test_a_lying_store_does_not_hide_an_honest_one(spoilt, public, mine, spoil):
         fetch_step(stores[:2], step.child, mine / "mine")
     fetched = read_step(fetch_step(stores, step.child, mine / "mine"))
     assert fetched.record == step.record
-    assert read_taken(fetched) == read_taken(step)
+    assert read_step_groups(fetched) == read_step_groups(step)
 
 
 def test_a_lying_optimisers_state_is_not_kept(public, mine, world):

@@ -9,7 +9,7 @@ import torch
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps import trace_files
-from assay.artifacts.steps.folder import read_step, read_taken
+from assay.artifacts.steps.folder import read_step, read_step_groups
 from assay.artifacts.steps.trace_files import (
     OPERATORS,
     RECORD,
@@ -54,7 +54,7 @@ def trace_faulty(taught, folder, index, element):
     step, checkpoints = open_course(taught)
     learner = make_learner_before(step, checkpoints)
     fault = FaultyMachine(index, element)
-    trace_learning(learner, read_taken(step), step.record, folder, fault.run)
+    trace_learning(learner, read_step_groups(step), step.record, folder, fault.run)
     assert fault.fell_on is not None
     return fault.fell_on
 

@@ -11,8 +11,8 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import StepFolder, make_record
+from assay.audit.provenance.course import read_course
 from assay.cli.program_view import render_program
-from assay.cli.train_watch import run_train_watch
 from assay.network.files import write_json
 from assay.neurons.program.counters import Counters
 from assay.neurons.program.life import Sign
@@ -26,6 +26,7 @@ from assay.training.figures import compute_group_figures
 from assay.training.genesis_model import make_model
 from assay.training.held_out import HeldOut, count_held_out
 from assay.training.watch import WatchedWindow
+from tests.commands import run_command
 from tests.statuses import VALIDATOR
 
 STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
@@ -115,17 +116,19 @@ def make_figures():
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["own figures", "steps alone"])
-def test_a_folder_is_judged_by_the_command(world, tmp_path, kept, capsys):
+def test_a_folder_is_judged_by_the_command(world, tmp_path, kept):
     groups = [Group([1], [[2], [3]], [0, 0], [[-1.0], [-1.0]])]
     rows = [WatchedWindow(n, n, 0, compute_group_figures(groups, 8)) for n in range(3)]
     if kept:
         write_json(tmp_path / "windows.json", [asdict(row) for row in rows])
     else:
         write_steps(world, tmp_path, groups)
-    assert run_train_watch(tmp_path, False) == 1
-    assert "share of groups in which nothing was earned: 1, above 0.9" in capsys.readouterr().out
-    assert run_train_watch(tmp_path, True) == 1
-    assert json.loads(capsys.readouterr().out)["rules"]["all_wrong"]
+    done = run_command("train", "watch", "--dir", tmp_path)
+    assert done.returncode == 1
+    assert "share of groups in which nothing was earned: 1, above 0.9" in done.stdout
+    done = run_command("train", "watch", "--dir", tmp_path, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["rules"]["all_wrong"]
 
 
 def write_steps(world, folder, groups):
@@ -158,10 +161,10 @@ def make_small_learner():
 
 def test_a_folder_without_a_course_is_said(tmp_path):
     with pytest.raises(ConfigError, match="nor steps: name"):
-        run_train_watch(tmp_path, False)
+        read_course(tmp_path)
     (tmp_path / "windows.json").write_text('[{"window": 1}]')
     with pytest.raises(ConfigError, match="cannot be read"):
-        run_train_watch(tmp_path, False)
+        read_course(tmp_path)
 
 
 def test_a_hack_in_progress_is_said_and_survives_a_restart(world, tmp_path, caplog):

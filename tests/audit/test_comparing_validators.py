@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.audit import comparison
+from assay.audit import acts, comparison
 from assay.audit.auditor import audit
 from assay.audit.comparison import compare, compute_distance
-from assay.cli import audit_compare
-from assay.cli.audit import AuditedNetwork, AuditRequest, find_readable
+from assay.audit.opening import AuditedNetwork, AuditRequest, find_readable
+from assay.cli.compare_view import show_comparison
 from assay.network.chain.errors import ForgottenError
 from assay.network.store.base import StoreError
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
@@ -278,9 +278,10 @@ def compare_by_command(network, monkeypatch, capsys):
             stores = SimpleNamespace(open=lambda locator: network.records)
             yield AuditedNetwork(public, LIAR, WINDOWS, network.folder, None, chain, stores)
 
-        monkeypatch.setattr(audit_compare, "open_network", open_network)
-        code = audit_compare.run_compare(Settings(), AuditRequest(), named, as_json)
-        return code, capsys.readouterr().out
+        monkeypatch.setattr(acts, "open_network", open_network)
+        comparison = acts.compare_validators(Settings(), AuditRequest(), named)
+        show_comparison(comparison, as_json)
+        return comparison.has_copier, capsys.readouterr().out
 
     return run
 

@@ -104,7 +104,7 @@ class Ledger(dict):
 
 
 def test_another_digest_in_the_ledger(public, liar):
-    from assay.cli.audit import describe_report
+    from assay.cli.audit_view import describe_report
 
     liar.agree()
     right = {epoch: make_ledger_entry(r).digest for epoch, r in liar.settlements.items()}

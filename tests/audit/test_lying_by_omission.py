@@ -9,7 +9,7 @@ import pytest
 from assay.artifacts.store_objects import make_parameters_name
 from assay.audit.auditor import audit
 from assay.audit.bundle_export import export_bundle
-from assay.cli.audit import find_newest, open_published
+from assay.audit.opening import find_newest, open_published
 from assay.lab.demo.run import ModelFolders
 from assay.network.chain.errors import ForgottenError
 from assay.network.store.base import StoreError

@@ -148,7 +148,7 @@ def test_a_settlement_lies(lie, check, words, public, liar):
 
 
 def test_weights_match_is_false_for_any_lie_about_weights(public, liar):
-    from assay.cli.audit import describe_report
+    from assay.cli.audit_view import describe_report
 
     liar.agree()
     assert describe_report(audit_liar(public, liar))["weights_match"] is True

@@ -12,7 +12,7 @@ import torch
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.file import open_step_parser
-from assay.artifacts.steps.folder import StepFolder, read_step, read_taken
+from assay.artifacts.steps.folder import StepFolder, read_step, read_step_groups
 from assay.audit.provenance.consumed import replay_group
 from assay.audit.provenance.reexecution import reexecute
 from assay.environments.registry import open_environment
@@ -125,7 +125,7 @@ def read_course(course):
     (path,) = (course.folder / "steps").glob("step-*.json")
     step = read_step(path)
     with open_step_parser() as parser:
-        return step, read_taken(step, parser)
+        return step, read_step_groups(step, parser)
 
 
 def test_its_miner_is_paid_and_audited(network, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from assay.audit.comparison import compare
-from assay.cli.audit_compare import describe_comparison
+from assay.cli.compare_view import describe_comparison
 from assay.protocol.reason import Reason
 from tests.audit.audited import LIAR, RIVAL, WINDOWS, Liar, Shelf, play_network, read_records
 from tests.audit.test_comparing_validators import COPIER, CopiedChain

@@ -248,7 +248,7 @@ def test_the_serving_process_imports_no_model_and_no_chain():
         [
             sys.executable,
             "-c",
-            "import assay.cli.explorer, sys;"
+            "import assay.explorer.serving, sys;"
             "print([m for m in ('torch','transformers','bittensor','web3','pyarrow') "
             "if m in sys.modules])",
         ],

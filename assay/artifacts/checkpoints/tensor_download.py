@@ -128,13 +128,13 @@ class TensorDownload:
 
     def _is_going_on(self) -> bool:
         with self._changed:
-            late = time.monotonic() > self._deadline
+            is_late = time.monotonic() > self._deadline
             hope = self._busy or any(
                 mirror.fault is None and piece.sha256 not in mirror.lacks
                 for piece in self._todo
                 for mirror in self._mirrors
             )
-            return bool(hope) and not late and self._error is None
+            return bool(hope) and not is_late and self._error is None
 
     def _explain(self) -> str:
         if time.monotonic() > self._deadline:
@@ -274,14 +274,14 @@ class _Stream:
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes, fewer at the end."""
-        taken: list[bytes | memoryview] = [self._rest[:count]]
-        missing = count - len(taken[0])
+        parts: list[bytes | memoryview] = [self._rest[:count]]
+        missing = count - len(parts[0])
         self._rest = self._rest[count:]
         while missing and (part := next(self._parts, None)) is not None:
-            taken.append(part[:missing])
+            parts.append(part[:missing])
             self._rest = memoryview(part)[missing:]
-            missing -= len(taken[-1])
-        return b"".join(taken)
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
 
 def _iterate(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import DELAY_MAX, WAITING, ConsumedGroup, Delay, open_step_parser
-from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_config, read_taken
+from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_config, read_step_groups
 from assay.artifacts.steps.groups import find_most, replay_all
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line
@@ -107,7 +107,7 @@ class Line:
         return {record.parent: record.number - 1 for record in records}
 
 
-def _accept(step: Step, taken: Sequence[ConsumedGroup], drew: Container[bytes]) -> None:
+def _accept(step: Step, groups: Sequence[ConsumedGroup], drew: Container[bytes]) -> None:
     """A trainer's own step."""
 
 
@@ -143,12 +143,12 @@ def read_line(
             try:
                 if name_choice(parse_config(step.record)) != name_choice(config):
                     return Line(found, None, end=step)
-                taken = read_taken(step, parser)
-                check(step, taken, drew)
+                groups = read_step_groups(step, parser)
+                check(step, groups, drew)
             except (StepError, CheckpointError) as error:
                 reason = f"the file of step {step.record.number} cannot be used: {error}"
                 break
-            found.append(_keep(step, taken, parameters.identity.trainer, drew))
+            found.append(_keep(step, groups, parameters.identity.trainer, drew))
     return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
 
 
@@ -158,26 +158,26 @@ def name_choice(config: StepConfig) -> tuple[int, int | None]:
 
 
 def _keep(
-    step: Step, taken: Sequence[ConsumedGroup], trainer: bytes, drew: Container[bytes]
+    step: Step, groups: Sequence[ConsumedGroup], trainer: bytes, drew: Container[bytes]
 ) -> LineStep:
     fresh = [
         one
-        for one in list_fresh(step, taken, trainer)
+        for one in list_fresh(step, groups, trainer)
         if one.delay == WAITING or one.checkpoint in drew
     ]
     delayed = [
         (one.window, one.hotkey, one.index)
-        for one in taken
+        for one in groups
         if one.delay is not None and one.delay != WAITING
     ]
     return LineStep(step, fresh, delayed)
 
 
 def list_fresh(
-    step: Step, taken: Sequence[ConsumedGroup], trainer: bytes
+    step: Step, groups: Sequence[ConsumedGroup], trainer: bytes
 ) -> Iterator[ConsumedGroup]:
     """The miners' groups of a step's own window."""
-    for one in taken:
+    for one in groups:
         if one.window == step.record.window and one.hotkey != trainer:
             yield one
 

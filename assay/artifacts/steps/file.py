@@ -100,7 +100,7 @@ class ConsumedGroup:
         return lesson is not None and lesson.teaches
 
 
-def list_lessons(taken: Sequence[ConsumedGroup], parent: bytes) -> tuple[list[Group], int]:
+def list_lessons(groups: Sequence[ConsumedGroup], parent: bytes) -> tuple[list[Group], int]:
     """What a step learns from, and how much of it at the end is of earlier windows than the first
     group's. Which of it is older follows from digests alone: whoever repeats the step may have no
     other checkpoint than its parent.
@@ -108,8 +108,8 @@ def list_lessons(taken: Sequence[ConsumedGroup], parent: bytes) -> tuple[list[Gr
     Args:
         parent: digest of the checkpoint that the step begins with.
     """
-    lessons = [(one, lesson) for one in taken if (lesson := one.lesson) is not None]
-    earlier = sum(one.window != taken[0].window for one, _ in lessons)
+    lessons = [(one, lesson) for one in groups if (lesson := one.lesson) is not None]
+    earlier = sum(one.window != groups[0].window for one, _ in lessons)
     told = [replace(lesson, is_older=one.checkpoint != parent) for one, lesson in lessons]
     return told, earlier
 
@@ -120,8 +120,8 @@ def open_step_parser() -> ParquetWorker:
     return ParquetWorker("step parser", _BOOT, _SECONDS)
 
 
-def write_groups(path: Path, taken: Sequence[ConsumedGroup]) -> None:
-    pq.write_table(_make_table(taken), path, compression="zstd")
+def write_groups(path: Path, groups: Sequence[ConsumedGroup]) -> None:
+    pq.write_table(_make_table(groups), path, compression="zstd")
 
 
 def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
@@ -243,7 +243,7 @@ def _read_replies(
     return [Reply(at, tuple(values[start:end].tolist())) for at, (start, end) in spans]
 
 
-def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:
+def _make_table(groups: Sequence[ConsumedGroup]) -> pa.Table:
     rows = [
         {
             "window": one.window,
@@ -265,7 +265,7 @@ def _make_table(taken: Sequence[ConsumedGroup]) -> pa.Table:
             "solves": delayed.solves,
             "counts": delayed.counts,
         }
-        for one in taken
+        for one in groups
         for rollout, (tokens, logprobs, reward, replies, delayed) in enumerate(
             zip(
                 one.group.completions,

@@ -109,7 +109,7 @@ class StepFolder:
         self,
         record: StepRecord,
         parameters: Parameters,
-        taken: Sequence[ConsumedGroup],
+        groups: Sequence[ConsumedGroup],
         spare: Sequence[ConsumedGroup] = (),
     ) -> None:
         """Write the groups that the step consumed and those left over, and name the state before it
@@ -117,7 +117,7 @@ class StepFolder:
         publish_parameters(open_folder(self.folder / "rules"), parameters)
         path = self.get_path(record.number, record.digest)
         with replace_file(path.with_suffix(".parquet")) as temporary:
-            write_groups(temporary, taken)
+            write_groups(temporary, groups)
         if self.spare and spare:
             with replace_file(path.with_suffix(_SPARE)) as temporary:
                 write_groups(temporary, spare)
@@ -183,7 +183,7 @@ def read_step(path: Path) -> Step:
         raise StepError(f"{path} cannot be read: {error}") from None
 
 
-def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[ConsumedGroup]:
+def read_step_groups(step: Step, parser: ParquetWorker | None = None) -> list[ConsumedGroup]:
     """The groups that a step consumed, checked against its record.
 
     Args:
@@ -196,20 +196,21 @@ def read_taken(step: Step, parser: ParquetWorker | None = None) -> list[Consumed
     path, record = step.path.with_suffix(".parquet"), step.record
     try:
         with open_step_parser() if parser is None else nullcontext(parser) as reading:
-            taken = read_groups(path, reading)
-        root = compute_root_of(taken, record.window, record.parent)
+            groups = read_groups(path, reading)
+        root = compute_root_of(groups, record.window, record.parent)
     except OSError as error:
         raise StepError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, MemoryError, OverflowError) as error:
         raise StepError(f"{path} cannot be read: {error}") from None
-    if root != record.consumed or len(taken) != record.groups:
+    if root != record.consumed or len(groups) != record.groups:
         raise StepError(f"{path} is not what the step consumed: its root is {root.hex()[:16]}…")
-    return taken
+    return groups
 
 
 def read_spare(step: Step, parser: ParquetWorker) -> list[ConsumedGroup]:
     """The groups that a step left over, as its trainer kept them; none where there is no file. No
-    record binds them. Raises StepError: the file is damaged. WorkerError: see `read_taken`."""
+    record binds them. Raises StepError: the file is damaged. WorkerError: as
+    `read_step_groups`."""
     path = step.path.with_suffix(_SPARE)
     try:
         return read_groups(path, parser)
@@ -288,8 +289,8 @@ def read_steps_before(record: StepRecord) -> int | None:
         return None
 
 
-def compute_root_of(taken: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:
-    return compute_consumed_root(list(map(_compute_leaf, taken)), window, parent)
+def compute_root_of(groups: Sequence[ConsumedGroup], window: int, parent: bytes) -> bytes:
+    return compute_consumed_root(list(map(_compute_leaf, groups)), window, parent)
 
 
 def _compute_leaf(one: ConsumedGroup) -> bytes:
@@ -324,10 +325,10 @@ def digest_tensors_of(state: Iterable[tuple[str, Tensor]]) -> bytes:
 
 
 def _count_sources(
-    taken: Sequence[ConsumedGroup], window: int, trainer: bytes
+    groups: Sequence[ConsumedGroup], window: int, trainer: bytes
 ) -> tuple[StepSource, ...]:
     counts: dict[tuple[bytes, bytes], int] = {}
-    for one in taken:
+    for one in groups:
         if one.hotkey != trainer and one.window == window:
             counts[one.hotkey, one.proof] = counts.get((one.hotkey, one.proof), 0) + 1
     return tuple(StepSource(hotkey, root, n) for (hotkey, root), n in counts.items())

@@ -87,13 +87,13 @@ def find_most(config: StepConfig) -> int | None:
     return count_most(choice.external_groups, choice.local_groups, batch)
 
 
-def count_teaching(taken: Sequence[ConsumedGroup]) -> int:
+def count_teaching(groups: Sequence[ConsumedGroup]) -> int:
     """The number of groups with a signal."""
-    return sum(one.teaches for one in taken)
+    return sum(one.teaches for one in groups)
 
 
 def choose_external(
-    taken: Sequence[ConsumedGroup], count: int | None, audit_seed: bytes | None
+    groups: Sequence[ConsumedGroup], count: int | None, audit_seed: bytes | None
 ) -> list[ConsumedGroup]:
     """The miners' groups of the lowest ranks, as many as have `count` with a signal among them, in
     their original order. A group without a signal teaches nothing, so a spare one takes its place:
@@ -106,17 +106,17 @@ def choose_external(
     """
     places: Sequence[int]
     if audit_seed is None:
-        places = sorted(range(len(taken)), key=lambda place: taken[place].teaches)
+        places = sorted(range(len(groups)), key=lambda place: groups[place].teaches)
     else:
-        ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in taken]
-        places = sorted(range(len(taken)), key=ranks.__getitem__)
+        ranks = [compute_rank(audit_seed, one.hotkey, one.index) for one in groups]
+        places = sorted(range(len(groups)), key=ranks.__getitem__)
     chosen, teaching = [], 0
     for place in places:
         if teaching == count:
             break
         chosen.append(place)
-        teaching += taken[place].teaches
-    return [taken[place] for place in sorted(chosen)]
+        teaching += groups[place].teaches
+    return [groups[place] for place in sorted(chosen)]
 
 
 def compute_rank(audit_seed: bytes, hotkey: bytes, index: int) -> bytes:
@@ -203,7 +203,7 @@ def _generate(
         checkpoint.get_rules(work.temperature),
         make_projection(compute_projection_seed(place), checkpoint.manifest),
     )
-    taken = []
+    consumed = []
     for index, seed, problem, request, rollouts in zip(
         indices, seeds, problems, requests, groups, strict=True
     ):
@@ -220,9 +220,9 @@ def _generate(
             [(rollout.logprobs / -(1 << LOGPROB_BITS)).tolist() for rollout in rollouts],
             [list(episode.replies) for episode in episodes],
         )
-        taken.append(
+        consumed.append(
             ConsumedGroup(
                 group, window, hotkey, index, checkpoint.digest, _ZERO, seed, (problem.level,)
             )
         )
-    return taken
+    return consumed

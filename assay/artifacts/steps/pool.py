@@ -23,12 +23,12 @@ from assay.inference.folder import CheckpointError
 from assay.protocol.parameters import EnvironmentChoice, Parameters
 
 
-def compute_step_pool(taken: Sequence[ConsumedGroup], window: int, drawn: "DrawnBy") -> bytes:
+def compute_step_pool(groups: Sequence[ConsumedGroup], window: int, drawn: "DrawnBy") -> bytes:
     """The pool's file after a step; no bytes: there is no pool. Without proposals in the network's
     problems the parent's stays.
 
     Args:
-        taken: groups that the step consumed, in any order.
+        groups: groups that the step consumed, in any order.
         window: the step's.
         drawn: the checkpoints that generated them, with the step's parent as the known one.
 
@@ -42,7 +42,7 @@ def compute_step_pool(taken: Sequence[ConsumedGroup], window: int, drawn: "Drawn
     if most is None:
         return parent.piece_pool
     trainer = parameters.identity.trainer
-    miners = [one for one in taken if one.window == window and one.hotkey != trainer]
+    miners = [one for one in groups if one.window == window and one.hotkey != trainer]
     proposals = [
         proposal
         for one in sorted(miners, key=lambda one: (one.hotkey, one.index))

@@ -19,7 +19,7 @@ from assay.artifacts.steps.folder import (
     StepFolder,
     read_spare,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.protocol.hashing import Domain, hash_fields
@@ -91,7 +91,7 @@ def _find_step(steps: StepFolder, number: int, child: bytes) -> Step | None:
 
 
 def _list_groups(step: Step, parser: ParquetWorker, trainer: bytes) -> Iterator[ConsumedGroup]:
-    for one in (*read_taken(step, parser), *read_spare(step, parser)):
+    for one in (*read_step_groups(step, parser), *read_spare(step, parser)):
         if one.window == step.record.window and one.hotkey != trainer and one.teaches:
             yield one
 
@@ -104,7 +104,7 @@ def count_replays(fresh: int, share: float) -> int:
 
 
 def find_false_origin(
-    record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes, staleness: int
+    record: StepRecord, groups: Sequence[ConsumedGroup], trainer: bytes, staleness: int
 ) -> tuple[ConsumedGroup, str] | None:
     """The first of a step's groups that no honest step has beside the others, with the reason, or
     None.
@@ -118,7 +118,7 @@ def find_false_origin(
     """
     numbers = {one.window: one.number for one in record.replayed or ()}
     drawn, windows = dict[int, bytes](), dict[int, int]()
-    for one in taken:
+    for one in groups:
         if one.hotkey == trainer:
             if one.checkpoint != record.parent:
                 return one, "the trainer's own, of another checkpoint than the step's parent"

@@ -28,7 +28,7 @@ from assay.artifacts.steps.folder import (
     parse_config,
     read_state_before,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.pool import has_pools
 from assay.artifacts.steps.replay import STALENESS_MAX, find_false_origin
@@ -167,7 +167,7 @@ class _Fetch:
             )
         step = read_step(path)
         # a missing object is reported when it is needed
-        self._fetch(made.step, _DATA, path, lambda: read_taken(step))
+        self._fetch(made.step, _DATA, path, lambda: read_step_groups(step))
         with suppress(StepError):
             self._fetch(made.step, _STATE, path, lambda: _check_state(step))
         parameters = self._get_parameters(step.record.parameters)
@@ -186,9 +186,9 @@ class _Fetch:
     def _fetch_outlines(self, step: Step, trainer: bytes) -> None:
         """Fetch the checkpoints whose problems a step's groups answer, without tensors. Of a false
         step none: its groups could be of any number of them."""
-        taken = read_taken(step)
-        if find_false_origin(step.record, taken, trainer, STALENESS_MAX) is None:
-            for digest in sorted({one.checkpoint for one in taken} - {step.record.parent}):
+        groups = read_step_groups(step)
+        if find_false_origin(step.record, groups, trainer, STALENESS_MAX) is None:
+            for digest in sorted({one.checkpoint for one in groups} - {step.record.parent}):
                 limits = DownloadLimits(seconds=self._get_left())
                 fetch_outline(self.stores, digest, self.folder / "models", limits)
 

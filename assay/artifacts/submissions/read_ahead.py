@@ -250,8 +250,8 @@ class ReadAhead:
             return False
         key, in_time = ((context.window, hotkey, way) for way in (request, request.in_time))
         with self.changed:
-            came = [self._there[way] for way in (key, in_time) if way in self._there]
-            if key in self._begun or any(fetched.is_whole for fetched in came):
+            copies = [self._there[way] for way in (key, in_time) if way in self._there]
+            if key in self._begun or any(fetched.is_whole for fetched in copies):
                 return False
             return key not in self._there or self._asked_at[key] < head
 

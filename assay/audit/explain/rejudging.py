@@ -270,8 +270,8 @@ def _place(
     turn = next(number for number, (_, end) in enumerate(spans) if token < end)
     begin, _ = spans[turn]
     reply = next((reply for reply in replies if reply.at == begin), None)
-    said = None if reply is None else outline.tokenizer.decode(reply.ids)
-    return TurnPlace(turn, token - begin, said, 0 if reply is None else len(reply.ids))
+    text = None if reply is None else outline.tokenizer.decode(reply.ids)
+    return TurnPlace(turn, token - begin, text, 0 if reply is None else len(reply.ids))
 
 
 def _find_unlike(

@@ -24,13 +24,13 @@ from assay.settings.learning import read_config
 
 
 def plan_again(
-    step: Step, taken: Sequence[ConsumedGroup], parent: Outline, line: Line | None, tally: Tally
+    step: Step, consumed: Sequence[ConsumedGroup], parent: Outline, line: Line | None, tally: Tally
 ) -> StepPlan:
     """The plan of the groups that a step has taken, as if no others had been there. Levels stay:
     the parent's success is counted where they are compared.
 
     Args:
-        taken: its groups, which `find_false_group` finds right.
+        consumed: its groups, which `find_false_group` finds right.
         line: the steps beside it, see `StepsBeside`.
         tally: with the step's parent as the known checkpoint.
 
@@ -45,11 +45,11 @@ def plan_again(
         config = replace(config, choice=replace(config.choice, external_groups=None))
     fresh = [
         replace(one, delay=None)
-        for one in taken
+        for one in consumed
         if one.window == record.window and one.hotkey != trainer
     ]
     replays = defaultdict[int, list[ConsumedGroup]](list)
-    for one in _list_replays(record, taken):
+    for one in _list_replays(record, consumed):
         replays[one.window].append(one)
     names = {one.window: (one.step, one.number) for one in record.replayed or ()}
     earlier = [EarlierStep(*names[window], groups) for window, groups in replays.items()]
@@ -62,7 +62,7 @@ def plan_again(
 
 def find_false_choice(
     record: StepRecord,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     plan: StepPlan,
     parent: Checkpoint,
     tally: Tally,
@@ -74,37 +74,37 @@ def find_false_choice(
         plan: see `plan_again`.
     """
     waits = {(one.hotkey, one.index): one.delay for one in (*plan.fresh, *plan.spares)}
-    for one in taken:
+    for one in groups:
         due = waits.get((one.hotkey, one.index))
         if one.window == record.window and one.delay != due:
             if due is not None:
                 return f"{describe_group(one)}: it does not wait for its reward"
             what = "it waits for a reward, and is no miner's group of proposals"
             return f"{describe_group(one)}: {what}"
-    if (false := _find_false_replay(record, taken, plan, tally)) is not None:
+    if (false := _find_false_replay(record, groups, plan, tally)) is not None:
         return false
     config, trainer = read_config(record), tally.parameters.identity.trainer
-    miners = [one for one in taken if one.window == record.window and one.hotkey != trainer]
+    miners = [one for one in groups if one.window == record.window and one.hotkey != trainer]
     count = count_teaching(miners)
     if count > count_teaching(plan.fresh):
-        said = f"it has {count} of the miners' groups with a signal"
-        return f"{said}, and its settings take at most {find_most(config)}"
-    own = [one for one in taken if one.hotkey == trainer]
+        excess = f"it has {count} of the miners' groups with a signal"
+        return f"{excess}, and its settings take at most {find_most(config)}"
+    own = [one for one in groups if one.hotkey == trainer]
     return _find_false_own(own, parent, tally.parameters, record.window, config.learning.refill)
 
 
-def _list_replays(record: StepRecord, taken: Sequence[ConsumedGroup]) -> list[ConsumedGroup]:
-    return [one for one in taken if one.window != record.window and one.delay is None]
+def _list_replays(record: StepRecord, groups: Sequence[ConsumedGroup]) -> list[ConsumedGroup]:
+    return [one for one in groups if one.window != record.window and one.delay is None]
 
 
 def _find_false_replay(
-    record: StepRecord, taken: Sequence[ConsumedGroup], plan: StepPlan, tally: Tally
+    record: StepRecord, groups: Sequence[ConsumedGroup], plan: StepPlan, tally: Tally
 ) -> str | None:
     """The first replayed group that is not planned, or None."""
     planned = {(one.window, one.hotkey, one.index) for one in plan.replays}
     strange = [
         one
-        for one in _list_replays(record, taken)
+        for one in _list_replays(record, groups)
         if (one.window, one.hotkey, one.index) not in planned
     ]
     if read_config(record).choice.proposal_tries:

@@ -151,14 +151,14 @@ def list_answered(row: Mapping[str, Any]) -> list[dict[str, str]]:
     """What was answered in a row of `ROLLOUT`, as messages: turns of the assistant, and between
     them replies, each in its role."""
     turns = row["turns"] or [{"text": row["completion"], "reply": None, "role": None}]
-    said = [
+    pairs = [
         (
             {"role": "assistant", "content": one["text"]},
             {"role": one["role"], "content": one["reply"]},
         )
         for one in turns
     ]
-    return [message for pair in said for message in pair][:-1]
+    return [message for pair in pairs for message in pair][:-1]
 
 
 def _make_trl(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ _BINDING = CHEATING - {Reason.LEDGER_MISMATCH} | {Reason.WRONG_CHECKPOINT}
 
 def check_provenance(
     step: Step,
-    taken: Sequence[ConsumedGroup],
+    consumed: Sequence[ConsumedGroup],
     public: Public,
     validator: bytes,
     checkpoints: CheckpointFolder,
@@ -53,7 +53,7 @@ def check_provenance(
     """Check that a step has learned only from groups that miners had committed to.
 
     Args:
-        taken: the groups that it consumed, as its record binds them.
+        consumed: the groups that it consumed, as its record binds them.
         public: chain, validators' records, miners' files.
         validator: its record says which files were accepted.
         checkpoints: with the parent, and the one in force if forward passes are to be run.
@@ -67,7 +67,7 @@ def check_provenance(
     then = choose_parameters(public, record.window, findings)
     _check_before(step, checkpoints, then, findings)
     windows: dict[int, list[ConsumedGroup]] = defaultdict(list)
-    for one in taken:
+    for one in consumed:
         windows[one.window].append(one)
     fresh = windows.pop(record.window, [])
     left_out = frozenset(left.hotkey for left in record.left_out)
@@ -78,7 +78,7 @@ def check_provenance(
     trainer = inputs.context.parameters.identity.trainer
     sources = _sort_by_hotkey(one for one in fresh if one.hotkey != trainer)
     findings.look(Aspect.GROUPS)
-    if (disorder := find_disorder(record, taken, trainer)) is not None:
+    if (disorder := find_disorder(record, consumed, trainer)) is not None:
         findings.differ(Aspect.GROUPS, disorder)
     for hotkey, groups in sources.items():
         _check_source(inputs, hotkey, groups, findings)
@@ -300,8 +300,8 @@ def _check_left_out(
         count = 0 if isinstance(committed, Refusal) else committed.groups
         strange = {left.index for left in groups}.difference(inputs.list_own(hotkey, count))
         if strange:
-            said = f"{name}: group {min(strange)}: left out, and not the step's to learn from"
-            findings.differ(Aspect.CHOICE, said)
+            fault = f"{name}: group {min(strange)}: left out, and not the step's to learn from"
+            findings.differ(Aspect.CHOICE, fault)
             return
         reader = inputs.public.submissions.open(inputs.context, hotkey)
         reasons = judge_left_out(inputs.context, inputs.outline, groups, reader, findings)
@@ -357,7 +357,7 @@ def _check_choice(
 
 
 def _check_number(
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     last: tuple[bytes, int],
     audit_seed: bytes,
     record: StepRecord,
@@ -366,10 +366,10 @@ def _check_number(
     """Check how many of the miners' groups a step has taken that has left spare ones.
 
     Args:
-        taken: those, in any order. last: hotkey and index of the one that ranks last.
+        groups: those, in any order. last: hotkey and index of the one that ranks last.
     """
-    config, count = read_config(record), count_teaching(taken)
-    if len(choose_external(taken, count, audit_seed)) < len(taken):
+    config, count = read_config(record), count_teaching(groups)
+    if len(choose_external(groups, count, audit_seed)) < len(groups):
         findings.differ(
             Aspect.CHOICE,
             f"{encode_ss58(last[0])}: group {last[1]} ranks last and has no signal, and no spare "

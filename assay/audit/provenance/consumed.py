@@ -30,16 +30,16 @@ from assay.settings.learning import read_config
 from assay.verification.episodes import Episode, find_length_fault
 
 
-def verify_provenance(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> None:
+def verify_provenance(record: StepRecord, groups: Sequence[ConsumedGroup], trainer: bytes) -> None:
     """Raise StepError if windows or sources differ from those that the record names, or it names
     groups as left out that it cannot have left out. Else no other windows and submissions of the
     same rows fit the record, unless `find_disorder` finds something."""
-    fresh = [one for one in taken if one.window == record.window]
-    _verify_replays(record, [one for one in taken if one.window != record.window], trainer)
+    fresh = [one for one in groups if one.window == record.window]
+    _verify_replays(record, [one for one in groups if one.window != record.window], trainer)
     counts = Counter((one.hotkey, one.proof) for one in fresh if one.hotkey != trainer)
     if counts != {(source.hotkey, source.root): source.groups for source in record.sources}:
         raise StepError("the consumed groups are of other submissions than the record's sources")
-    windows = [(one.window != record.window, one.window) for one in taken]
+    windows = [(one.window != record.window, one.window) for one in groups]
     if windows != sorted(windows):
         raise StepError("the consumed groups are not in the order of their windows")
     left_out = [(left.hotkey, left.index) for left in record.left_out]
@@ -69,11 +69,13 @@ def _verify_replays(record: StepRecord, replays: Sequence[ConsumedGroup], traine
         raise StepError("the step has replayed the trainer's own groups")
 
 
-def find_disorder(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: bytes) -> str | None:
+def find_disorder(
+    record: StepRecord, groups: Sequence[ConsumedGroup], trainer: bytes
+) -> str | None:
     """What no honest step has in the order of its groups and of its record's submissions, or None.
 
     Args:
-        taken: groups that `verify_provenance` accepts: what is found here is bound.
+        groups: groups that `verify_provenance` accepts: what is found here is bound.
     """
     named = [(record.window, source.hotkey) for source in record.sources]
     named += [(replay.window, replay.hotkey) for replay in record.replayed or ()]
@@ -84,7 +86,7 @@ def find_disorder(record: StepRecord, taken: Sequence[ConsumedGroup], trainer: b
         own = one.hotkey == trainer
         return one.window != record.window, one.window, own, one.hotkey, one.index
 
-    for before, one in pairwise(taken):
+    for before, one in pairwise(groups):
         if place(before) == place(one):
             return f"{describe_group(one)}: the step learns from it twice"
         if place(before) > place(one):
@@ -218,7 +220,7 @@ def replay_group(
 
 def find_false_group(
     record: StepRecord,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     parameters: Parameters,
     parent: Manifest,
     find_drawn: Callable[[ConsumedGroup], Outline],
@@ -239,13 +241,13 @@ def find_false_group(
         OperatorError: the environment cannot be opened or run here.
     """
     trainer, choice = parameters.identity.trainer, read_config(record).choice
-    verify_provenance(record, taken, trainer)
-    if (disorder := find_disorder(record, taken, trainer)) is not None:
+    verify_provenance(record, groups, trainer)
+    if (disorder := find_disorder(record, groups, trainer)) is not None:
         return disorder
-    strange = find_false_origin(record, taken, trainer, choice.replay_staleness)
+    strange = find_false_origin(record, groups, trainer, choice.replay_staleness)
     if strange is not None:  # before `find_drawn`: of such checkpoints there may be any number
         return f"{describe_group(strange[0])}: {strange[1]}"
-    for one in taken:
+    for one in groups:
         drawn = find_drawn(one)
         is_known = is_derived
         if one.hotkey == trainer:

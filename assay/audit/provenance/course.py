@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import open_step_parser
-from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.folder import Step, StepError, read_step, read_step_groups
 from assay.artifacts.store_objects import UnavailableError, make_step_name
 from assay.inference.folder import MANIFEST_FILE
 from assay.network.store.base import StoreError
@@ -94,10 +94,10 @@ def _read_steps(steps: Iterable[tuple[Step, int]]) -> Iterator[WatchedWindow]:
     with open_step_parser() as parser:
         for step, max_tokens in steps:
             window = step.record.window
-            taken = [one for one in read_taken(step, parser) if one.window == window]
-            groups = [one.group for one in taken if one.delay is None]
+            consumed = [one for one in read_step_groups(step, parser) if one.window == window]
+            groups = [one.group for one in consumed if one.delay is None]
             figures = compute_group_figures(groups, max_tokens) if groups else None
-            waiting = len(taken) - len(groups)
+            waiting = len(consumed) - len(groups)
             yield WatchedWindow(window, step.record.number, 0, figures, waiting=waiting)
 
 

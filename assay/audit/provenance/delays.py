@@ -49,12 +49,12 @@ class StepsBeside:
 
 
 def read_beside(
-    step: Step, taken: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
+    step: Step, groups: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
 ) -> StepsBeside:
     """Read the steps beside a step.
 
     Args:
-        taken: its groups, which `find_false_group` finds right.
+        groups: its groups, which `find_false_group` finds right.
         drawn: with the step's parent as the known one.
 
     Raises:
@@ -63,7 +63,7 @@ def read_beside(
     config = read_config(step.record)
     if not config.choice.proposal_tries:
         return StepsBeside()
-    parent, delayed = drawn.known.manifest, _list_delayed(taken)
+    parent, delayed = drawn.known.manifest, _list_delayed(groups)
     try:
         check = partial(_check_step, parameters=parameters, drawn=drawn)
         line = read_line(StepFolder(step.path.parent), parent, parameters, config, check)
@@ -80,9 +80,9 @@ def read_beside(
     return StepsBeside(line, (f"{missing}: {reason}",), uncounted)
 
 
-def _list_delayed(taken: Sequence[ConsumedGroup]) -> list[tuple[ConsumedGroup, Delay]]:
+def _list_delayed(groups: Sequence[ConsumedGroup]) -> list[tuple[ConsumedGroup, Delay]]:
     """The groups that a step learns from late, with their waits."""
-    waits = [(one, one.delay) for one in taken if one.delay is not None]
+    waits = [(one, one.delay) for one in groups if one.delay is not None]
     return [(one, delay) for one, delay in waits if delay != WAITING]
 
 
@@ -105,7 +105,7 @@ def _bind(line: Line, newest: bytes, drawn: DrawnBy) -> Line:
 
 def _check_step(
     step: Step,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     drew: Container[bytes],
     parameters: Parameters,
     drawn: DrawnBy,
@@ -114,14 +114,14 @@ def _check_step(
     roots do not bind windows, submissions, seeds and levels, so whoever gave the file may have
     changed them. CheckpointError: one of `drew` is not here."""
     record, trainer = step.record, parameters.identity.trainer
-    verify_provenance(record, taken, trainer)
-    if (disorder := find_disorder(record, taken, trainer)) is not None:
+    verify_provenance(record, groups, trainer)
+    if (disorder := find_disorder(record, groups, trainer)) is not None:
         raise StepError(disorder)
     named = {(replay.window, replay.step) for replay in record.replayed or ()}
-    for one, delay in _list_delayed(taken):
+    for one, delay in _list_delayed(groups):
         if (one.window, delay.source) not in named:
             raise StepError(f"{describe_group(one)}: it is of another step's window")
-    for one in list_fresh(step, taken, trainer):
+    for one in list_fresh(step, groups, trainer):
         if one.checkpoint in drew:  # others are never asked for
             _check_group(one, parameters, drawn.find(one))
 
@@ -141,7 +141,7 @@ def _check_group(one: ConsumedGroup, parameters: Parameters, outline: Outline) -
 
 
 def find_false_delay(
-    step: Step, taken: Sequence[ConsumedGroup], line: Line, plan: StepPlan, tally: Tally
+    step: Step, groups: Sequence[ConsumedGroup], line: Line, plan: StepPlan, tally: Tally
 ) -> str | None:
     """The first thing that the steps beside a step contradict, or None.
 
@@ -150,7 +150,7 @@ def find_false_delay(
     """
     if (fault := _find_false_window(step, line)) is not None:
         return fault
-    delayed = _list_delayed(taken)
+    delayed = _list_delayed(groups)
     tries = read_config(step.record).choice.proposal_tries
     for one, delay in delayed:
         if fault := _find_fault(step, one, delay, line, tally, tries):
@@ -208,9 +208,11 @@ def _find_fault(
     if line.missing is None and one.checkpoint not in line.numbers:
         return f"none of the last {DELAY_MAX} steps began with the checkpoint that drew it"
     counted = tally.count(line, place, one, tries)
-    for rollout, (said, right) in enumerate(zip(delay.rollouts, counted, strict=True)):
-        if said != right:
-            return f"rollout {rollout}: {_describe(said)}, and its problems had {_describe(right)}"
+    for rollout, (record, count) in enumerate(zip(delay.rollouts, counted, strict=True)):
+        if record != count:
+            return (
+                f"rollout {rollout}: {_describe(record)}, and its problems had {_describe(count)}"
+            )
     return None
 
 

@@ -137,10 +137,10 @@ def _open_outline(
     return None
 
 
-def _find_share(taken: Sequence[ConsumedGroup], context: Context) -> bytes | None:
+def _find_share(groups: Sequence[ConsumedGroup], context: Context) -> bytes | None:
     """The hotkey whose share a round's step learned from, by its first group; None: no rounds."""
     rounds = context.parameters.rounds
-    if rounds is None or not taken:
+    if rounds is None or not groups:
         return None
-    first = taken[0]
+    first = groups[0]
     return compute_share(rounds.trainers, context.audit_seed, first.hotkey, first.index)

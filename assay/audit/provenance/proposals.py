@@ -19,7 +19,7 @@ from assay.artifacts.checkpoints.download import DownloadLimits, fetch_outline
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
-from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.folder import Step, StepError, read_step, read_step_groups
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import STALENESS_MAX, find_false_origin
@@ -274,11 +274,11 @@ def read_step_findings(
     if get_pool_cap(parameters.environment) is None:
         return found
     parent, trainer = place.get_outline(record.parent), parameters.identity.trainer
-    taken = read_taken(step, parser)
-    strange = find_false_origin(record, taken, trainer, STALENESS_MAX)
+    groups = read_step_groups(step, parser)
+    strange = find_false_origin(record, groups, trainer, STALENESS_MAX)
     if strange is not None:  # of such checkpoints there may be any number
         raise StepError(f"{describe_group(strange[0])}: {strange[1]}")
-    miners = [one for one in taken if one.window == record.window and one.hotkey != trainer]
+    miners = [one for one in groups if one.window == record.window and one.hotkey != trainer]
     for digest in {one.checkpoint for one in miners}:
         place.fetch(digest)
     drawn = DrawnBy(parameters, parent, CheckpointFolder(place.models))

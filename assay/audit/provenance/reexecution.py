@@ -27,7 +27,7 @@ from assay.artifacts.steps.folder import (
     digest_tensors_of,
     read_state_before,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import DrawnBy
@@ -97,24 +97,24 @@ def reexecute(
         OperatorError: parameters or a needed extra are missing.
     """
     record = step.record
-    taken, remarks = open_step(step, checkpoints)
+    groups, remarks = open_step(step, checkpoints)
     parameters = _fetch_parameters(step)
     parent = checkpoints.get(record.parent)
     drawn = DrawnBy(parameters, parent, checkpoints)
-    false = find_false_group(record, taken, parameters, parent.manifest, drawn.find, is_derived)
+    false = find_false_group(record, groups, parameters, parent.manifest, drawn.find, is_derived)
     if false is not None:
         return StepComparison(False, None, false, remarks)
-    beside, tally = read_beside(step, taken, parameters, drawn), Tally(parameters, drawn)
-    plan, remarks = plan_again(step, taken, parent, beside.line, tally), remarks + beside.remarks
-    false = find_false_choice(record, taken, plan, parent, tally)
-    false = false or _find_altered_replay(step, taken, parameters.identity.trainer)
+    beside, tally = read_beside(step, groups, parameters, drawn), Tally(parameters, drawn)
+    plan, remarks = plan_again(step, groups, parent, beside.line, tally), remarks + beside.remarks
+    false = find_false_choice(record, groups, plan, parent, tally)
+    false = false or _find_altered_replay(step, groups, parameters.identity.trainer)
     if false is None and beside.line is not None:
-        false = find_false_delay(step, taken, beside.line, plan, tally)
+        false = find_false_delay(step, groups, beside.line, plan, tally)
     if false is not None:
         return StepComparison(False, None, false, remarks)
     child = _get_child(step, checkpoints)
     if child is not None and plan.pool != child.piece_pool:  # no machine makes another
-        if not is_derived and (twin := _find_twin(record, taken, parameters, drawn)) is not None:
+        if not is_derived and (twin := _find_twin(record, groups, parameters, drawn)) is not None:
             raise StepError(
                 f"{describe_group(twin)}: the pool is another by its problem's seed, and its "
                 "prompt does not say which is right"
@@ -123,7 +123,7 @@ def reexecute(
         return StepComparison(False, None, detail, remarks)
     learner = make_learner_before(step, checkpoints)
     say(f"step {record.number}: repeating it with {record.groups} groups of window {record.window}")
-    weights = learn_again(learner, taken, record.parent)
+    weights = learn_again(learner, groups, record.parent)
     finding = _compare_weights(record, weights, child)
     if finding is None and digest_tensors_of(learner.export_state()) != record.optimiser_after:
         finding = "the weights are equal, but the optimiser's state after the step differs", None
@@ -142,7 +142,7 @@ def reexecute(
     return StepComparison(True, None, detail, remarks, beside.uncounted)
 
 
-def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: bytes) -> str | None:
+def _find_altered_replay(step: Step, groups: Sequence[ConsumedGroup], trainer: bytes) -> str | None:
     """The first replayed group that is another than its own step has learned from, where that
     step's files are here, too; or None. Files whose rows do not fit their record are as missing
     ones: whoever gave them may have changed what no root binds."""
@@ -154,7 +154,7 @@ def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: by
             source = read_step(StepFolder(step.path.parent).get_path(number, digest))
             if source.record.digest != digest:
                 continue
-            known = read_taken(source)
+            known = read_step_groups(source)
             verify_provenance(source.record, known, trainer)
         except StepError:
             continue
@@ -163,7 +163,7 @@ def _find_altered_replay(step: Step, taken: Sequence[ConsumedGroup], trainer: by
         if find_disorder(source.record, known, trainer) is not None:
             continue
         rows = {(one.hotkey, one.index): one for one in known if one.window == window}
-        for one in taken:
+        for one in groups:
             row = rows.get((one.hotkey, one.index))
             if one.window != window or one.delay is not None or row is None:
                 continue
@@ -180,9 +180,9 @@ def _list_kept(one: ConsumedGroup) -> tuple[object, ...]:
 def read_fitting(step: Step) -> list[ConsumedGroup]:
     """A step's consumed groups, of windows and submissions that its record names. Raises StepError,
     OperatorError: as `reexecute`."""
-    taken = read_taken(step)
-    verify_provenance(step.record, taken, _fetch_parameters(step).identity.trainer)
-    return taken
+    groups = read_step_groups(step)
+    verify_provenance(step.record, groups, _fetch_parameters(step).identity.trainer)
+    return groups
 
 
 def open_step(
@@ -194,17 +194,17 @@ def open_step(
     Raises:
         StepError, CheckpointError: as `reexecute`.
     """
-    taken = read_taken(step)
+    groups = read_step_groups(step)
     remarks = _compare_places(step.record, checkpoints.get(step.record.parent))
     threads = step.record.threads
     if not 1 <= threads <= THREADS_MAX:
         raise StepError(f"the record names {threads:,} threads: 1 to {THREADS_MAX:,} may be")
     torch.set_num_threads(threads)
-    return taken, remarks
+    return groups, remarks
 
 
 def learn_again(
-    learner: Learner, taken: Sequence[ConsumedGroup], parent: bytes
+    learner: Learner, groups: Sequence[ConsumedGroup], parent: bytes
 ) -> dict[str, Tensor]:
     """Run the step itself. Return the weights that it makes, as published. Raises StepError: a
     group has an id that the model does not have.
@@ -214,16 +214,16 @@ def learn_again(
     """
     model: Any = learner.model
     known = range(model.get_input_embeddings().num_embeddings)
-    if any(id_ not in known for one in taken for id_ in _list_ids(one.group)):
+    if any(id_ not in known for one in groups for id_ in _list_ids(one.group)):
         raise StepError("a consumed group has a token id that the model does not have")
-    lessons, earlier = list_lessons(taken, parent)
+    lessons, earlier = list_lessons(groups, parent)
     learner.learn(lessons, earlier=earlier)
     return learner.bf16_state()
 
 
 def _list_ids(group: Group) -> Iterator[int]:
-    said = (reply.ids for replies in group.replies for reply in replies)
-    return chain.from_iterable((group.prompt, *group.completions, *said))
+    replies = (reply.ids for replies in group.replies for reply in replies)
+    return chain.from_iterable((group.prompt, *group.completions, *replies))
 
 
 def _compare_weights(
@@ -264,9 +264,9 @@ def _compare_manifests(
         raise StepError(f"the manifest names {asked:,} held-out problems: more than anybody asks")
     counts = count_held_out(parent, parameters, asked) if asked else ()
     if counts != stated:
-        said, counted = describe_counts(stated), describe_counts(counts)
+        claim, count = describe_counts(stated), describe_counts(counts)
         return (
-            f"of the held-out problems the parent solves {counted}; the manifest says {said}",
+            f"of the held-out problems the parent solves {count}; the manifest says {claim}",
             None,
         )
     expected = replace(
@@ -292,11 +292,11 @@ def _compare_manifests(
 
 
 def _find_twin(
-    record: StepRecord, taken: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
+    record: StepRecord, groups: Sequence[ConsumedGroup], parameters: Parameters, drawn: DrawnBy
 ) -> ConsumedGroup | None:
     """The first group whose proposals may be others by another seed: they get the pairs that its
     prompt does not show."""
-    for one in taken:
+    for one in groups:
         if one.window != record.window or one.hotkey == parameters.identity.trainer:
             continue
         environment = drawn.find(one).open_environment(parameters.environment)

@@ -167,7 +167,7 @@ def audit_round(
         )
         for child in merge.children
     )
-    taken = [
+    merged = [
         merging.gathered[child.hotkey]
         for child in merge.children
         if child.finding is ChildFinding.TAKEN
@@ -175,11 +175,11 @@ def audit_round(
     block = sources.chain.get_block(of.deadline).hash
     done = [
         _do_again(sources, one, step, say)
-        for one in taken
+        for one in merged
         for step in draw_steps(block, one, steps)
     ]
     measured = (
-        _measure_again(sources, merging.facts, record.parent, one, say) for one in taken if steps
+        _measure_again(sources, merging.facts, record.parent, one, say) for one in merged if steps
     )
     successes = tuple(filter(None, measured))
     merging.forget()
@@ -302,7 +302,7 @@ def _measure_again(
     files, hotkey = child.files, encode_ss58(child.hotkey)
     if files is None or not files.record.held_out:
         return None
-    said, asked = files.record.held_out, sum(one.asked for one in files.record.held_out)
+    claim, asked = files.record.held_out, sum(one.asked for one in files.record.held_out)
     last = files.steps[-1].record
     if asked > PROBLEMS_TRIED_MAX or not 1 <= last.threads <= THREADS_MAX:
         why = f"its records name {asked:,} held-out problems and {last.threads:,} threads"
@@ -311,9 +311,9 @@ def _measure_again(
     say(f"the child of {hotkey}: {asked:,} held-out problems")
     base, parameters = sources.checkpoints.get(parent), facts.of.parameters
     found = count_held_out(base, parameters, asked, round_masters(files.masters))
-    if found == said:
+    if found == claim:
         return SuccessAudit(hotkey, True, f"solves {describe_counts(found)}")
     engine = describe_engine(torch.device(base.models.placement.device))
     is_alike = engine == last.engine
-    detail = f"solves {describe_counts(found)}; its record says {describe_counts(said)}"
+    detail = f"solves {describe_counts(found)}; its record says {describe_counts(claim)}"
     return SuccessAudit(hotkey, False if is_alike else None, detail)

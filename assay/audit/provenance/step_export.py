@@ -18,7 +18,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.delay import rate_parts
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
-from assay.artifacts.steps.folder import Step, StepError, read_step, read_taken
+from assay.artifacts.steps.folder import Step, StepError, read_step, read_step_groups
 from assay.artifacts.steps.pool import DrawnBy
 from assay.audit.provenance.column_layouts import LAYOUTS, ColumnLayout
 from assay.audit.provenance.consumed import describe_group, replay_group, verify_provenance
@@ -103,12 +103,12 @@ def export_steps(
         groups, rollouts = list[int](), 0
         with open_step_parser() as parser:
             for step in steps:
-                taken = read_taken(step, parser)
-                rows = [layout.lay_out(row) for row in make_rows(step, taken, checkpoints)]
+                consumed = read_step_groups(step, parser)
+                rows = [layout.lay_out(row) for row in make_rows(step, consumed, checkpoints)]
                 table = pa.Table.from_pylist(rows, schema)
                 with replace_file(out / "data" / f"{step.path.stem}.parquet") as temporary:
                     pq.write_table(table, temporary, compression="zstd")
-                groups.append(sum(one.lesson is not None for one in taken))
+                groups.append(sum(one.lesson is not None for one in consumed))
                 rollouts += len(table)
                 number, window = step.record.number, step.record.window
                 say(f"step {number}: {len(table)} rollouts of window {window}")
@@ -121,7 +121,7 @@ def export_steps(
 
 
 def make_rows(
-    step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
+    step: Step, groups: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> Iterator[dict[str, Any]]:
     """What a step learned from, one rollout at a time, with the columns of `ROLLOUT`. It consumes
     more where groups wait for their reward, or rollouts of delayed ones do not count.
@@ -135,9 +135,9 @@ def make_rows(
     parameters = fetch_parameters(open_folder(step.path.parent / "rules"), record.parameters)
     checkpoint = _find_checkpoint(step, parameters, checkpoints)
     scaled, roles = read_config(record).learning.scaled, dict[Manner, str]()
-    verify_provenance(record, taken, parameters.identity.trainer)
+    verify_provenance(record, groups, parameters.identity.trainer)
     drawn = DrawnBy(parameters, checkpoint, checkpoints)
-    for one in taken:
+    for one in groups:
         checkpoint = drawn.find(one)
         played = replay_group(one, parameters, checkpoint)
         if isinstance(played, str):
@@ -227,8 +227,8 @@ def _list_turns(
         state, turns = environment.open(problem), list[dict[str, str | None]]()
         for begin, end in pairwise([0, *(reply.at for reply in replies)]):
             text = checkpoint.tokenizer.decode(tokens[begin:end])
-            state, said = state.step(text, is_ended=True)
-            turns.append({"text": text, "reply": cut_reply(said or "", most_bytes), "role": role})
+            state, reply = state.step(text, is_ended=True)
+            turns.append({"text": text, "reply": cut_reply(reply or "", most_bytes), "role": role})
         last = checkpoint.tokenizer.decode(tokens[replies[-1].at :])
         return [*turns, {"text": last, "reply": None, "role": None}]
 

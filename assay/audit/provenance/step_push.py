@@ -19,7 +19,7 @@ from typing import Any
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.database import Database
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
-from assay.artifacts.steps.folder import Step, read_taken
+from assay.artifacts.steps.folder import Step, read_step_groups
 from assay.audit.provenance.column_layouts import weave_row
 from assay.audit.provenance.step_export import ExportError, make_rows, read_steps
 from assay.network.atropos import (
@@ -238,31 +238,31 @@ def push_steps(
         checkpoints = CheckpointFolder(folder / "models")
         try:
             for step in steps:
-                _push_step(push, step, read_taken(step, parser), checkpoints)
+                _push_step(push, step, read_step_groups(step, parser), checkpoints)
         finally:
             push.leave()
         return push.summary
 
 
 def _push_step(
-    push: _Push, step: Step, taken: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
+    push: _Push, step: Step, groups: Sequence[ConsumedGroup], checkpoints: CheckpointFolder
 ) -> None:
     record = step.record
     sources = {(one.hotkey, one.root) for one in record.sources}
     sources |= {(one.hotkey, one.root) for one in record.replayed or ()}
-    miners = [(one.hotkey, one.proof) in sources for one in taken]
+    miners = [(one.hotkey, one.proof) in sources for one in groups]
     keys = [  # a group that waits for its reward is sent when it has that
         (one.proof, one.index) if is_miner and one.lesson is not None else None
-        for one, is_miner in zip(taken, miners, strict=True)
+        for one, is_miner in zip(groups, miners, strict=True)
     ]
     summary, before = push.summary, push.summary.sent
     summary.steps += 1
-    summary.groups += len(taken) - keys.count(None)
+    summary.groups += len(groups) - keys.count(None)
     summary.own += miners.count(False)
     due = {key for key in keys if key is not None and push.is_due(key)}
     if due:  # otherwise nothing is scored again
-        rows = iter(list(make_rows(step, taken, checkpoints)))  # all of the step, or nothing
-        for key, one in zip(keys, taken, strict=True):
+        rows = iter(list(make_rows(step, groups, checkpoints)))  # all of the step, or nothing
+        for key, one in zip(keys, groups, strict=True):
             group = list(islice(rows, len(one.counting)))
             if key in due:
                 push.hand_over(key, make_scored_group(group))

@@ -109,12 +109,12 @@ class CommittedGroups:
 
 
 def read_committed(
-    reader: SubmissionReader, hotkey: bytes, context: Context, taken: Sequence[ConsumedGroup]
+    reader: SubmissionReader, hotkey: bytes, context: Context, groups: Sequence[ConsumedGroup]
 ) -> CommittedGroups:
     """Read the groups that a step has taken."""
     copies = _Copies([reader])
     held = CommittedGroups(copies)
-    for index in sorted({one.index for one in taken}):
+    for index in sorted({one.index for one in groups}):
         # one audited rollout needs only those parts of a valued group that a bundle has
         for rollouts in (1, None):
             plan = plan_groups(context, hotkey, [index], rollouts=rollouts)
@@ -131,9 +131,9 @@ def read_committed(
     return held
 
 
-def compare_groups(taken: Sequence[ConsumedGroup], held: CommittedGroups) -> str | None:
+def compare_groups(groups: Sequence[ConsumedGroup], held: CommittedGroups) -> str | None:
     """The first rollout that differs from the committed one, or None."""
-    for one in taken:
+    for one in groups:
         group, completions = held.groups[one.index], one.group.completions
         try:
             committed = [decode_ids(group.ids[r], group.head, r).tolist() for r in group.ids]
@@ -153,7 +153,7 @@ def compare_groups(taken: Sequence[ConsumedGroup], held: CommittedGroups) -> str
 def judge_committed(
     context: Context,
     outline: Outline,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     held: CommittedGroups,
     findings: Findings,
 ) -> bool:
@@ -165,7 +165,7 @@ def judge_committed(
     Returns:
         Whether they were judged in full, and are genuine.
     """
-    hotkey, indices = taken[0].hotkey, sorted({one.index for one in taken})
+    hotkey, indices = groups[0].hotkey, sorted({one.index for one in groups})
     name, reader = encode_ss58(hotkey), held.reader
     findings.look(Aspect.LOGPROBS)
     if not isinstance(outline, Checkpoint):
@@ -174,7 +174,7 @@ def judge_committed(
             findings.differ(Aspect.FILES, f"{name}: {examined.reason}: {examined.detail}")
             return False
         claimed = {g.index: [row.logprobs for row in g.audited.values()] for g in examined.shown}
-        if apart := _find_apart(context, taken, claimed):
+        if apart := _find_apart(context, groups, claimed):
             why = "is not its miner's: only a forward pass shows which is right"
             findings.miss(Aspect.LOGPROBS, f"{name}: {apart} {why}")
         return False
@@ -197,7 +197,7 @@ def judge_committed(
             f"{name}: nobody may learn from its file, {verdict.reason}: {verdict.detail}",
         )
         return False
-    apart = _find_apart(context, taken, {g.index: g.logprobs for g in judged.measured})
+    apart = _find_apart(context, groups, {g.index: g.logprobs for g in judged.measured})
     if apart is not None:
         findings.differ(Aspect.LOGPROBS, f"{name}: {apart} is not that of the checkpoint in force")
     return apart is None
@@ -282,11 +282,11 @@ def _find_model_fault(examined: Examined, checkpoint: Checkpoint, stated: Reason
 
 def _find_apart(
     context: Context,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     right: Mapping[int, Sequence[NDArray[np.uint32]]],
 ) -> str | None:
     """The first rollout whose log-probabilities in the step differ from these beyond the bounds."""
-    for one in taken:
+    for one in groups:
         for number, logprobs in enumerate(one.group.behaviour_logprobs):
             stated, wanted = to_integers(logprobs), right[one.index][number]
             judged = judge_logprobs(stated, wanted, range(len(stated)), context.parameters.tests)

@@ -117,8 +117,8 @@ def bisect_traces(
     if parting is None:
         return _compare_made(a.record, b.record, step, checkpoints, say)
     if step is None or checkpoints is None:
-        unsaid = Standing("unknown", "no step was repeated: name the step with --step")
-        return _describe(parting, unsaid, unsaid)
+        unknown = Standing("unknown", "no step was repeated: name the step with --step")
+        return _describe(parting, unknown, unknown)
     return _judge(parting, (a.record, b.record), step, checkpoints, say)
 
 

@@ -14,6 +14,7 @@ from assay.audit.provenance.reexecution import learn_again, make_learner_before,
 from assay.audit.tracing.operator_calls import Run, TensorDigests, call_operator, run_operator
 from assay.audit.tracing.operator_modes import Call, ReachedError, ReachMode, TraceMode
 from assay.audit.tracing.operator_rerun import save_calls
+from assay.protocol.errors import OperatorError
 from assay.protocol.step import StepRecord
 from assay.protocol.trace import TRACE_VERSION, OperatorRecord, TraceRecord, compute_trace_root
 from assay.training import Learner
@@ -39,17 +40,20 @@ def trace_step(
     Raises:
         StepError, CheckpointError, OperatorError: as `reexecute`.
         UntraceableError, TraceError: an operator cannot be recorded, or there are too many.
-        OSError: the trace cannot be written.
+        OperatorError: the trace cannot be written.
     """
-    taken, remarks = open_step(step, checkpoints)
+    groups, remarks = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
     say(f"step {step.record.number}: {step.record.groups} groups, operator by operator")
-    return trace_learning(learner, taken, step.record, folder), remarks
+    try:
+        return trace_learning(learner, groups, step.record, folder), remarks
+    except OSError as error:
+        raise OperatorError(f"the trace cannot be written to {folder}: {error}") from None
 
 
 def trace_learning(
     learner: Learner,
-    taken: Sequence[ConsumedGroup],
+    groups: Sequence[ConsumedGroup],
     step: StepRecord,
     folder: Path,
     run: Run = run_operator,
@@ -58,7 +62,7 @@ def trace_learning(
     another machine."""
     digests = TensorDigests(torch.get_num_threads())
     with write_operators(folder) as writer, TraceMode(writer.append, digests, run):
-        weights = learn_again(learner, taken, step.parent)
+        weights = learn_again(learner, groups, step.parent)
     operators = len(writer.leaves)
     record = TraceRecord(
         version=TRACE_VERSION,
@@ -89,7 +93,7 @@ def reach_operator(
         StepError, CheckpointError, OperatorError: as `reexecute`.
         OSError: the file cannot be written.
     """
-    taken, _ = open_step(step, checkpoints)
+    groups, _ = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
     records = []
 
@@ -100,7 +104,7 @@ def reach_operator(
 
     try:
         with ReachMode(index, take):
-            learn_again(learner, taken, step.record.parent)
+            learn_again(learner, groups, step.record.parent)
     except ReachedError:
         return records[0]
     return None
@@ -108,6 +112,6 @@ def reach_operator(
 
 def remake(step: Step, checkpoints: CheckpointFolder) -> bytes:
     """Root over the tensors that a step makes here."""
-    taken, _ = open_step(step, checkpoints)
+    groups, _ = open_step(step, checkpoints)
     learner = make_learner_before(step, checkpoints)
-    return digest_tensors_of(learn_again(learner, taken, step.record.parent).items())
+    return digest_tensors_of(learn_again(learner, groups, step.record.parent).items())

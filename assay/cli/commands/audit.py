@@ -13,6 +13,7 @@ from assay.cli.checks import (
     require_windows,
 )
 from assay.cli.command import Invocation, command
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_models
 from assay.cli.options import (
@@ -27,6 +28,7 @@ from assay.cli.options import (
     network,
     reading,
 )
+from assay.cli.saying import choose_say, say_plainly
 from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
@@ -110,11 +112,14 @@ def audit(
     else:
         require_bundle(offline)
     with starting(settings, loads=TORCH, opens=offline or True, quiet=quiet):
-        from assay.cli.audit import AuditRequest, run_offline, run_online
+        from assay.audit.acts import audit_record
+        from assay.audit.opening import AuditRequest
+        from assay.cli.audit_view import show_progress, show_report
     request = AuditRequest(
         validator,
         windows,
         records,
+        offline,
         model,
         against or (),
         allow_local_beacon,
@@ -122,9 +127,9 @@ def audit(
         tuple(worker or ["cpu"] * workers),
         settings.cluster.address,
     )
-    if offline is not None:
-        return run_offline(offline, request, as_json, quiet)
-    return run_online(settings, request, as_json, quiet)
+    with show_progress(quiet or as_json) as progress:
+        report = audit_record(settings, request, progress)
+    return show_report(report, as_json)
 
 
 @command(app, "export", lambda s: (*network(s), *reading(s), *ledger(s)))
@@ -169,9 +174,13 @@ def export(
         require_subnet(settings)
     opens = out if is_packed else offline or True
     with starting(settings, loads=TORCH, opens=opens, quiet=quiet):
-        from assay.cli.audit import AuditRequest, ExportRequest, run_export
-    request = AuditRequest(validator, windows, records)
-    return run_export(settings, request, ExportRequest(out, offline, base, tar), as_json, quiet)
+        from assay.audit.acts import ExportRequest, export_record
+        from assay.audit.opening import AuditRequest
+        from assay.cli.audit_view import show_exported, show_progress
+    record = AuditRequest(validator, windows, records, offline)
+    with show_progress(quiet or as_json) as progress:
+        bundle = export_record(settings, ExportRequest(record, out, base, tar), progress)
+    return show_exported(bundle, as_json)
 
 
 @command(app, "compare", lambda s: (*network(s), *reading(s), s.compute))
@@ -204,10 +213,13 @@ def compare(
     require_windows(windows)
     require_subnet(settings)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
-        from assay.cli.audit import AuditRequest
-        from assay.cli.audit_compare import run_compare
+        from assay.audit.acts import compare_validators
+        from assay.audit.opening import AuditRequest
+        from assay.cli.compare_view import show_comparison
     request = AuditRequest(windows=windows, models=model, compute=settings.compute)
-    return run_compare(settings, request, validator or (), as_json)
+    comparison = compare_validators(settings, request, validator or ())
+    show_comparison(comparison, as_json)
+    return FINDING if comparison.has_copier else OK
 
 
 @command(app, "round", lambda s: (*network(s), *reading(s)))
@@ -243,5 +255,22 @@ def round_(
     settings = invocation.load_settings()
     require_subnet(settings)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
-        from assay.cli.audit_round import run_round
-    return run_round(settings, checkpoint, steps, store or (), directory, follow, as_json, quiet)
+        from assay.audit.provenance.network_rounds import (
+            RoundRequest,
+            audit_network_round,
+            follow_network_rounds,
+        )
+        from assay.cli.audit_view import show_round
+        from assay.settings.loading import ConfigError
+    request = RoundRequest(checkpoint, steps, store or (), directory)
+    say = choose_say(quiet, say_plainly)
+    if follow:
+        if checkpoint is not None:
+            raise ConfigError("--follow checks rounds as they end: name no checkpoint")
+        for audit in follow_network_rounds(settings, request, say_plainly, say):
+            show_round(audit, as_json, quiet, indent=None)
+    result = audit_network_round(settings, request, say)
+    show_round(result, as_json, quiet, indent=1)
+    if result.fault is not None or result.named:
+        return FINDING
+    return OK if all(check.equal for check in result.repeated) else COULD_NOT_RUN

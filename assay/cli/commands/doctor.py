@@ -1,13 +1,16 @@
 """`assay doctor`."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from assay.cli import start
 from assay.cli.checks import require_subnet
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, network, reading
@@ -52,15 +55,23 @@ def doctor(
         settings = source.load()
         model = open_model(settings, model)
         with starting(settings, loads=TORCH, opens=model):
-            from assay.cli.doctor import run_model_doctor
-        return run_model_doctor(model, as_json)
+            from assay.cli.checks_view import show_checks
+            from assay.neurons.preflight.model_folder import check_model_folder
+        return OK if show_checks(check_model_folder(model), as_json) else FINDING
     source.flags[role] = {"dir": directory}
     settings = replace(source, role="trainer" if role == "trainer" else None).load()
     if settings.chain.netuid is None:
         with starting(settings):
-            from assay.cli.machine_doctor import run_machine_doctor
-        run_machine_doctor(as_json)
+            from assay.cli.checks_view import show_checks
+            from assay.neurons.preflight.machine_fences import check_fences
+            from assay.neurons.preflight.machine_sandbox import check_sandbox
+        checks = check_fences, partial(check_sandbox, None)
+        show_checks((check() for check in checks), as_json)
     require_subnet(settings)
     with starting(settings, opens=True):
-        from assay.cli.doctor import run_doctor
-    return run_doctor(settings, role, as_json)
+        from assay.cli.checks_view import print_checks
+        from assay.neurons.preflight.doctor import diagnose
+        from assay.session.session import open_session
+    with open_session(settings) as session, print_checks(as_json) as show:
+        is_ready = diagnose(session, role, show, lambda: start.announce("loading PyTorch"))
+    return OK if is_ready else FINDING

@@ -6,12 +6,13 @@ from assay.cli import start
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Quiet, ledger, network
+from assay.cli.saying import choose_say
 
 app = typer.Typer(cls=PagedGroup)
 
 
 @command(app, "explorer", lambda s: (s.explorer, *ledger(s), *network(s), s.store.readable))
-def explorer(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
+def explorer(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Serve web pages of a validator's public record, and of its live state if there is any.
 
     `assay explorer --dir assay-demo` shows a run of `assay demo`, even while it runs. Without --dir
@@ -21,6 +22,9 @@ def explorer(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
     """
     if not quiet:
         start.announce("opening the explorer")
-    from assay.cli.explorer import make_request, run_explorer
+    from assay.cli.explorer import make_request, show_explorer
+    from assay.explorer.serving import serve_explorer
 
-    return run_explorer(make_request(invocation.source), as_json, quiet)
+    say = choose_say(quiet)
+    request = make_request(invocation.source)
+    serve_explorer(request, lambda address: show_explorer(address, as_json, say), say)

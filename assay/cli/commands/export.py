@@ -76,9 +76,9 @@ def export(
         from assay.audit.provenance.step_export import export_steps
         from assay.audit.provenance.step_push import push_steps
         from assay.cli.export_view import show_export, show_push, show_tables
-        from assay.cli.train_steps import ignore_line, print_line
+        from assay.cli.saying import choose_say, say_plainly
         from assay.network.atropos import UnknownDeliveryError
-    folder, say = settings.trainer.dir, ignore_line if quiet else print_line
+    folder, say = settings.trainer.dir, choose_say(quiet, say_plainly)
     if push is not None:
         try:
             pushed = push_steps(folder, push, _parse_windows(windows), wait, resend, say)

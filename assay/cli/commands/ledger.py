@@ -115,8 +115,9 @@ def show(
     with open_node(settings) as node:
         node.require_chain()
         ledger = open_ledger(settings, node)
-        found = find_post(PostRequest(ledger, hotkey, epoch, uid, settings.ledger.weights_check))
-    show_post(validator, epoch, found, as_json)
+        request = PostRequest(ledger, hotkey, epoch, uid, settings.ledger.weights_check)
+        found = find_post(request)
+    show_post(request, found, as_json)
     return FINDING if found.digest is None else OK
 
 

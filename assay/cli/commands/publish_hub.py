@@ -10,6 +10,7 @@ from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import name_target
 from assay.cli.options import AsJson, Quiet, Yes
+from assay.cli.saying import choose_say
 from assay.cli.start import TORCH, confirm, starting
 
 app = typer.Typer(cls=PagedGroup)
@@ -82,11 +83,23 @@ def publish_hub(
     require_address(validator, "--validator")
     _require_run(settings.trainer.dir)
     with starting(settings, loads=TORCH, quiet=quiet):
-        from assay.cli.publish_hub import HubRequest, run_publish_hub
-    request = HubRequest(
-        *targets, checkpoint, windows, validator, records, private, overwrite, dry_run
+        from assay.audit.provenance import hub_publication
+        from assay.cli.hub_view import show_publication
+    request = hub_publication.HubRequest(
+        settings.trainer.dir,
+        *targets,
+        checkpoint,
+        windows,
+        validator,
+        records,
+        private,
+        overwrite,
+        dry_run,
+        settings.hub.token_file,
     )
-    run_publish_hub(settings, request, confirm(yes, as_json, "nothing was pushed"), as_json, quiet)
+    consent = confirm(yes, as_json, "nothing was pushed")
+    publication = hub_publication.publish_hub(request, consent, choose_say(quiet))
+    show_publication(publication, as_json)
 
 
 def _require_run(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`assay status`."""
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +9,9 @@ from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson
 from assay.cli.start import starting
+
+if TYPE_CHECKING:
+    from assay.cli.status_view import Look
 
 app = typer.Typer(cls=PagedGroup)
 
@@ -38,5 +42,19 @@ def status(
     """
     settings = invocation.load_settings()
     with starting(settings, problem_files=False):
-        from assay.cli.status import run_status
-    run_status(settings, record, hotkey, watch, as_json)
+        from assay.cli.console import FIGURES, print_result
+        from assay.cli.status_view import look_at_record, look_at_run, watch_status
+        from assay.settings.loading import ConfigError, parse_hotkey
+    if record is not None:
+        validator = None if hotkey is None else parse_hotkey(hotkey, "--hotkey")
+        look: Look = partial(look_at_record, record, validator)
+    elif hotkey is not None:
+        raise ConfigError("--hotkey chooses a record: name its store with --record")
+    else:
+        look = partial(look_at_run, settings.status.dir, settings.demo.out)
+    if as_json and watch:
+        raise ConfigError("--watch draws, --json prints one document: use one of the two")
+    if watch:
+        watch_status(look)
+    document, drawn = look()
+    print_result(document, as_json, drawn, FIGURES)

@@ -15,6 +15,7 @@ from assay.cli.checks import (
     require_there,
 )
 from assay.cli.command import Invocation, command
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data, open_model
 from assay.cli.options import (
@@ -29,6 +30,7 @@ from assay.cli.options import (
     program,
     reading,
 )
+from assay.cli.saying import choose_say, say_plainly
 from assay.cli.start import TORCH, has_json_lines, starting
 
 if TYPE_CHECKING:
@@ -388,13 +390,36 @@ def verify_step(
     require_there(models, examples)
     require_bundle(offline)
     with starting(settings, loads=TORCH, quiet=quiet):
-        from assay.cli.audit import AuditRequest
-        from assay.cli.train_steps import ProvenanceRequest, run_verify_step
-    place = offline or (settings if has_network else None)
-    request = AuditRequest(validator, None, records, allow_local_beacon=allow_local_beacon)
-    provenance = None if place is None else ProvenanceRequest(place, request, files or ())
-    given = record, models, store or (), directory, provenance, examples
-    return run_verify_step(*given, as_json, quiet)
+        from assay.artifacts.steps.examples import keep_examples
+        from assay.artifacts.steps.request import StepRequest
+        from assay.audit.opening import AuditRequest
+        from assay.audit.provenance.step_check import ProvenanceRequest, check_groups, repeat_step
+        from assay.cli.step_view import show_comparison, show_groups, show_unrepeated
+        from assay.protocol.errors import OperatorError
+    request = StepRequest(record, models, tuple(store or ()), directory)
+    step, checkpoints = request.open()
+    if examples is not None:
+        keep_examples(step.path.parent, examples)
+    findings = None
+    if has_network:
+        audited = AuditRequest(
+            validator, None, records, offline, allow_local_beacon=allow_local_beacon
+        )
+        provenance = ProvenanceRequest(audited, files or ())
+        findings = check_groups(settings, request, provenance, step, checkpoints)
+        if not as_json and not quiet:
+            show_groups(step, findings)
+    try:
+        comparison = repeat_step(step, checkpoints, findings, choose_say(quiet, say_plainly))
+    except OperatorError as error:
+        if as_json and findings is not None:
+            show_unrepeated(step, error, findings)
+        raise
+    show_comparison(step, comparison, findings, as_json, quiet)
+    if not comparison.equal:
+        return FINDING
+    is_whole = not comparison.uncounted and (findings is None or findings.matched)
+    return OK if is_whole else COULD_NOT_RUN
 
 
 @command(app, "watch", lambda s: (s.trainer.dir,))
@@ -408,8 +433,13 @@ def watch(invocation: Invocation, as_json: AsJson = False) -> int:
     settings = invocation.load_settings()
     require_there(settings.trainer.dir)
     with starting(settings, loads=TORCH, quiet=True, problem_files=False):
-        from assay.cli.train_watch import run_train_watch
-    return run_train_watch(settings.trainer.dir, as_json)
+        from assay.audit.provenance.course import read_course
+        from assay.cli.console import print_result
+        from assay.neurons.trainer.status import describe_course
+        from assay.training.watch import CourseState, judge_course
+    verdict = judge_course(read_course(settings.trainer.dir))
+    print_result(describe_course(verdict), as_json, str(verdict))
+    return FINDING if verdict.state in (CourseState.COLLAPSES, CourseState.STARVED) else OK
 
 
 @command(app, "proposals", lambda s: (s.trainer.dir,))
@@ -418,7 +448,7 @@ def proposals(
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Newest steps to read.")] = 8,
     rows: Annotated[int, typer.Option(min=1, max=8_192, help="Newest proposals to show.")] = 20,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Show what a network has proposed to itself: who wrote it, who solved it, how hard it was.
 
     For networks whose environment has the part `propose`. It reads the steps in the folder of a
@@ -428,8 +458,9 @@ def proposals(
     settings = invocation.load_settings()
     require_there(settings.trainer.dir)
     with starting(settings, loads=TORCH, quiet=True):
-        from assay.cli.train_proposals import run_train_proposals
-    return run_train_proposals(settings.trainer.dir, steps, rows, as_json)
+        from assay.audit.provenance.proposals import read_pool_history
+        from assay.cli.proposals_view import show_proposals
+    show_proposals(read_pool_history(settings.trainer.dir, steps), rows, as_json)
 
 
 @command(app, "trace-step")
@@ -455,9 +486,19 @@ def trace_step(
     _require_step(record, store)
     require_own_out(out, "train trace-step")
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.step_traces import StepPlace, run_trace
-    place = StepPlace(record, models, tuple(store or ()), directory)
-    return run_trace(place, out, as_json, quiet)
+        from assay.artifacts.checkpoints.folder import CheckpointFolder
+        from assay.artifacts.steps.request import StepRequest
+        from assay.audit.tracing import step_trace
+        from assay.cli.step_view import show_trace
+        from assay.settings.loading import make_cards_repeat
+    step, checkpoints = StepRequest(record, models, tuple(store or ()), directory).open()
+    folder = out or step.path.with_suffix(".trace")
+    make_cards_repeat()
+    trace = step_trace.trace_step(
+        step, CheckpointFolder(checkpoints), folder, choose_say(quiet, say_plainly)
+    )
+    show_trace(step, trace, folder, as_json, quiet)
+    return OK if trace[0].tensors == step.record.tensors else FINDING
 
 
 @command(app, "bisect")
@@ -485,9 +526,23 @@ def bisect(
     _require_step(step, store)
     require_there(a, b)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.step_traces import StepPlace, run_bisect
-    place = None if step is None else StepPlace(step, models, tuple(store or ()), directory)
-    return run_bisect(a, b, place, as_json, quiet)
+        from assay.artifacts.checkpoints.folder import CheckpointFolder
+        from assay.artifacts.steps.request import StepRequest
+        from assay.artifacts.steps.trace_files import open_trace
+        from assay.audit.tracing.bisection import bisect_traces
+        from assay.cli.step_view import show_bisection
+        from assay.settings.loading import make_cards_repeat
+    repeated, checkpoints = None, None
+    if step is not None:
+        repeated, folder = StepRequest(step, models, tuple(store or ()), directory).open()
+        checkpoints = CheckpointFolder(folder)
+    traces = open_trace(a), open_trace(b)
+    make_cards_repeat()
+    bisection = bisect_traces(*traces, repeated, checkpoints, choose_say(quiet, say_plainly))
+    show_bisection(bisection, traces, as_json, quiet)
+    if bisection.accuses:
+        return FINDING
+    return OK if bisection.is_settled else COULD_NOT_RUN
 
 
 def _require_step(record: str | None, stores: list[str] | None) -> None:

@@ -34,10 +34,12 @@ def show(
     settings = invocation.load_settings()
     require_subnet(settings)
     with starting(settings, opens=True):
-        from assay.cli.subnet_view import show_weights
+        from assay.cli.subnet_view import list_deliveries, show_weights
         from assay.session.resources import open_chain
     with open_chain(settings.chain) as chain:
-        show_weights(chain, block, directory, as_json)
+        number = chain.get_head() if block is None else block
+        deliveries = None if directory is None else list_deliveries(directory)
+        show_weights(chain, number, deliveries, as_json)
 
 
 @command(app, "set", lambda s: (*network(s), s.wallet))

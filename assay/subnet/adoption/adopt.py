@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from assay.artifacts.store_objects import telling_bytes
 from assay.inference.families import EMBEDDING, HEAD, find_config_fault
 from assay.inference.folder import (
     CONFIG_FILE,
@@ -61,7 +62,7 @@ from assay.subnet.adoption.weights import (
     require_numbers,
     write_tensors,
 )
-from assay.subnet.waiting import Report, ignore_report, telling, telling_bytes
+from assay.subnet.waiting import Report, ignore_report, telling
 
 #: What an adoption writes beside the tensors.
 ADOPTED_FILES = frozenset((ADOPTION_FILE, CONFIG_FILE, GENERATION_FILE, CORE, SETTINGS))

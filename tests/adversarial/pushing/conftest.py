@@ -7,7 +7,7 @@ import pytest
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.database import Database
-from assay.artifacts.steps.folder import read_step, read_taken
+from assay.artifacts.steps.folder import read_step, read_step_groups
 from assay.audit.provenance import step_push
 from tests.adversarial.pushing.group_servers import (
     ATROPOS_PYTHON,
@@ -44,7 +44,7 @@ def read(taught):
     """The steps that are read and scored, in order."""
     checkpoints, found = CheckpointFolder(taught / "models"), {}
     for step in map(read_step, get_steps(taught)):
-        taken = read_taken(step)
+        taken = read_step_groups(step)
         found[step.record.digest] = taken, list(step_push.make_rows(step, taken, checkpoints))
     return found
 
@@ -60,7 +60,9 @@ class QuickDatabase(Database):
 @pytest.fixture
 def known(course, read, monkeypatch):
     """The steps' groups, read and scored once: that takes seconds, and no kill is tested there."""
-    monkeypatch.setattr(step_push, "read_taken", lambda step, parser: read[step.record.digest][0])
+    monkeypatch.setattr(
+        step_push, "read_step_groups", lambda step, parser: read[step.record.digest][0]
+    )
     monkeypatch.setattr(step_push, "make_rows", lambda step, *_: read[step.record.digest][1])
     monkeypatch.setattr(step_push, "Database", QuickDatabase)
     return course

@@ -16,7 +16,7 @@ from assay.artifacts.steps.folder import (
     StepFolder,
     compute_root_of,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.audit.provenance import step_push
 from assay.audit.provenance.step_export import ExportError
@@ -64,7 +64,7 @@ def test_it_waits_until_the_trainer_asks_for_a_batch(course, atropos, monkeypatc
 def halve_groups(course, number):
     """Make a step under other parameters, by which groups have half the rollouts."""
     step = read_step(get_steps(course)[number])
-    taken, rules = read_taken(step), open_folder(step.path.parent / "rules")
+    taken, rules = read_step_groups(step), open_folder(step.path.parent / "rules")
     parameters = fetch_parameters(rules, step.record.parameters)
     work = replace(parameters.work, group_size=SIZE // 2)
     amended = replace(parameters, work=work)
@@ -132,7 +132,7 @@ def test_groups_too_long_for_the_trainer_stay(course, atropos):
 
 def test_a_step_that_is_not_what_its_record_says_is_not_sent(course, poor):
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[3].group.rewards[0] ^= 1
     write_groups(step.path.with_suffix(".parquet"), taken)
     with pytest.raises(StepError, match="is not what the step consumed"):
@@ -143,7 +143,7 @@ def test_a_step_that_is_not_what_its_record_says_is_not_sent(course, poor):
 def test_a_reward_that_the_environment_never_gave_sends_nothing_of_the_step(course, poor):
     """The record binds it; the last group's last rollout shows it."""
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     taken[-1].group.rewards[-1] ^= 1
     rewrite(step, taken)
     with pytest.raises(StepError, match="not what the parameters give"):
@@ -154,7 +154,7 @@ def test_a_reward_that_the_environment_never_gave_sends_nothing_of_the_step(cour
 def test_groups_that_no_commitment_proves_stay(course, poor, world):
     """The trainer's own groups, and its claims with a made-up root."""
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     trainer = world.hotkeys["trainer"]
     for number, proof in ((0, bytes(32)), (1, b"\1" * 32)):
         taken[number] = replace(taken[number], hotkey=trainer, proof=proof)
@@ -171,7 +171,7 @@ def test_groups_that_no_commitment_proves_stay(course, poor, world):
 
 def test_a_group_that_two_steps_name_goes_once(course, poor):
     step = read_step(get_steps(course)[0])
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     doubled = [*taken, taken[0]]
     first = (taken[0].hotkey, taken[0].proof)
     sources = tuple(

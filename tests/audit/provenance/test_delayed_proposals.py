@@ -27,7 +27,7 @@ from assay.artifacts.steps.folder import (
     compute_root_of,
     parse_config,
     read_step,
-    read_taken,
+    read_step_groups,
 )
 from assay.artifacts.steps.groups import find_most
 from assay.artifacts.steps.learner import make_learner
@@ -44,7 +44,6 @@ from assay.audit.provenance.proposals import read_pool_history
 from assay.audit.provenance.reexecution import StepComparison, reexecute
 from assay.audit.provenance.step_export import export_steps, make_rows, read_steps
 from assay.cli.exits import COULD_NOT_RUN, OK
-from assay.cli.train_steps import run_verify_step
 from assay.environments.base import UNREAD, RewardParts, ask, rate_answer
 from assay.environments.pieces.induce import Induce
 from assay.environments.pieces.piece import Piece
@@ -80,6 +79,7 @@ from tests.audit.provenance.proposing import (
     propose,
     write,
 )
+from tests.commands import run_command
 
 if not has_sandbox():
     pytest.skip("no sandbox: assay sandbox prepare", allow_module_level=True)
@@ -255,13 +255,13 @@ def find_first(course: SimpleNamespace, one: ConsumedGroup) -> list[int]:
     """The rewards of a group in the step that consumed it."""
     return next(
         each.group.rewards
-        for each in read_taken(course.course.get_step(1))
+        for each in read_step_groups(course.course.get_step(1))
         if (each.hotkey, each.index) == (one.hotkey, one.index)
     )
 
 
 def list_delayed(step: Step) -> list[ConsumedGroup]:
-    return [one for one in read_taken(step) if one.window != step.record.window]
+    return [one for one in read_step_groups(step) if one.window != step.record.window]
 
 
 # --- what an honest trainer does
@@ -292,7 +292,7 @@ def test_a_group_waits_and_enters_one_step(course: SimpleNamespace) -> None:
     assert [lesson.replayed for lesson in lessons] == [0] * 4
     assert [len(lesson.rewards) for lesson in lessons] == [1] * 4
     first, third = course.course.get_step(1), course.course.get_step(3)
-    waiting = [one for one in read_taken(first) if one.delay == WAITING]
+    waiting = [one for one in read_step_groups(first) if one.delay == WAITING]
     assert [(one.hotkey, one.index) for one in waiting] == [(ALICE, 4), (BOB, 0), (CAROL, 0)]
     assert [one.lesson for one in waiting] == [None] * 3
     assert lessons[0].stats.groups == 1  # the other three teach nothing yet
@@ -333,7 +333,6 @@ def test_each_step_is_equal_with_those_before(course: SimpleNamespace, number: i
 def test_a_step_is_equal_from_its_own_rows_alone(
     course: SimpleNamespace,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     number: int,
     missing: Sequence[int],
     code: int,
@@ -344,9 +343,10 @@ def test_a_step_is_equal_from_its_own_rows_alone(
     for lost in missing:
         for path in step.path.parent.glob(f"step-{lost:08d}-*"):
             path.unlink()
-    given: Any = (str(step.path), course.course.folder / "models", (), tmp_path, None, None)
-    assert run_verify_step(*given, True, True) == code  # as JSON, and quiet
-    found = json.loads(capsys.readouterr().out)
+    models = course.course.folder / "models"
+    done = run_command("train", "verify-step", step.path, "--models", models, "--json", "--quiet")
+    assert done.returncode == code, done.stderr
+    found = json.loads(done.stdout)
     assert found["equal"], found["detail"]
     assert found["uncounted"] == uncounted
     last = max(missing, default=0)
@@ -418,7 +418,7 @@ def test_nothing_waits_without_the_setting(network: SimpleNamespace, tmp_path: P
     lesson = plain.learn([first])
     assert isinstance(lesson, Lesson)
     assert (lesson.waiting, lesson.delayed, lesson.stats.groups) == (0, 0, 1)
-    assert [one.delay for one in read_taken(plain.get_step(1))] == [None]
+    assert [one.delay for one in read_step_groups(plain.get_step(1))] == [None]
     assert "external_groups" not in json.loads(plain.get_step(1).record.config)
 
 
@@ -522,7 +522,7 @@ def test_a_group_as_late_as_may_be_enters_after_a_restart(
     history = read_pool_history(tmp_path, 16)
     assert (history.number, history.steps) == (again.parent.manifest.number, DELAY_MAX + 2)
     nowhere = DrawnBy(network.parameters, again.parent, CheckpointFolder(tmp_path / "none"))
-    consumed = read_taken(again.get_step(2)) + read_taken(again.get_step(DELAY_MAX + 1))
+    consumed = read_step_groups(again.get_step(2)) + read_step_groups(again.get_step(DELAY_MAX + 1))
     assert [Tally(network.parameters, nowhere).waits(one) for one in consumed] == [
         True,
         True,
@@ -552,7 +552,7 @@ def test_another_number_of_tries_gives_up_what_waits(
     source = again.get_step(1).record.digest
     assert alice.delay is not None
     late = replace(alice, delay=replace(alice.delay, source=source))
-    found = reexecute(put(step, [*read_taken(step), late]), again.models)
+    found = reexecute(put(step, [*read_step_groups(step), late]), again.models)
     assert found.detail.endswith("its step is none of those before")
 
 
@@ -592,7 +592,7 @@ def test_more_groups_than_the_settings_take_are_named(
     lie = replace(
         step.record, config=json.dumps(config | {"external_groups": 0, "local_groups": 1})
     )
-    found = repeat(course, put(replace(step, record=lie), read_taken(step)))
+    found = repeat(course, put(replace(step, record=lie), read_step_groups(step)))
     assert found.detail == (
         "it has 1 of the miners' groups with a signal, and its settings take at most 0"
     )
@@ -644,7 +644,7 @@ def test_a_line_keeps_what_later_steps_need(course: SimpleNamespace) -> None:
 def test_a_step_before_with_other_sizes_is_not_played(course: SimpleNamespace, change: str) -> None:
     made, parameters = course.course, course.course.network.parameters
     step, parent = made.get_step(2), made.made[2]
-    (one,), drawn = read_taken(step), DrawnBy(parameters, parent, made.models)
+    (one,), drawn = read_step_groups(step), DrawnBy(parameters, parent, made.models)
     check = partial(delays._check_step, parameters=parameters, drawn=drawn)  # noqa: SLF001
     check(step, [one], [one.checkpoint])
     group, rows = one.group, [0, 1, 2, 0] if change == "a rollout more" else [0, 1, 2]
@@ -768,7 +768,7 @@ def test_only_what_was_learned_from_is_exported(course: SimpleNamespace) -> None
     made, parameters = course.course, course.course.network.parameters
     for number in (1, 3):
         step = made.get_step(number)
-        taken = read_taken(step)
+        taken = read_step_groups(step)
         rows = list(make_rows(step, taken, made.models))
         lessons = [one.lesson for one in taken]
         assert len(rows) == sum(len(lesson.rewards) for lesson in lessons if lesson is not None)
@@ -823,7 +823,7 @@ def test_only_what_was_learned_from_is_pushed(
     push = step_push._Push(*given)  # noqa: SLF001
     for number in (1, 3):
         step = made.get_step(number)
-        step_push._push_step(push, step, read_taken(step), made.models)  # noqa: SLF001
+        step_push._push_step(push, step, read_step_groups(step), made.models)  # noqa: SLF001
     assert [len(group.tokens) for group in sent] == [3, 3, 2, 2]
     for one, group in zip(list_delayed(made.get_step(3)), sent[2:], strict=True):
         assert one.lesson is not None
@@ -844,7 +844,7 @@ def change(one: ConsumedGroup, place: int, rollout: DelayedRollout) -> ConsumedG
 
 def find_group(course: SimpleNamespace, hotkey: bytes) -> ConsumedGroup:
     """A group of the first step."""
-    taken = read_taken(course.course.get_step(1))
+    taken = read_step_groups(course.course.get_step(1))
     return next(one for one in taken if one.hotkey == hotkey)
 
 
@@ -920,7 +920,7 @@ def test_a_trainer_that_lies_about_a_delayed_group_is_named(
     course: SimpleNamespace, tmp_path: Path, attack: str, said: str
 ) -> None:
     step = copy_step(course, tmp_path, 3)
-    found = repeat(course, put(step, spoil(course, attack, read_taken(step))))
+    found = repeat(course, put(step, spoil(course, attack, read_step_groups(step))))
     assert not found.equal
     assert said in found.detail
 
@@ -928,7 +928,7 @@ def test_a_trainer_that_lies_about_a_delayed_group_is_named(
 def test_a_group_in_two_steps_is_named(course: SimpleNamespace, tmp_path: Path) -> None:
     step = copy_step(course, tmp_path, 4)
     alice, _ = list_delayed(course.course.get_step(3))
-    found = repeat(course, put(step, [*read_taken(step), alice]))
+    found = repeat(course, put(step, [*read_step_groups(step), alice]))
     assert not found.equal
     assert found.detail.endswith("group 4: step 3 has learned from it before")
 
@@ -952,7 +952,7 @@ def test_an_invented_step_is_named_without_the_oldest(
     assert alice.delay is not None
     invented = Delay(b"i" * 32, alice.delay.rollouts)
     alice = replace(alice, window=window, delay=invented)
-    fresh = [one for one in read_taken(step) if one.window == step.record.window]
+    fresh = [one for one in read_step_groups(step) if one.window == step.record.window]
     step = put(replace(step, record=replace(step.record, replayed=None)), fresh)
     replay = StepReplay(invented.source, named, window, ALICE, alice.proof, 1)
     step = put(replace(step, record=replace(step.record, replayed=(replay,))), [*fresh, alice])
@@ -977,7 +977,7 @@ def test_a_mirror_that_alters_a_step_before_accuses_nobody(
     """No root binds these columns: the file is as one that is missing."""
     step = copy_step(course, tmp_path, 3)
     (path,) = step.path.parent.glob(f"step-{number:08d}-*.json")
-    first, *others = read_taken(read_step(path))
+    first, *others = read_step_groups(read_step(path))
     write_groups(path.with_suffix(".parquet"), [replace(first, **changed), *others])
     found = repeat(course, step)
     assert found.equal, found.detail
@@ -1009,11 +1009,11 @@ def test_a_mirror_that_exchanges_windows_accuses_nobody(
     """Of the step itself, where its miner has a fresh and a delayed group: the root and the counts
     of the record fit as before. So it is with what a step before has replayed."""
     step = copy_step(course, tmp_path, 3)
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     lie = put(step, [ask_again(course, ALICE, 0), *taken])
-    rows = swap(read_taken(lie), 0, 2)
+    rows = swap(read_step_groups(lie), 0, 2)
     write_groups(lie.path.with_suffix(".parquet"), rows)
-    assert read_taken(lie) == rows
+    assert read_step_groups(lie) == rows
     with pytest.raises(StepError, match="not in the order of their windows"):
         repeat(course, lie)
     first = course.course.get_step(1)
@@ -1041,7 +1041,7 @@ def test_a_group_in_a_step_twice_is_named(
 ) -> None:
     """Tries would count twice in the steps behind it: for them it is as one that is missing."""
     step = copy_step(course, tmp_path, 3)
-    taken = read_taken(step)
+    taken = read_step_groups(step)
     found = repeat(course, put(step, [taken[place] for place in order]))
     assert not found.equal
     assert found.detail.endswith(said)
@@ -1050,7 +1050,7 @@ def test_a_group_in_a_step_twice_is_named(
 def test_two_submissions_of_a_window_are_a_lie(course: SimpleNamespace) -> None:
     """Which rows are of which, nobody could know: proofs are not bound."""
     step = course.course.get_step(3)
-    record, taken = step.record, read_taken(step)
+    record, taken = step.record, read_step_groups(step)
     assert find_disorder(record, taken, b"t" * 32) is None
     record = replace(record, sources=(*record.sources, *record.sources))
     found = find_disorder(record, taken, b"t" * 32)
@@ -1060,7 +1060,7 @@ def test_two_submissions_of_a_window_are_a_lie(course: SimpleNamespace) -> None:
 def test_two_steps_of_one_window_are_named(course: SimpleNamespace, tmp_path: Path) -> None:
     """Their tries would be those of one window, twice."""
     step = copy_step(course, tmp_path, 3)
-    fresh = [replace(one, window=2) for one in read_taken(step) if one.window == 3]
+    fresh = [replace(one, window=2) for one in read_step_groups(step) if one.window == 3]
     lie = replace(step, record=replace(step.record, window=2))
     found = repeat(course, put(lie, [*fresh, *list_delayed(step)]))
     assert not found.equal
@@ -1085,18 +1085,20 @@ def test_a_mirror_that_alters_what_was_replayed_accuses_nobody(
     step, find = copy_step(course, tmp_path, 2), reexecution._find_altered_replay  # noqa: SLF001
     (path,) = step.path.parent.glob("step-00000001-*.json")
     first, trainer = read_step(path), b"t" * 32
-    *others, dave = read_taken(first)
-    (fresh,) = read_taken(step)
+    *others, dave = read_step_groups(first)
+    (fresh,) = read_step_groups(step)
     lie = put(step, [fresh, dave])
-    assert find(lie, read_taken(lie), trainer) is None
+    assert find(lie, read_step_groups(lie), trainer) is None
     write_groups(path.with_suffix(".parquet"), [*others, replace(dave, **changed)])
     if is_bound:
         with pytest.raises(StepError):
-            read_taken(first)
-    assert find(lie, read_taken(lie), trainer) is None
+            read_step_groups(first)
+    assert find(lie, read_step_groups(lie), trainer) is None
     write_groups(path.with_suffix(".parquet"), [*others, dave])
     lie = put(lie, [fresh, replace(dave, checkpoint=bytes(32))])
-    assert str(find(lie, read_taken(lie), trainer)).endswith("not as step 1 has learned from it")
+    assert str(find(lie, read_step_groups(lie), trainer)).endswith(
+        "not as step 1 has learned from it"
+    )
 
 
 def test_a_mirror_that_alters_a_record_before_accuses_nobody(
@@ -1126,9 +1128,9 @@ def test_one_bad_row_does_not_hide_what_newer_steps_say(
     again.learn([ask_about(again, 2, texts, ABOUT_TRIPLE)])
     again.learn([ask_about(again, 3, texts, ABOUT_SUM)])
     step, first = again.get_step(4), again.get_step(1)
-    taken = [replace(one, levels=(9_999,)) for one in read_taken(first)]
+    taken = [replace(one, levels=(9_999,)) for one in read_step_groups(first)]
     write_groups(first.path.with_suffix(".parquet"), taken)
-    *others, alice, bob = read_taken(step)
+    *others, alice, bob = read_step_groups(step)
     assert (alice.hotkey, bob.hotkey) == (ALICE, BOB)
     found = reexecute(put(step, [*others, bob]), again.models)
     assert "left out, though enough of its rollouts count since step 2" in found.detail
@@ -1147,10 +1149,10 @@ def test_a_group_that_need_not_wait_or_does_not_is_named(
     course: SimpleNamespace, tmp_path: Path
 ) -> None:
     step = copy_step(course, tmp_path, 1)
-    alice, *others = read_taken(step)
+    alice, *others = read_step_groups(step)
     found = repeat(course, put(step, [replace(alice, delay=None), *others]))
     assert found.detail.endswith("group 4: it does not wait for its reward")
-    *others, dave = read_taken(course.course.get_step(1))
+    *others, dave = read_step_groups(course.course.get_step(1))
     found = repeat(course, put(step, [*others, replace(dave, delay=WAITING)]))
     assert "it waits for a reward, and is no miner's group of proposals" in found.detail
 
@@ -1164,7 +1166,7 @@ def test_a_group_that_enters_too_late_is_named(course: SimpleNamespace, tmp_path
     drawn = DrawnBy(parameters, parent, made.models)
     for number, said in ((DELAY_MAX, None), (DELAY_MAX + 1, "9 checkpoints after it was drawn")):
         grown = replace(parent.manifest, number=number)
-        given = step.record, read_taken(step), parameters, grown, drawn.find
+        given = step.record, read_step_groups(step), parameters, grown, drawn.find
         found = find_false_group(*given)
         assert (found is None) == (said is None)
         assert said is None or said in str(found)

@@ -20,7 +20,7 @@ from assay.artifacts.checkpoints.folder import (
 from assay.artifacts.checkpoints.pool_file import POOL_PATH, name_pool
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.file import ConsumedGroup, open_step_parser
-from assay.artifacts.steps.folder import Step, StepFolder, read_step, read_taken
+from assay.artifacts.steps.folder import Step, StepFolder, read_step, read_step_groups
 from assay.artifacts.steps.pool import DrawnBy, compute_step_pool
 from assay.artifacts.steps.store import fetch_step, publish_step
 from assay.audit.provenance.proposals import (
@@ -332,12 +332,12 @@ def test_a_step_after_an_amendment_that_drops_proposals(
     models = CheckpointFolder(tmp_path / "stranger" / "models")
     found = reexecute(fetched, models)
     assert (found.equal, found.tensor) == (True, None), found.detail
-    assert len(list(make_rows(fetched, read_taken(fetched), models))) == 3
+    assert len(list(make_rows(fetched, read_step_groups(fetched), models))) == 3
     shutil.rmtree(tmp_path / "stranger" / "models" / f"{genesis.digest.hex()}.outline")
     with pytest.raises(CheckpointError):
         reexecute(fetched, models)
     with pytest.raises(CheckpointError):
-        list(make_rows(fetched, read_taken(fetched), models))
+        list(make_rows(fetched, read_step_groups(fetched), models))
     empty = CheckpointFolder(tmp_path / "empty")
     gone = replace(taken[0], checkpoint=bytes(32))
     assert DrawnBy(later.parameters, genesis, empty).find(gone) is genesis  # no pool: all alike

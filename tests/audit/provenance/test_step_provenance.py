@@ -12,17 +12,17 @@ from typer.testing import CliRunner
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import open_step_parser, write_groups
-from assay.artifacts.steps.folder import compute_root_of, read_step, read_taken
+from assay.artifacts.steps.folder import compute_root_of, read_step, read_step_groups
 from assay.artifacts.steps.groups import choose_external, compute_rank
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.reading import read_submission
 from assay.audit.bundle import open_bundle
 from assay.audit.findings import Aspect
+from assay.audit.opening import AuditRequest
 from assay.audit.provenance.comparing import check_provenance
+from assay.audit.provenance.step_check import ProvenanceRequest, open_provenance
 from assay.audit.provenance.step_submissions import SubmissionsBeside
 from assay.cli.app import app
-from assay.cli.audit import AuditRequest
-from assay.cli.train_steps import ProvenanceRequest, open_provenance
 from assay.environments.dealing import deal_level
 from assay.environments.registry import open_environment
 from assay.inference.checkpoint import Checkpoint, load_outline
@@ -38,6 +38,7 @@ from assay.protocol.ss58 import encode_ss58
 from assay.protocol.step import StepLeftOut, StepReplay
 from assay.protocol.submission import decode_ids, decode_proof
 from assay.settings.loading import ConfigError
+from assay.settings.sections import Settings
 from assay.training import Group
 from assay.verification import plan_groups
 from tests.audit.audited import remember_forward
@@ -56,7 +57,7 @@ class Case:
         self.public = replace(self.alone, submissions=files)
         self.steps = [read_step(path) for path in sorted((folder / "steps").glob("step-*.json"))]
         self.step = self.steps[-1]
-        self.taken = read_taken(self.step)
+        self.taken = read_step_groups(self.step)
         name = make_window_record_name(encode_ss58(self.bundle.validator), self.step.record.window)
         self.record = decode_window_record(self.alone.records.get(name, 1 << 24))
         self.context = make_record_context(self.record, self.alone.parameters)
@@ -109,7 +110,7 @@ def test_every_honest_step_of_a_demo_leads_to_the_chain(case):
         for step in case.steps:
             if step.record.window not in case.bundle.about.windows.all:
                 continue
-            found = case.trace(read_taken(step, parser), step)
+            found = case.trace(read_step_groups(step, parser), step)
             assert found.matched, (found.differences, found.unknown)
             assert {
                 Aspect.LINK,
@@ -296,7 +297,7 @@ def replay(case, one):
 def test_replayed_groups_lead_to_the_chain(case):
     before = case.steps[-2]
     assert before.record.window in case.bundle.about.windows.all
-    one = next(one for one in read_taken(before) if one.group.teaches)
+    one = next(one for one in read_step_groups(before) if one.group.teaches)
     found = case.trace(*replay(case, one))
     assert found.matched, (found.differences, found.unknown)
     told = [list(row) for row in one.group.behaviour_logprobs]
@@ -584,8 +585,9 @@ def test_findings_on_groups_are_reported_for_a_step_that_cannot_be_repeated(case
 
 
 def test_a_bundle_of_other_windows_cannot_say(case):
-    tracing = ProvenanceRequest(case.folder / "bundle", AuditRequest(allow_local_beacon=True))
-    with pytest.raises(ConfigError, match="has windows"), open_provenance(tracing, 10**6):
+    record = AuditRequest(bundle=case.folder / "bundle", allow_local_beacon=True)
+    opening = open_provenance(Settings(), ProvenanceRequest(record), 10**6)
+    with pytest.raises(ConfigError, match="has windows"), opening:
         pass
 
 
@@ -596,7 +598,7 @@ def test_the_file_is_read_in_another_process(case, monkeypatch):
         raise AssertionError("it is parsed here")
 
     monkeypatch.setattr(pq, "ParquetFile", never)
-    assert len(read_taken(case.step)) == len(case.taken)
+    assert len(read_step_groups(case.step)) == len(case.taken)
 
 
 def test_a_network_must_be_named_for_files(case):

@@ -9,7 +9,8 @@ import pytest
 
 from assay.artifacts.database import Database
 from assay.audit.auditor import audit
-from assay.cli.audit import describe_report, open_settled_ledger
+from assay.audit.opening import open_settled_ledger
+from assay.cli.audit_view import describe_report
 from assay.network.chain.errors import WrongChainError
 from assay.network.evm import LedgerPoster, bind_hotkey
 from assay.neurons.validator.post_outbox import PostOutbox

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from assay.cli import settings_source
-from assay.cli.status import run_status
 from assay.lab.localnet import services
 from assay.lab.localnet.description import (
     BeaconService,
@@ -28,8 +27,9 @@ from assay.network.beacon import read_chain_info
 from assay.network.chain.errors import ChainError
 from assay.network.toml_settings import TomlError
 from assay.neurons.program.loop import claim_folder
+from assay.neurons.program.run_status import read_run_status
 from assay.settings.loading import ConfigError, load_settings
-from assay.settings.sections import Settings, StatusSettings
+from assay.settings.sections import Settings
 from assay.subnet.recipes import RECIPES
 from tests.commands import run_command
 
@@ -207,7 +207,7 @@ def test_a_localnets_folder_is_not_taken_for_a_programs(tmp_path: Path) -> None:
         (tmp_path / role).mkdir()
         (tmp_path / role / "status.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"name one with --dir .*/miner or .*/validator"):
-        run_status(Settings(status=StatusSettings(dir=tmp_path)), as_json=False)
+        read_run_status(tmp_path, Path("assay-demo"))
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "chain/keys", ".hidden"])

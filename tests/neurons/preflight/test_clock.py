@@ -5,18 +5,18 @@ from contextlib import closing
 
 import pytest
 
-from assay.cli import doctor
 from assay.cli.checks_view import print_checks
-from assay.cli.doctor import run_doctor
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.beacon.relay_clock import ClockReading
 from assay.network.beacon.server import BeaconServer
+from assay.neurons.preflight import doctor
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from assay.neurons.preflight.checks import check_clock
 from assay.neurons.preflight.clock import judge_clock, read_block_clock
 from assay.protocol.parameters import MAIN_TIMING
 from assay.session.resources import now_ms
+from assay.session.session import open_session
 from assay.settings.loading import load_settings
 
 HOUR_MS = 3_600_000
@@ -111,7 +111,8 @@ def test_a_wrong_clock_is_named_before_anything_is_blamed(tmp_path, monkeypatch,
     with closing(BeaconServer(beacons)) as one, closing(BeaconServer(beacons)) as other:
         given["beacon"] = {"endpoints": [one.url, other.url]}
         monkeypatch.setattr(doctor, "now_ms", lambda: now_ms() - 3 * HOUR_MS)
-        assert run_doctor(load_settings(None, given), "miner", as_json) == 1
+        with open_session(load_settings(None, given)) as session, print_checks(as_json) as show:
+            assert not doctor.diagnose(session, "miner", show, lambda: None)
     shown = capsys.readouterr().out
     if not as_json:
         assert shown.splitlines()[0].startswith(

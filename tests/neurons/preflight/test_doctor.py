@@ -14,8 +14,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
-from assay.cli.checks_view import render_checks
-from assay.cli.doctor import run_doctor
+from assay.cli.checks_view import print_checks, render_checks
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.lab.simulator import SimulatedRules
@@ -31,6 +30,7 @@ from assay.neurons.preflight.checks import (
     check_relays,
     check_trainer,
 )
+from assay.neurons.preflight.doctor import diagnose
 from assay.neurons.preflight.examination import (
     PreflightInputs,
     examine,
@@ -49,7 +49,7 @@ from assay.sandbox import file_fence
 from assay.sandbox.guest import INTERPRETER, is_prepared, store
 from assay.sandbox.guest.engine import require_engine
 from assay.session.memory import estimate_height, estimate_memory
-from assay.session.session import Session
+from assay.session.session import Session, open_session
 from assay.settings.loading import load_settings
 from assay.subnet.presets import parse_environment
 from assay.training import GENESIS, LearnConfig
@@ -419,7 +419,8 @@ def test_the_command_finds_what_is_wrong_where_nothing_is_there(tmp_path, capsys
         "miner": {"dir": tmp_path / "miner"},
         "beacon": {"endpoints": ["http://127.0.0.1:9"]},
     }
-    assert run_doctor(load_settings(None, given), "miner", as_json=True) == 1
+    with open_session(load_settings(None, given)) as session, print_checks(as_json=True) as show:
+        assert not diagnose(session, "miner", show, lambda: None)
     document = json.loads(capsys.readouterr().out)
     assert all(set(row) == {"check", "state", "detail", "remedy"} for row in document)
     failed = {row["check"] for row in document if row["state"] == "fail"}

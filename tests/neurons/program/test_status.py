@@ -27,7 +27,6 @@ from assay.cli.program_view import (
     render_program,
     render_speed,
 )
-from assay.cli.status import run_status
 from assay.environments.pieces.growth import PoolFigures, measure_pool
 from assay.network.evm.contracts import LedgerEntry
 from assay.neurons.miner.uploads import Upload
@@ -35,14 +34,12 @@ from assay.neurons.program.life import Sign
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.program.status import describe_countdown
 from assay.neurons.trainer.monitor import HeldOutPoint
-from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import DEMO_TIMING
-from assay.settings.loading import ConfigError
-from assay.settings.sections import Settings, StatusSettings
 from assay.training.figures import GroupFigures
 from assay.training.lesson import LearnStats
 from assay.training.pace import PaceFigures
 from assay.training.watch import WatchedWindow
+from tests.commands import run_command
 from tests.statuses import VALIDATOR, check_status
 
 START = 7 * DEMO_TIMING.window_blocks
@@ -177,43 +174,39 @@ def test_a_trainer_says_how_diverse_the_pool_of_proposals_is() -> None:
     assert "pool" not in show()
 
 
-def status_of(folder: Path) -> Settings:
-    return Settings(status=StatusSettings(dir=folder))
+def test_a_folder_whose_program_was_killed_says_so(tmp_path: Path) -> None:
+    def ask(*options: str) -> str:
+        return run_command("status", "--dir", tmp_path, *options).stdout
 
-
-def test_a_folder_whose_program_was_killed_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     with ExitStack() as stack:
         stack.enter_context(claim_folder(tmp_path, "validator"))
         (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
-        run_status(status_of(tmp_path), as_json=False)
-        assert "busy with one step" in capsys.readouterr().out
-    run_status(status_of(tmp_path), as_json=False)  # nobody holds the folder's lock any more
-    assert "NOT RUNNING" in capsys.readouterr().out
-    run_status(status_of(tmp_path), as_json=True)
-    assert json.loads(capsys.readouterr().out) == VALIDATOR
+        assert "busy with one step" in ask()
+    assert "NOT RUNNING" in ask()  # nobody holds the folder's lock any more
+    assert json.loads(ask("--json")) == VALIDATOR
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"program": "x"}', "[" * 100_000])
 def test_a_damaged_status_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "status.json").write_text(text)
-    with pytest.raises(ConfigError, match="damaged"):
-        run_status(status_of(tmp_path), as_json=False)
+    done = run_command("status", "--dir", tmp_path)
+    assert done.returncode == 2
+    assert "damaged" in done.stderr
 
 
 def test_incompatible_options_are_named(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps(VALIDATOR))
-    for record, hotkey, as_json, words in (
-        (None, "5x", False, "--record"),
-        (str(tmp_path), "5x", False, "--hotkey"),
-        (str(tmp_path), None, False, "no record"),
-        (str(tmp_path / "nowhere"), None, False, "not a folder"),
-        (None, None, True, "--watch"),
-        (None, None, False, "terminal"),
+    for options, words in (
+        (["--hotkey", "5x"], "--record"),
+        (["--record", tmp_path, "--hotkey", "5x"], "--hotkey"),
+        (["--record", tmp_path], "no record"),
+        (["--record", tmp_path / "nowhere"], "not a folder"),
+        (["--json"], "--watch"),
+        ([], "terminal"),
     ):
-        with pytest.raises(OperatorError, match=words):
-            run_status(status_of(tmp_path), record, hotkey, watch=True, as_json=as_json)
+        done = run_command("status", "--dir", tmp_path, "--watch", *options)
+        assert done.returncode == 2
+        assert words in done.stderr
 
 
 def test_how_many_groups_fit_into_a_window() -> None:

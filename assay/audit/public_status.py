@@ -1,4 +1,4 @@
-"""Shows the newest settlement of a validator's public record: as a document, or drawn.
+"""The newest settlement of a validator's public record, as `assay status --record` shows it.
 
 It does not know whether the record is true: `assay audit` derives it again. Only the beacons'
 signatures are checked here.
@@ -7,16 +7,10 @@ signatures are checked here.
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from assay.artifacts.records.reader import RecordFault, RecordReader, list_validators
 from assay.audit.bundle_seal import open_records
-from assay.cli.console import make_table
-from assay.cli.program_view import count_reasons, render_shares
 from assay.network.store.base import ObjectStore, StoreError
 from assay.network.store.opening import open_store
-from assay.neurons.program.life import describe_age
 from assay.protocol.beacon import QUICKNET, is_valid_beacon
 from assay.protocol.record import NOTHING, Moment, SettlementRecord, WindowRecord
 from assay.protocol.ss58 import encode_ss58
@@ -68,8 +62,13 @@ class PublicStatus(TypedDict):
     weights: dict[str, int]  # uid → u16
 
 
-def describe_record(where: str, validator: bytes | None) -> PublicStatus:
-    """The newest settlement of a record."""
+def read_public_status(where: str, validator: bytes | None = None) -> PublicStatus:
+    """The newest settlement of a record. Raises OperatorError: it cannot be read.
+
+    Args:
+        where: locator of a validator's store, or a folder.
+        validator: whose record; None: the only one there.
+    """
     store = open_store(where) if "://" in where else open_records(Path(where))
     reader = RecordReader(store, _find_only(store, where) if validator is None else validator)
     address = reader.address
@@ -158,30 +157,3 @@ def _describe_round(moment: Moment | None) -> PublicRoundStatus | None:
         at=moment.timestamp_ms / 1_000,
         verified=is_valid_beacon(QUICKNET, moment.beacon),
     )
-
-
-def render_record(document: PublicStatus, now: float) -> RenderableType:
-    """Header, windows, and each uid's pay. `now` is Unix time, seconds."""
-    windows = document["windows"]
-    text = Text()
-    text.append("public record", style="bold")
-    software = "".join(c for c in document["software"] if c.isprintable())
-    text.append(f"  {document['hotkey']}, by {software}\nsettled at block {document['epoch']:,}")
-    text.append(f", before it at {document['previous_epoch']:,}")
-    times = [w["audit"]["at"] for w in windows if w["audit"]]
-    if times:
-        age = describe_age(max(0, int(now - max(times))))
-        text.append(f"   its last audit was drawn {age} ago")
-    table = make_table("window", "outcome", "challenge", "audit", "accepted", "others")
-    for window in windows:
-        rounds = _name_round(window["challenge"]), _name_round(window["audit"])
-        reasons = count_reasons(verdict["reason"] for verdict in window["verdicts"])
-        table.add_row(str(window["window"]), window["outcome"], *rounds, *reasons)
-    hotkeys = {str(v["uid"]): v["hotkey"] for window in windows for v in window["verdicts"]}
-    return Group(text, table, render_shares(document["scores"], document["weights"], hotkeys))
-
-
-def _name_round(moment: PublicRoundStatus | None) -> str:
-    if moment is None:
-        return "–"
-    return f"round {moment['round']:,} {'✓' if moment['verified'] else 'not quicknet’s'}"

@@ -1,14 +1,12 @@
-"""`assay publish-hub`: pushes a checkpoint and its rollouts to the Hub."""
+"""Pushes a checkpoint and its rollouts to the Hub."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from assay.artifacts.records.run_folder import RunFolder
+from assay.artifacts.store_objects import telling_bytes
 from assay.audit.provenance.hub_content import (
     CARD,
     PublishedStep,
@@ -18,10 +16,6 @@ from assay.audit.provenance.hub_content import (
     make_model,
     open_work,
 )
-from assay.cli.checks import split_windows
-from assay.cli.console import make_table, print_result
-from assay.cli.hub_names import asking_hub, telling_progress
-from assay.cli.saying import choose_say
 from assay.network.consent import Consent
 from assay.network.hub.names import CALLED, HubName
 from assay.network.hub.push import CONTENT_FILE, Content, push, require_token
@@ -29,42 +23,64 @@ from assay.network.hub.session import HubSession
 from assay.network.store.base import ObjectStore
 from assay.network.store.folder import open_folder
 from assay.network.store.opening import open_store
-from assay.settings.loading import ConfigError, parse_hotkey
-from assay.settings.sections import Settings
+from assay.protocol.encoding import Json
+from assay.settings.loading import ConfigError, parse_hotkey, split_windows
 
 
 @dataclass(frozen=True, slots=True)
 class HubRequest:
-    """The options of the command."""
+    """What is pushed, and where to."""
 
-    model: HubName | None
-    data: HubName | None
-    checkpoint: str | None
-    windows: str | None
-    validator: str | None
-    records: str | None
-    private: bool
-    overwrite: bool
-    dry_run: bool
+    run: Path  # folder of a trainer or a demo
+    model: HubName | None = None  # for the checkpoint
+    data: HubName | None = None  # for the rollouts
+    checkpoint: str | None = None  # first digits of its digest; None: the newest
+    windows: str | None = None  # A..B: only rollouts of these
+    validator: str | None = None  # SS58; None: the only one of the record
+    records: str | None = None  # of the validator; None: a demo's own, or none
+    private: bool = False  # new repositories are
+    overwrite: bool = False  # files that no push of this network put there, too
+    dry_run: bool = False
+    token_file: Path | None = None
 
 
-def run_publish_hub(
-    settings: Settings, request: HubRequest, consent: Consent, as_json: bool, quiet: bool
-) -> None:
-    """Make the content, push it, and print where it is."""
-    run, report = settings.trainer.dir, choose_say(quiet)
-    model, data = request.model, request.data
+@dataclass(frozen=True, slots=True)
+class PlannedPush:
+    """A repository's files."""
+
+    name: HubName
+    sizes: dict[str, int]  # path → bytes
+    card: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubPublication:
+    """What is pushed, and what came of it."""
+
+    about: dict[str, Json]
+    planned: tuple[PlannedPush, ...]
+    #: repository → its new commit and address; None: nothing was pushed
+    pushed: dict[HubName, tuple[str, str]] | None
+
+
+def publish_hub(
+    request: HubRequest, consent: Consent, report: Callable[[str], None] = lambda line: None
+) -> HubPublication:
+    """Make the content and push it. Raises OperatorError: it cannot be made or pushed, or nobody
+    consented."""
+    run, model, data = request.run, request.model, request.data
     windows = range(1 << 63)
     if request.windows is not None:
         first, last = split_windows(request.windows)
         windows = range(first, last + 1)
     report("comparing the checkpoint with its manifest")
-    published = _add_settlement(find_published_step(run, request.checkpoint), run, request)
+    published = _add_settlement(find_published_step(run, request.checkpoint), request)
     contents: dict[HubName, Content] = {}
     with open_work(run) as work, ExitStack() as opened:
         session = None
         if not request.dry_run:
-            session = opened.enter_context(asking_hub(settings, quiet))
+            session = opened.enter_context(HubSession(report, request.token_file))
             for name in filter(None, (data, model)):
                 require_token(session, name)
         if data is not None:
@@ -72,28 +88,20 @@ def run_publish_hub(
         if model is not None:
             at = None if data is None else f"{data.repository}@COMMIT"
             contents[model] = make_model(published, model.repository, at)
-        if session is None:
-            _print_dry(contents, as_json)
-            return
-        consent(_ask(session, contents, request))
-        pushed = _push(session, published, contents, request)
-    document = {
-        **published.about,
-        "pushed": {
-            CALLED[name.kind]: {"repository": name.repository, "commit": commit, "url": url}
-            for name, (commit, url) in pushed.items()
-        },
-    }
-    lines = [f"{CALLED[name.kind]} {name}: {url}" for name, (_, url) in pushed.items()]
-    print_result(document, as_json, "\n".join(lines))
+        planned = tuple(_plan(name, content) for name, content in contents.items())
+        pushed = None
+        if session is not None:
+            consent(_ask(session, contents, request))
+            pushed = _push(session, published, contents, request)
+    return HubPublication(published.about, planned, pushed)
 
 
-def _add_settlement(published: PublishedStep, run: Path, request: HubRequest) -> PublishedStep:
+def _add_settlement(published: PublishedStep, request: HubRequest) -> PublishedStep:
     """The step with the settlement that covers its window, if a record is named or here."""
-    place, own = request.records, run / "record"
+    place, own = request.records, request.run / "record"
     if place is None and own.is_dir():
         store: ObjectStore = open_folder(own)
-        place = RunFolder(run).get_locator()
+        place = RunFolder(request.run).get_locator()
     elif place is None:
         if request.validator is not None:
             raise ConfigError("--validator needs its record: name its store with --records")
@@ -128,7 +136,7 @@ def _push(
             name,
             content,
             f"Checkpoint {record.number}, window {record.window}",
-            telling_progress(session, f"uploading {name}"),
+            telling_bytes(session.report, f"uploading {name}"),
             private=request.private,
             overwrite=request.overwrite,
         )
@@ -136,6 +144,16 @@ def _push(
             rollouts = f"{name.repository}@{commit}"
         pushed[name] = commit, f"{session.name_page(name)}/tree/{commit}"
     return pushed
+
+
+def _plan(name: HubName, content: Content) -> PlannedPush:
+    files = content.to_files()
+    sizes = {path: _measure(source) for path, source in sorted(files.items())}
+    return PlannedPush(name, sizes, _read(files[CARD]), _read(files[CONTENT_FILE]))
+
+
+def _read(source: Path | bytes) -> str:
+    return (source if isinstance(source, bytes) else source.read_bytes()).decode()
 
 
 def _measure(source: Path | bytes) -> int:
@@ -154,28 +172,3 @@ def _ask(session: HubSession, contents: dict[HubName, Content], request: HubRequ
     )
     seen = "a new repository is private" if request.private else "everybody can read them"
     return f"Push {what} on {session.host}? There, {seen}."
-
-
-def _print_dry(contents: dict[HubName, Content], as_json: bool) -> None:
-    """Print what would be pushed."""
-    document: dict[str, Any] = {}
-    parts: list[RenderableType] = []
-    for name, content in contents.items():
-        files = content.to_files()
-        sizes = {path: _measure(source) for path, source in sorted(files.items())}
-        cards = {path: _read(files[path]) for path in (CARD, CONTENT_FILE)}
-        document[CALLED[name.kind]] = {
-            "repository": name.repository,
-            "files": sizes,
-            "card": cards[CARD],
-            "content": cards[CONTENT_FILE],
-        }
-        table = make_table(f"{CALLED[name.kind]} {name.repository}", "bytes")
-        for path, size in sizes.items():
-            table.add_row(Text(path), f"{size:,}")
-        parts += [table, Text(cards[CARD])]
-    print_result(document, as_json, Group(*parts, Text("Nothing was pushed.")))
-
-
-def _read(source: Path | bytes) -> str:
-    return (source if isinstance(source, bytes) else source.read_bytes()).decode()

@@ -1,29 +1,24 @@
-"""`assay train proposals`: what a network has proposed to itself, newest first."""
+"""What `assay train proposals` prints."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from assay.audit.provenance.proposals import PoolRow, read_pool_history
+from assay.audit.provenance.proposals import PoolHistory, PoolRow
 from assay.cli.console import make_table, print_result
-from assay.cli.exits import OK
 from assay.protocol.ss58 import encode_ss58
 
 
-def run_train_proposals(folder: Path, steps: int, shown: int, as_json: bool) -> int:
-    """Print the newest `shown` rows of the newest checkpoint's pool, by its last `steps` steps.
-    Return the exit code."""
-    history = read_pool_history(folder, steps)
-    rows = [_describe(row) for row in history.rows[:shown]]
+def show_proposals(history: PoolHistory, count: int, as_json: bool) -> None:
+    """Show the newest `count` rows of a checkpoint's pool."""
+    rows = [_describe(row) for row in history.rows[:count]]
     figures = history.figures.to_json()
     document = {"checkpoint": history.number, "steps": history.steps, "pool": figures, "rows": rows}
     head = f"checkpoint {history.number}, by {history.steps} steps: {figures['sentence']}"
     print_result(document, as_json, Group(head, _make_table(rows)))
-    return OK
 
 
 def _make_table(rows: Sequence[dict[str, Any]]) -> Table:

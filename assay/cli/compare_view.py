@@ -1,59 +1,22 @@
-"""`assay audit compare`: compares several validators of one subnet."""
+"""What `assay audit compare` prints."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
 
-from assay.audit.comparison import ComparedValidator, ValidatorComparison, compare
+from assay.audit.comparison import ComparedValidator, ValidatorComparison
 from assay.audit.differences import ComparedSettlement, ComparedWindow
-from assay.audit.ports import Public
-from assay.cli.audit import (
-    DIFFERS,
-    MATCHED,
-    AuditRequest,
-    list_announced,
-    open_network,
-    open_published,
-)
 from assay.cli.console import open_console
 from assay.protocol.ss58 import encode_ss58
-from assay.settings.loading import ConfigError, parse_hotkey
-from assay.settings.sections import Settings
 
 
-def run_compare(
-    settings: Settings, request: AuditRequest, named: Sequence[str], as_json: bool
-) -> int:
-    """Compare validators. Return the exit code.
-
-    Args:
-        named: SS58; none: all that announce a record or have set weights.
-    """
-    hotkeys = [parse_hotkey(text, "--validator") for text in named]
-    with open_network(settings, request, hotkeys) as reached:
-        chain, head = reached.chain, reached.chain.get_head()
-        announced = list_announced(chain)
-        if not hotkeys:
-            weighing = (hotkey for hotkey, row in chain.get_weights(head).items() if row)
-            hotkeys = sorted({*announced, *weighing})
-        publics: dict[bytes, Public | None] = {}
-        for hotkey in hotkeys:
-            slot, publics[hotkey] = announced.get(hotkey), None
-            if slot is not None:
-                records = open_published(reached.stores, None, slot, hotkey)
-                publics[hotkey] = replace(reached.public, records=records)
-        try:
-            comparison = compare(publics, reached.windows)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+def show_comparison(comparison: ValidatorComparison, as_json: bool) -> None:
+    """Show a comparison of validators."""
     if as_json:
         print(json.dumps(describe_comparison(comparison)))
     else:
         _print_comparison(comparison)
-    return DIFFERS if comparison.has_copier else MATCHED
 
 
 def describe_comparison(comparison: ValidatorComparison) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""What `assay audit`, `assay audit export` and `assay audit round` print."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from assay.audit.acts import ExportedBundle
+from assay.audit.auditor import Progress
+from assay.audit.findings import Aspect, AuditReport, Findings
+from assay.audit.provenance.round_audit import RoundAudit
+from assay.cli.console import open_console
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
+from assay.protocol.ss58 import encode_ss58
+
+
+@contextmanager
+def show_progress(quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, from the first window that is bundle."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, due: None
+        return
+    columns = (TextColumn("windows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = ProgressBar(*columns, console=console, transient=True)
+    task = bar.add_task("", start=False)
+
+    def show(done: int, due: int) -> None:
+        bar.start()
+        bar.start_task(task)
+        bar.update(task, completed=done, total=due)
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+def show_report(report: AuditReport, as_json: bool) -> int:
+    """Show what an audit found. Returns the exit code."""
+    if as_json:
+        print(json.dumps(describe_report(report)))
+    else:
+        _print_report(report)
+    return get_code(report)
+
+
+def show_exported(bundle: ExportedBundle, as_json: bool) -> int:
+    """Show what an audit found, and where its bundle is. Returns the exit code."""
+    needed = [digest.hex() for digest in bundle.needed]
+    if as_json:
+        file = bundle.file and {
+            "path": str(bundle.file.path),
+            "sha256": bundle.file.sha256,
+            "bytes": bundle.file.size,
+        }
+        fields = {"folder": str(bundle.out), "needs": needed, "file": file}
+        print(json.dumps(describe_report(bundle.report) | {"bundle": fields}))
+        return get_code(bundle.report)
+    _print_report(bundle.report)
+    local = "" if bundle.is_public else " --allow-local-beacon"
+    console = open_console()
+    console.print(f"{bundle.out} is complete: `assay audit --offline {bundle.out}{local}`")
+    if needed:
+        listed = ", ".join(digest[:16] + "…" for digest in needed)
+        console.print(f"With --model it needs the tensors of checkpoint {listed}.")
+    if bundle.file is not None:
+        console.print(f"{bundle.file.path} has all of it in {bundle.file.size:,} bytes.")
+    return get_code(bundle.report)
+
+
+def get_code(report: AuditReport) -> int:
+    """The exit code of an audit."""
+    if report.differs:
+        return FINDING
+    return OK if report.matched else COULD_NOT_RUN
+
+
+def describe_report(report: AuditReport) -> dict[str, Any]:
+    """The report as JSON. `weights_match` and `ledger_match` are null if they were not checked."""
+    weights = (Aspect.SETTLED, Aspect.WEIGHTS, Aspect.CHAIN)
+    return {
+        "validator": encode_ss58(report.validator),
+        "matched": report.matched,
+        "model": report.has_model,
+        "windows": [part.to_json("window") for part in report.windows],
+        "settlements": [part.to_json("epoch") for part in report.settlements],
+        "weights_match": report.get_state(*weights),
+        "ledger_match": report.get_state(Aspect.LEDGER),
+    }
+
+
+def _print_report(report: AuditReport) -> None:
+    console = open_console()
+    console.print(f"validator {encode_ss58(report.validator)}")
+    for part in report.windows:
+        print_findings(console, f"window {part.number}", part)
+    for part in report.settlements:
+        print_findings(console, f"settlement at block {part.number}", part)
+    claims = sum(part.claims for part in (*report.windows, *report.settlements))
+    if claims:
+        need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
+        console.print(f"{need} the model: --model FOLDER runs its forward passes again.")
+    words = sum(part.words for part in report.windows)
+    if words:
+        console.print(
+            f"{words} refusals are the validator's word, which nobody can check: compare with "
+            "other validators' records.",
+            style="yellow",
+        )
+    if report.differs:
+        console.print("This record contradicts public data.", style="bold red")
+    elif report.matched:
+        console.print("Everything matches public data.", style="bold green")
+    else:
+        console.print("Nothing differs, but not everything could be checked.", style="yellow")
+
+
+def print_findings(console: Console, title: str, findings: Findings) -> None:
+    """Print what was checked, what differs, and what could not be checked."""
+    state, style = "matches", "green"
+    if findings.differences:
+        state, style = "DIFFERS", "bold red"
+    elif findings.unknown:
+        state, style = "not checked in full", "yellow"
+    console.print(f"{title}  ", end="")
+    console.print(state, style=style, end="")
+    console.print(f"  {', '.join(check.value for check in findings.checked)}", style="dim")
+    for check, sentence in findings.differences:
+        console.print(f"  {check.value}: {sentence}", style="red", markup=False)
+    for check, sentence in findings.unknown:
+        console.print(f"  {check.value} not checked: {sentence}", style="yellow", markup=False)
+    for note in findings.notes:
+        console.print(f"  {note}", style="dim", markup=False)
+
+
+def show_round(audit: RoundAudit, as_json: bool, quiet: bool, indent: int | None) -> None:
+    """Show a round that was derived again; `indent`: of the JSON document."""
+    if as_json:
+        print(json.dumps(audit.to_json(), indent=indent), flush=True)
+    elif not quiet:
+        _print(audit)
+
+
+def _print(audit: RoundAudit) -> None:
+    head = "EQUAL" if audit.fault is None else "DIFFERENT"
+    why = "the round makes it" if audit.fault is None else audit.fault
+    print(f"{head}  checkpoint {audit.end} ({audit.checkpoint[:16]}…): {why}")
+    for child in audit.children:
+        print(f"  {child.hotkey}  {child.found}: {child.detail}")
+    words = {True: "equal", False: "DIFFERENT", None: "unknown"}
+    for step in audit.steps:
+        print(f"  {step.hotkey}  window {step.window}, {words[step.equal]}: {step.detail}")
+    for success in audit.successes:
+        print(f"  {success.hotkey}  held-out success, {words[success.equal]}: {success.detail}")
