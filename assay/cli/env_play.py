@@ -9,13 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from assay.cli.console import make_printable
-from assay.cli.env_sample import SampleRequest, open_request
-from assay.cli.env_view import make_problem
 from assay.environments.base import Environment, Problem, RewardParts
+from assay.network.text import make_printable
 from assay.protocol.episode import End
 from assay.protocol.parameters import REPLY_BYTES_MAX
 from assay.settings.loading import ConfigError
+from assay.subnet.problem_samples import SampleRequest, make_problem, open_request
 from assay.verification.episodes import EpisodeRules, begin_episode
 
 #: Bytes of a turn that are read.
@@ -37,10 +36,7 @@ def run_env_play(request: SampleRequest, as_json: bool) -> None:
     )
     if work is not None:
         rules = replace(rules, turns=work.turns, context=work.context, reply_bytes=work.reply_bytes)
-    problems = [
-        make_problem(environment, request.seed, request.hotkey, request.levels, index)
-        for index in range(request.count)
-    ]
+    problems = [make_problem(environment, request, index) for index in range(request.count)]
     begin = _open_model(request, rules) if request.model is not None else _open_words(rules)
     is_quiet = as_json and not sys.stdin.isatty()
     console = Console(highlight=False, stderr=as_json, quiet=is_quiet)
