@@ -22,7 +22,8 @@ MODULES = (
     "assay.neurons.validator.program",
     "assay.neurons.trainer.program",
     "assay.cli.audit",
-    "assay.cli.demo",
+    "assay.cli.demo_view",
+    "assay.lab.demo.play",
     "assay.cli.explorer",
     "bittensor",
 )
