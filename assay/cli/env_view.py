@@ -22,15 +22,15 @@ _ANSWER_MAX = 16 << 20
 def show_environments(entries: Sequence[EnvironmentEntry], as_json: bool) -> None:
     """Show every environment that can be named without settings, and the refused ones."""
     table = make_table("environment", "levels", "what")
-    lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
+    faults = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
     for entry in entries:
         levels = _describe_levels(entry.levels) if entry.levels else "–"
-        shared = lacks[entry.about] > 1  # a whole family lacks the same: reported once, below
+        shared = faults[entry.about] > 1  # a whole family lacks the same: reported once, below
         what = "cannot be used: see below" if shared else _describe(entry)
         table.add_row(Text(entry.name), levels, Text(what))
     missing = [
         Text(f"{count} of them cannot be used: {about}")
-        for about, count in lacks.items()
+        for about, count in faults.items()
         if count > 1
     ]
     print_result([asdict(entry) for entry in entries], as_json, Group(table, *missing))

@@ -31,8 +31,8 @@ def render_plan(plan: CoursePlan) -> RenderableType:
         left=("program", "fits"),
     )
     for role in plan.roles:
-        lacks = [] if role.fits_time else ["time"]
-        lacks += [] if role.fits_memory else ["memory"]
+        shortages = [] if role.fits_time else ["time"]
+        shortages += [] if role.fits_memory else ["memory"]
         table.add_row(
             role.role,
             str(role.cards),
@@ -43,13 +43,13 @@ def render_plan(plan: CoursePlan) -> RenderableType:
             f"{role.allowed_memory / _GIB:,.1f} GiB",
             f"{role.cost.moved / 1e9:,.2f} GB",
             f"{role.cost.stored / 1e9:,.0f} GB",
-            "yes" if role.fits else f"no: {' and '.join(lacks)}",
+            "yes" if role.fits else f"no: {' and '.join(shortages)}",
         )
     lines = _describe_plan(plan)
     return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))
 
 
-def _describe_lack(role: RolePlan, plan: CoursePlan) -> str:
+def _describe_shortage(role: RolePlan, plan: CoursePlan) -> str:
     """The number that would fit where memory does not suffice."""
     prompt, work = plan.recipe.course.prompt, plan.rules.work
     bound, needs = "max_tokens", f"{work.max_tokens:,} tokens behind a prompt of {prompt:,}"
@@ -108,7 +108,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         "for moving them is not counted"
     )
     replies = f", with replies of {course.reply_tokens}" if course.reply_tokens else ""
-    late = (
+    position_cost = (
         f"each own token before it adds {plan.late_share / 1e4:.2f} % of a first token's cost to a "
         f"token; position_share pays {plan.rules.work.position_share / 1e4:.2f} %"
     )
@@ -120,9 +120,9 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"the plan assumes that all programs run {course.implementation}: start them with "
         f"--implementation {course.implementation}",
         *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
-        late,
+        position_cost,
         _describe_levels(plan),
-        *(_describe_lack(role, plan) for role in plan.roles if not role.fits_memory),
+        *(_describe_shortage(role, plan) for role in plan.roles if not role.fits_memory),
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
