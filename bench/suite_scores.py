@@ -24,7 +24,8 @@ from assay.environments import gsm
 from assay.environments.registry import make_environment
 from assay.evaluation.folder import EvaluationFolder
 from assay.evaluation.model import open_folder
-from assay.evaluation.run import Evaluation, EvaluationRules
+from assay.evaluation.request import EvaluationRules
+from assay.evaluation.run import Evaluation
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import Suite, read_shots, read_suite
 from assay.inference.placement import Placement

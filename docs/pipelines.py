@@ -15,7 +15,7 @@ from typing import Any
 from hardware import LENGTHS, MODELS
 from page_parts import fill, write_or_check
 
-from assay.cli.plan import MEMORY_SHARE
+from assay.subnet.window_plan import MEMORY_SHARE
 from assay.session.memory import OPENED_MIN, PROGRAM_BYTES, STORED, estimate_height
 from assay.inference.placing.model_sizes import compute_weight_bytes, measure_shape
 from assay.protocol.parameters import MAIN_WORK

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from page_parts import fill, write_or_check
 
-from assay.cli.plan import make_plan
+from assay.subnet.window_plan import make_plan
 from assay.subnet.recipe import list_recipes, read_recipe
 from assay.subnet.window_costs import CARDS, get_card
 

@@ -23,7 +23,8 @@ MODULES = (
     "assay.neurons.trainer.program",
     "assay.audit.acts",
     "assay.cli.audit_view",
-    "assay.cli.demo",
+    "assay.cli.demo_view",
+    "assay.lab.demo.play",
     "assay.explorer.serving",
     "bittensor",
 )

@@ -178,25 +178,26 @@ def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]
     public way to make one."""
     from assay.settings.sections import Settings
 
-    taken: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
     for section, *names in offered:
         settings: Any = Settings.model_fields[section].annotation
         for name in names or settings.model_fields:
-            taken[f"{section}__{name}"] = _make_option(name, settings.model_fields[name])
+            annotations[f"{section}__{name}"] = _make_option(name, settings.model_fields[name])
     if {section for section, *_ in offered} & {"chain", "wallet"}:
-        taken["localnet"] = _Localnet
+        annotations["localnet"] = _Localnet
     if role == "trainer":
-        taken["recipe"] = _Recipe
-    taken["config"] = _Config
+        annotations["recipe"] = _Recipe
+    annotations["config"] = _Config
 
     def take(**_: Any) -> None: ...
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
-        inspect.Parameter(name, kind, default=None, annotation=taken[name]) for name in taken
+        inspect.Parameter(name, kind, default=None, annotation=option)
+        for name, option in annotations.items()
     ]
     take.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    take.__annotations__ = taken
+    take.__annotations__ = annotations
     app = typer.Typer(add_completion=False)
     app.command()(take)
     return typer.main.get_command(app).params

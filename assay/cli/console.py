@@ -46,8 +46,3 @@ def make_table(*names: str, left: Container[str] | None = None, **options: Any) 
         else:
             table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
     return table
-
-
-def make_printable(text: str) -> str:
-    """Make a prompt printable: a file's rows or a foreign dataset must not steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

@@ -9,13 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from assay.cli.console import make_printable
-from assay.cli.env_sample import SampleRequest, open_request
-from assay.cli.env_view import make_problem
 from assay.environments.base import Environment, Problem, RewardParts
+from assay.network.text import make_printable
 from assay.protocol.episode import End
 from assay.protocol.parameters import REPLY_BYTES_MAX
 from assay.settings.loading import ConfigError
+from assay.subnet.problem_samples import SampleRequest, make_problem, open_request
 from assay.verification.episodes import EpisodeRules, begin_episode
 
 #: Bytes of a turn that are read.
@@ -37,10 +36,7 @@ def run_env_play(request: SampleRequest, as_json: bool) -> None:
     )
     if work is not None:
         rules = replace(rules, turns=work.turns, context=work.context, reply_bytes=work.reply_bytes)
-    problems = [
-        make_problem(environment, request.seed, request.hotkey, request.levels, index)
-        for index in range(request.count)
-    ]
+    problems = [make_problem(environment, request, index) for index in range(request.count)]
     begin = _open_model(request, rules) if request.model is not None else _open_words(rules)
     is_quiet = as_json and not sys.stdin.isatty()
     console = Console(highlight=False, stderr=as_json, quiet=is_quiet)
@@ -75,15 +71,15 @@ def _play(step: Step, console: Console) -> tuple[list[dict[str, Any]], End | Non
             return turns, None
         if not sys.stdin.isatty():
             console.print(Text(f"> {make_printable(turn)}"), soft_wrap=True)
-        said, more = step(turn)
-        reply = None if isinstance(said, End) else said
+        outcome, more = step(turn)
+        reply = None if isinstance(outcome, End) else outcome
         turns.append({"turn": turn, "reply": reply} | more)
         for name, ids in more.items():
             console.print(f"{len(ids)} {name}: {' '.join(map(str, ids))}", soft_wrap=True)
-        if isinstance(said, End):
-            return turns, said
-        end = "" if said.endswith("\n") else "\n"  # a template's frame may have the line break
-        console.print(Text(make_printable(said)), soft_wrap=True, end=end)
+        if isinstance(outcome, End):
+            return turns, outcome
+        end = "" if outcome.endswith("\n") else "\n"  # a template's frame may have the line break
+        console.print(Text(make_printable(outcome)), soft_wrap=True, end=end)
 
 
 def _show_end(console: Console, turns: int, end: End | None, parts: dict[str, int] | None) -> None:
@@ -101,11 +97,11 @@ def _open_words(rules: EpisodeRules) -> Begin:
 
         def step(turn: str) -> tuple[str | End, dict[str, list[int]]]:
             nonlocal state, count
-            state, said = state.step(turn, is_ended=True)
+            state, reply = state.step(turn, is_ended=True)
             count += 1
-            if said is None:
+            if reply is None:
                 return End.DONE, {}
-            return (End.TURNS if count == rules.turns else said), {}
+            return (End.TURNS if count == rules.turns else reply), {}
 
         return step, lambda: state.score()
 
@@ -140,8 +136,8 @@ def _open_model(request: SampleRequest, rules: EpisodeRules) -> Begin:
             if episode.end is not None:
                 return episode.end, shown
             reply = list(episode.replies[-1].ids)
-            said = before.state.step(tokenizer.decode(ids), ids[-1] in ends)[1]
-            return said or "", shown | {"reply_ids": reply}
+            text = before.state.step(tokenizer.decode(ids), ids[-1] in ends)[1]
+            return text or "", shown | {"reply_ids": reply}
 
         return step, lambda: episode.state.score()
 

@@ -1,21 +1,19 @@
-"""What `assay env list|show|score` print, and the problems of a seed."""
+"""What `assay env list|show|score|export` print."""
 
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
 
 from assay.cli.console import make_table, print_result
-from assay.environments.base import Environment, Problem, RewardParts
-from assay.environments.dealing import make_miner_problem
+from assay.environments.base import Environment, RewardParts
 from assay.environments.listing import EnvironmentEntry
-from assay.protocol.hashing import DIGEST_BYTES
-from assay.protocol.manifest import start_levels
-from assay.settings.loading import ConfigError, parse_hotkey
+from assay.settings.loading import ConfigError
 
 #: Bytes of an answer that are read from standard input.
 _ANSWER_MAX = 16 << 20
@@ -24,15 +22,15 @@ _ANSWER_MAX = 16 << 20
 def show_environments(entries: Sequence[EnvironmentEntry], as_json: bool) -> None:
     """Show every environment that can be named without settings, and the refused ones."""
     table = make_table("environment", "levels", "what")
-    lacks = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
+    faults = Counter(entry.about for entry in entries if entry.levels and not entry.usable)
     for entry in entries:
         levels = _describe_levels(entry.levels) if entry.levels else "–"
-        shared = lacks[entry.about] > 1  # a whole family lacks the same: reported once, below
+        shared = faults[entry.about] > 1  # a whole family lacks the same: reported once, below
         what = "cannot be used: see below" if shared else _describe(entry)
         table.add_row(Text(entry.name), levels, Text(what))
     missing = [
         Text(f"{count} of them cannot be used: {about}")
-        for about, count in lacks.items()
+        for about, count in faults.items()
         if count > 1
     ]
     print_result([asdict(entry) for entry in entries], as_json, Group(table, *missing))
@@ -60,6 +58,15 @@ def show_environment(environment: Environment, as_json: bool) -> None:
     print_result(document, as_json, "\n".join(lines))
 
 
+def show_exported(file: Path, environment: Environment, as_json: bool) -> None:
+    """Show a wheel, and how to use it."""
+    module, digest = file.name.partition("-")[0], environment.digest.hex()
+    lines = (
+        f"{file}\n  pip install {file}   # where verifiers 0.4 and assay are\n  vf-eval {module}"
+    )
+    print_result({"file": str(file), "taskset": module, "digest": digest}, as_json, lines)
+
+
 def show_score(parts: RewardParts, reward: int, as_json: bool) -> None:
     """Show the reward of an answer, and its parts, millionths."""
     document = {"reward": reward, **asdict(parts)}
@@ -67,25 +74,6 @@ def show_score(parts: RewardParts, reward: int, as_json: bool) -> None:
     for part, value in document.items():
         table.add_row(part, f"{value:,}", style="bold" if part == "reward" else None)
     print_result(document, as_json, table)
-
-
-def make_problem(
-    environment: Environment, seed: str, hotkey: str | None, levels: list[int] | None, index: int
-) -> Problem:
-    try:
-        challenge = bytes.fromhex(seed)
-    except ValueError:
-        raise ConfigError(f"--seed {seed[:80]!r} is not hex") from None
-    if len(challenge) != DIGEST_BYTES:
-        raise ConfigError(
-            f"--seed has {2 * len(challenge)} hex digits: write {2 * DIGEST_BYTES} of them"
-        )
-    owner = bytes(DIGEST_BYTES) if hotkey is None else parse_hotkey(hotkey, "--hotkey")
-    try:
-        legal = environment.levels if levels is None else sorted(set(levels))
-        return make_miner_problem(environment, challenge, owner, index, start_levels(legal))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
 
 
 def read_answer() -> str:

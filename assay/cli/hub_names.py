@@ -82,8 +82,8 @@ def find_shards(named: Path) -> list[Path]:
         return []
     if len(found) != 1:
         names = ", ".join(split.name for split in found[:_NAMED]) + ", …" * (len(found) > _NAMED)
-        said = f"name one of its {len(found)} files or splits: {names}" if found else "it has none"
-        raise ConfigError(f"{named} is a folder, and no file of problems: {said}")
+        hint = f"name one of its {len(found)} files or splits: {names}" if found else "it has none"
+        raise ConfigError(f"{named} is a folder, and no file of problems: {hint}")
     if found[0].missing is not None:
         raise ConfigError(f"{named}: file {found[0].missing} of its split is not there")
     return [folder / file for file in found[0].files]

@@ -3,6 +3,7 @@
 Each group is a function of the settings, for the argument `offers` of `command`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,3 +85,16 @@ def program(s: "Settings") -> tuple[object, ...]:
     """Everything that miner, validator and trainer share."""
     ours = s.compute, s.metrics.listen, s.log.format
     return (*network(s), s.wallet, s.store.locator, *reading(s), *ours)
+
+
+def read_columns(columns: Sequence[str] | None) -> dict[str, str]:
+    """Part of a row → its column, as --column names them. Raises ConfigError."""
+    from assay.settings.loading import ConfigError
+
+    chosen: dict[str, str] = {}
+    for text in columns or ():
+        part, sign, column = text.partition("=")
+        if not sign or not column or part in chosen:
+            raise ConfigError(f"--column {text[:80]!r}: write each part once, problem=question")
+        chosen[part] = column
+    return chosen

@@ -38,9 +38,9 @@ class Message:
     content: str
 
 
-def make_messages(said: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
+def make_messages(turns: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
     """Messages of roles and texts."""
-    return tuple(Message(role, content) for role, content in said)
+    return tuple(Message(role, content) for role, content in turns)
 
 
 #: Named arguments of a chat template.

@@ -241,12 +241,12 @@ class LettersFile(FormedEnvironment):
     def _draw(self, stream: Stream, level: int) -> Problem:
         """Draw rows of the level until a guess of them all is right at most once in `odds`, each
         row once; deal the choices of each when it is drawn."""
-        rows, taken, guesses, asked = self._by_level[level], set[int](), 1, list[Dealt]()
+        rows, indices, guesses, asked = self._by_level[level], set[int](), 1, list[Dealt]()
         while guesses < self.params["odds"]:
             index = stream.draw_below(len(rows))
-            if index in taken:
+            if index in indices:
                 continue
-            taken.add(index)
+            indices.add(index)
             asked.append(rows[index].deal(stream))
             guesses *= len(rows[index].choices)
         if len(asked) == 1:

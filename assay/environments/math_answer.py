@@ -1,4 +1,25 @@
-"""The exact value of a mathematical answer in LaTeX, read by a grammar of our own.
+r"""The exact value of a mathematical answer in LaTeX, read by a grammar of our own.
+
+    text                    is read as
+    0.5                     1/2
+    \dfrac12                1/2
+    3\frac{1}{2}            7/2
+    12,345                  12345
+    \frac{2}{\sqrt{3}}      2/3·√3
+    \frac{1}{1+\sqrt{2}}    -1 + √2
+    1 + \frac{4\pi}{3}      1 + 4/3·π
+    (1, \frac{2}{4})        (1, 1/2)
+    [0, \infty)             [0, ∞)
+    [2,3) \cup (-\infty,1)  (-∞, 1) or [2, 3)
+    \{3, 1, 1\}             {1, 3}
+    3, 1, 1                 1, 1, 3
+    5 \text{ or } 7         5, 7
+    \pm 2                   -2, 2
+    x = 5                   x = 5
+    5\text{ cm}^2           5 cm^2
+    50\%                    50 %
+    x + 1                   nothing
+    0.333...                nothing
 
 A number is a sum of rational multiples of √n and of powers of π, with n an integer: most answers
 of competition problems are such numbers. The grammar also reads points, intervals, sets, unions of

@@ -259,8 +259,8 @@ class MathRows(KeptRows[MathRow, MathTask]):
         except OtherShapeError:
             raise
         except TableError as error:
-            said = f"row 1: {find_object_fault(lines[0], NAME)}"
-            fault = error if rows else TableError(said)
+            message = f"row 1: {find_object_fault(lines[0], NAME)}"
+            fault = error if rows else TableError(message)
             if self._chosen:
                 raise fault from None
             self.fault = fault  # each row says what it lacks

@@ -146,7 +146,7 @@ _TOKEN = re.compile(
     rf"(?P<space>[{BLANKS}]+|~|\\[ ,;:!]"
     r"|\\(?:q?quad|left|right|displaystyle|[bB]igg?[lr]?)(?![a-zA-Z]))"
     rf"|(?P<words>\\(?:text|mbox|textrm|mathrm)(?![a-zA-Z])[{BLANKS}]*"
-    r"\{(?P<said>[a-zA-Z .~]*)\})"
+    r"\{(?P<text>[a-zA-Z .~]*)\})"
     r"|(?P<number>[0-9]*\.[0-9]*\\overline\{[0-9]+\}|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
     r"|(?P<command>\\(?:[a-zA-Z]+|[{}%$]))"
     r"|(?P<sign>[-+*/^_(){}\[\],=%$\u221e\u03c0\u221a\u222a\u2208\u00b0\u00b1\u00d7\u00b7\u00f7])"
@@ -215,8 +215,8 @@ def _split(text: str) -> Iterator[str]:
         if kind == "space":
             continue
         token = _ALIKE.get(match[0], match[0])
-        if kind in ("said", "words") or (kind == "plain" and match[0] not in _ALIKE):
-            token = _read_words(match["said"] if kind != "plain" else match[0])
+        if kind in ("text", "words") or (kind == "plain" and match[0] not in _ALIKE):
+            token = _read_words(match["text"] if kind != "plain" else match[0])
         if token != WORD_COMMA or before != ",":  # `, and` is one comma
             yield token
         before = match[0]

@@ -498,8 +498,8 @@ def require_chat(value: Any, name: str, family: str) -> Chat:
         require_text(value, name, family)
         raise ValueError(f"its {name} is no chat")
     require_question(require_text(chat.question, name, family), name)
-    for _, said in chat.context:
-        require_question(require_text(said, name, family), name)
+    for _, text in chat.context:
+        require_question(require_text(text, name, family), name)
     return chat
 
 

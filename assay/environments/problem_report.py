@@ -106,8 +106,8 @@ class AskedRow:
         """The row as its environment reads it without any columns being named."""
         source, fields = self.source, dict[str, Any]()
         if isinstance(source, MathRow):
-            said = (*source.context, ("user", self.problem))
-            chat = [{"role": role, "content": text} for role, text in said]
+            messages = (*source.context, ("user", self.problem))
+            chat = [{"role": role, "content": text} for role, text in messages]
             fields = {"problem": chat if source.context else self.problem, "solution": ""}
             fields |= {"answer": self.answer, "level": self.level}
         elif isinstance(source, LettersRow):

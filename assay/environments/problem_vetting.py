@@ -60,15 +60,17 @@ def vet_problem_file(file: Path) -> VetReport:
 
 
 def _describe_rows(look: Look) -> str:
-    said = f"{look.asked:,} of {look.rows:,} are asked"
+    summary = f"{look.asked:,} of {look.rows:,} are asked"
     if look.left_out:
-        said += f"; not asked: {describe_skipped(look.left_out)}"
+        summary += f"; not asked: {describe_skipped(look.left_out)}"
     if look.damaged:
         fault, numbers = next(iter(look.damaged.items()))
-        said += f"; refused for row {numbers[0]}: {fault}"
+        summary += f"; refused for row {numbers[0]}: {fault}"
     if look.is_renamed or look.is_thinned:
-        said += "; `assay env look FILE --write NEW.jsonl` writes them so that a network reads them"
-    return said
+        summary += (
+            "; `assay env look FILE --write NEW.jsonl` writes them so that a network reads them"
+        )
+    return summary
 
 
 def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:

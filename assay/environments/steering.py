@@ -138,8 +138,8 @@ def find_parent_fault(manifest: Manifest, parent: Manifest) -> str | None:
     """
     if manifest.step == ZERO_DIGEST or manifest.levels_before == parent.levels:
         return None
-    said, due = describe_levels(manifest.levels_before), describe_levels(parent.levels)
-    return f"it says that its parent has the levels {said or 'none'}, and the parent has {due}"
+    before, due = describe_levels(manifest.levels_before), describe_levels(parent.levels)
+    return f"it says that its parent has the levels {before or 'none'}, and the parent has {due}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
-from assay.evaluation.conventions import SuiteRow
 from assay.evaluation.folder import Ask, Completion, EvaluationFolder
 from assay.evaluation.model import EvaluatedModel
+from assay.evaluation.request import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt, Sampler
 from assay.evaluation.statistics import Outcome, compute_pass, estimate_mean, has_majority, list_ks
 from assay.evaluation.suite import Suite, require_apart
@@ -22,29 +22,6 @@ from assay.sandbox import count_cores
 VERSION = 1
 #: Seconds between two lines of progress; completions that are read and scored at a time.
 _EVERY_S, _AT_ONCE = 5.0, 64
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationRules:
-    """How completions are asked for.
-
-    Attributes:
-        samples: completions of each problem.
-        temperature: 1024 · T; 0: the most probable token each time.
-        max_tokens: of a completion.
-        seed: u64, of all draws.
-        shots: examples before each problem.
-        bos: prompts begin with the tokenizer's bos_token, as by an environment's setting.
-        plain: prompts are plain text, though the model has a chat template.
-    """
-
-    samples: int
-    temperature: int
-    max_tokens: int
-    seed: int
-    shots: Sequence[SuiteRow] = ()
-    bos: bool = False
-    plain: bool = False
 
 
 @dataclass(slots=True)

@@ -41,6 +41,11 @@ def name_host(url: str) -> str:
     )
 
 
+def make_printable(text: str) -> str:
+    """Make a prompt printable: a file's rows or a foreign dataset must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def describe_error(error: Exception) -> str:
     """One printable line of at most 200 characters, whatever text the peer sent."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

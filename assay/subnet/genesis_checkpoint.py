@@ -308,7 +308,7 @@ def _calibrate(
     the model's context."""
     with telling(report, "loading the model"):
         model = load_model(folder, device, router_ramp=tests.router_ramp)
-    lacks_ramp = has_routers(model) and not tests.router_ramp
+    needs_ramp = has_routers(model) and not tests.router_ramp
     with telling(report, "trying whether it can be measured in packs"):
         require_measurable(model)
     vocabulary = model.get_output_embeddings().weight.shape[0]
@@ -335,7 +335,7 @@ def _calibrate(
         passages = sample_passages(drafter, tokenizer, encode, environment, levels, problems, work)
     data = encode_passages(passages)
     write_file(folder / PASSAGES_FILE, data)
-    if lacks_ramp:
+    if needs_ramp:
         raise _propose_ramp(folder, model, tokenizer, passages, temperature)
     a, b = (
         Reference(make_model(model, name), tokenizer.drawable, temperature)

@@ -76,12 +76,12 @@ def describe_frames(
     if any(manner.get(name) is not None for name in _NAMES):
         same = [one for one in found if one.frame == manner.frame]
         if same:
-            said = f"it is the template's of role {same[0].role}: {same[0].verdict}"
+            comparison = f"it is the template's of role {same[0].role}: {same[0].verdict}"
         elif chosen is not None:
-            said = "it stays, and differs from those of the template"
+            comparison = "it stays, and differs from those of the template"
         else:
-            said = "the template has none to compare it with"
-        return None, [*lines, f"{part}: you wrote the frame {_show(manner.frame)}: {said}"]
+            comparison = "the template has none to compare it with"
+        return None, [*lines, f"{part}: you wrote the frame {_show(manner.frame)}: {comparison}"]
     if chosen is not None:
         return chosen, [*lines, f"{part}: the frame of role {chosen.role} is taken"]
     lines.append(

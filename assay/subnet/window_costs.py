@@ -249,9 +249,9 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     settings, runs = recipe.trainer, recipe.course.implementation
     of_group = lengths.prompt + work.group_size * lengths.behind
-    taken = groups if settings.external_groups is None else min(groups, settings.external_groups)
+    external = groups if settings.external_groups is None else min(groups, settings.external_groups)
     own_groups = settings.local_groups
-    learned = (taken + own_groups) * of_group * settings.epochs
+    learned = (external + own_groups) * of_group * settings.epochs
     seconds = compute_read_seconds(model, card, runs, lengths, (groups + own_groups) * of_group)
     drawn = _TRIES * settings.problems + own_groups * work.group_size
     seconds += compute_draft_seconds(model, card, runs, lengths, drawn)

@@ -23,7 +23,7 @@ import structlog
 from rich.console import Console
 from structlog.typing import EventDict, WrappedLogger
 
-from assay.network.text import mask_secrets
+from assay.network.text import make_printable, mask_secrets
 from assay.neurons.program.status import ChainStatus, describe_countdown
 from assay.protocol.parameters import Timing
 from assay.protocol.window import compute_window
@@ -147,7 +147,7 @@ def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _write_sentence(coloured: bool, _: WrappedLogger, __: str, event: EventDict) -> str:
     """A line for people: time, window, phase, hotkey, and the sentence."""
     level, message = event["level"], event["message"]
-    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in message)
+    printable = make_printable(message)
     if level not in ("debug", "info"):
         printable = f"{level}: {printable}"
     clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.evaluation.folder import PLAN, PLAN_MAX, RESULTS, EvaluationFolder
 from assay.evaluation.model import wrap_checkpoint
-from assay.evaluation.run import Evaluation, EvaluationRules
+from assay.evaluation.request import EvaluationRules
+from assay.evaluation.run import Evaluation
 from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import Suite, put_words, read_suite
 from assay.inference.folder import CheckpointError

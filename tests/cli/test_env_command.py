@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from assay.cli import env_package
 from assay.environments.arithmetic import write_solution
 from assay.environments.dealing import make_miner_problem
 from assay.environments.foreign import vetting
@@ -15,6 +14,7 @@ from assay.environments.foreign.vetting import vet_package
 from assay.environments.registry import make_environment
 from assay.protocol.manifest import start_levels
 from assay.protocol.seeds import compute_problem_seed
+from assay.subnet import vetting as own_files
 from tests.absent import has_sandbox
 from tests.commands import Done, run_command, run_program
 from tests.environments.conftest import thin_texts
@@ -178,7 +178,7 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
     if not has_sandbox():
         pytest.skip("no sandbox: assay sandbox prepare")
     thin_texts(monkeypatch)
-    monkeypatch.setattr(env_package, "vet_package", partial(vet_package, problems=1))
+    monkeypatch.setattr(own_files, "vet_package", partial(vet_package, problems=1))
     monkeypatch.setattr(vetting, "CONSTANTS", 8)
     folder = tmp_path / "mine"
     laid = read("new", "letters", "--dir", str(folder))

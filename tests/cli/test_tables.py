@@ -9,7 +9,7 @@ from rich.console import Console
 from assay.cli import console
 from assay.cli.checks_view import render_checks
 from assay.cli.console import FIGURES, open_console
-from assay.cli.demo import count_late
+from assay.cli.demo_view import count_missed
 from assay.lab.demo.view import plot_reward, render_summary
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck
 from tests.charts.pictures import read_texts
@@ -97,7 +97,7 @@ def test_a_narrow_terminal_does_not_cut_figures(monkeypatch, columns, width):
 
 
 def test_only_honest_miners_are_counted_as_late(summary):
-    assert count_late(summary) == 8
+    assert count_missed(summary) == 8
 
 
 def test_both_kinds_of_points_are_explained_beside_the_picture(tmp_path, summary):

@@ -10,7 +10,14 @@ import pytest
 from assay.environments import math_answer, math_terms, problem_file
 from assay.environments.base import rate_answer
 from assay.environments.listing import list_environments
-from assay.environments.math_answer import TEXT_MAX, Number, read_math
+from assay.environments.math_answer import (
+    TEXT_MAX,
+    Bracketed,
+    Collection,
+    Infinity,
+    Number,
+    read_math,
+)
 from assay.environments.math_file import find_boxed, read_math_row
 from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.registry import make_environment
@@ -225,6 +232,38 @@ UNKNOWN = [
         *(r"\fbox{5", r"\fbox{}", r"\fbox{5}, \fbox{6}", r"\fbox{5} or 6"),
     ),
 ]
+
+
+def write_value(value):
+    if isinstance(value, Infinity):
+        return "∞" if value.sign > 0 else "-∞"
+    if isinstance(value, Number):
+        terms = []
+        for (power, radicand), factor in value.terms:
+            parts = ["√" + str(radicand)] * (radicand > 1) + ["π"] * power
+            terms.append("·".join([str(factor)] * (factor != 1 or not parts) + parts))
+        return " + ".join(terms) or "0"
+    if isinstance(value, Bracketed):
+        return f"{value.opening}{', '.join(map(write_value, value.values))}{value.closing}"
+    assert isinstance(value, Collection)
+    texts = sorted(write_value(one) for one, count in value.values for _ in range(count))
+    joined = (" or " if value.kind == "union" else ", ").join(texts)
+    return f"{{{joined}}}" if value.kind == "set" else joined
+
+
+def write_answer(answer):
+    if answer is None:
+        return "nothing"
+    name = f"{answer.variable} = " if answer.variable else ""
+    return f"{name}{write_value(answer.value)} {answer.unit}".strip()
+
+
+def test_the_modules_examples_are_read_as_it_says():
+    table = math_answer.__doc__.partition("is read as\n")[2].partition("\n\n")[0]
+    rows = [line.strip().rpartition("  ") for line in table.splitlines()]
+    assert len(rows) == 19
+    for text, _, reading in rows:
+        assert write_answer(read_math(text.strip())) == reading, text
 
 
 @pytest.mark.parametrize(("right", "answer"), ALIKE)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from assay.cli import env_package
 from assay.environments.base import ANSWER_BYTES, UNREAD, Environment, Problem, State, rate_answer
 from assay.environments.foreign.new_package import write_new_package
 from assay.environments.foreign.package_world import PackageEpisode, find_error
@@ -20,6 +19,7 @@ from assay.protocol.episode import End
 from assay.protocol.parameters import REPLY_BYTES_MAX, UNITS, EnvironmentChoice, Setting
 from assay.sandbox import WorkerError
 from assay.sandbox.guest import running
+from assay.subnet import vetting as own_files
 from assay.training import GENESIS
 from assay.verification.episodes import EpisodeRules, begin_episode, replay
 from tests.absent import has_sandbox
@@ -410,7 +410,7 @@ def test_a_new_world_passes_its_own_tests(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("few_texts")
 def test_a_world_is_made_vetted_and_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By commands, as its author does."""
-    monkeypatch.setattr(env_package, "vet_package", partial(vet_package, problems=1))
+    monkeypatch.setattr(own_files, "vet_package", partial(vet_package, problems=1))
     done = run_command("env", "new", "row", "--turns", "--dir", tmp_path, "--json")
     assert done.returncode == 0
     package = tmp_path / "row"

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from assay.cli.env_package import run_env_export, run_env_vet
 from assay.environments.base import UNREAD, Conversation, rate_answer
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.inside import Draw
@@ -27,6 +26,7 @@ from assay.environments.registry import make_environment
 from assay.environments.tasksets import export_taskset
 from assay.protocol.parameters import UNITS, Prompts, Shot
 from assay.settings.loading import ConfigError
+from assay.subnet.vetting import VetRequest, export_environment, vet_file
 from tests.absent import has_sandbox
 from tests.commands import run_command
 from tests.environments.archive_files import add_file, change_text, write_package
@@ -517,7 +517,8 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     packed = write_package(tmp_path, GOOD.replace("1, 2", "1,"))
     assert is_packed(packed)
     (tmp_path / "pack/more.py").write_text("X = 1\n")
-    assert run_env_vet(tmp_path / "pack", None, None, True, True) == 0
+    request = VetRequest(tmp_path / "pack")
+    assert vet_file(request).file == packed
     assert is_packed(packed)
     fit = packed.read_bytes()
     names = zipfile.ZipFile(packed).namelist()
@@ -528,18 +529,18 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     assert "no file was written or replaced" in done.stdout
     assert packed.read_bytes() == fit
     packed.unlink()
-    assert run_env_vet(tmp_path / "pack", None, None, True, True) == 1
+    assert vet_file(request).file is None
     assert not packed.exists()
     for theirs in (b"thesis", pack(("pack/__init__.py", GOOD))[:-1], pack(("other/a.txt", ""))):
         packed.write_bytes(theirs)
         with pytest.raises(ConfigError, match=r"pack\.zip exists, and this command did not write"):
-            run_env_vet(tmp_path / "pack", None, None, True, True)
+            vet_file(request)
         assert packed.read_bytes() == theirs
     environment = make_environment("sat", {"k": 4})
     name, wheel = export_taskset(environment)
-    run_env_export("sat,k=4", tmp_path, True)
-    run_env_export("sat,k=4", tmp_path, True)
+    export_environment("sat,k=4", tmp_path)
+    export_environment("sat,k=4", tmp_path)
     assert (tmp_path / name).read_bytes() == wheel
     (tmp_path / name).write_bytes(packed.read_bytes())
     with pytest.raises(ConfigError, match="exists, and this command did not write it"):
-        run_env_export("sat,k=4", tmp_path, True)
+        export_environment("sat,k=4", tmp_path)

@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.cli.env_play import run_env_play
-from assay.cli.env_sample import SampleRequest
-from assay.cli.env_thoughtless import run_env_vet_named
-from assay.cli.exits import OK
+from assay.cli.vet_view import show_vetted_environment
 from assay.environments import listing, registry
 from assay.environments.base import UNREAD, Environment, Problem, State, rate_answer
 from assay.environments.registry import make_environment
 from assay.environments.worlds.world import ODD_TURNS
+from assay.settings.loading import open_named_environment
+from assay.subnet.problem_samples import SampleRequest
+from assay.subnet.vetting import vet_environment
 from tests.environments.conftest import make_seed
 from tests.environments.exactness import require_exact
 from tests.tree import ROOT
@@ -143,7 +144,9 @@ def test_who_listens_finds_all_keys_in_time(world: Environment, level: int) -> N
 
 
 def test_who_does_not_listen_finds_little(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_env_vet_named("doors", as_json=False, quiet=True) == OK
+    vetted = vet_environment(open_named_environment("doors"))
+    assert vetted.is_fit
+    show_vetted_environment(vetted, as_json=False)
     assert "answers without thought earn next to nothing" in capsys.readouterr().out
 
 
@@ -160,7 +163,7 @@ def test_it_is_played_as_the_page_shows(
     turns = re.findall(r"^> (.*\n)", PLAYED, re.M)
     assert len(turns) == 3
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(turns).encode())))
-    asked = SampleRequest("doors", "00" * 32, 1, [1], None, None, None, None, None)
+    asked = SampleRequest("doors", "00" * 32, 1, [1])
     run_env_play(asked, as_json=False)
     assert capsys.readouterr().out == PLAYED
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from assay.cli import env_package
 from assay.environments.base import UNREAD, rate_answer
 from assay.environments.foreign.archive import write_archive
 from assay.environments.foreign.package_environment import PARAMS
@@ -21,6 +20,7 @@ from assay.environments.tasksets import environment, look_at_wheel, vet_bundle
 from assay.environments.tasksets.bundle import BUNDLE_MAX, DATA, MANIFEST, WHEEL, find_bundle_fault
 from assay.environments.tasksets.environment import TasksetArchive
 from assay.protocol.parameters import UNITS
+from assay.subnet import vetting as own_files
 from tests.absent import has_sandbox
 from tests.commands import run_command
 from tests.environments.archive_files import add_file
@@ -381,7 +381,7 @@ def test_a_bundle_whose_parts_are_others_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(env_package, "vet_bundle", partial(vet_bundle, tasks=1))
+    monkeypatch.setattr(own_files, "vet_bundle", partial(vet_bundle, tasks=1))
     name, wheel = pack_wheel(GOOD)
     (tmp_path / name).write_bytes(wheel)
     (tmp_path / "rows.jsonl").write_bytes(ROWS)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from assay.cli import env_thoughtless
 from assay.environments.base import State
 from assay.environments.foreign import world_vetting
 from assay.environments.own_worlds import attack_own_worlds, list_worlds
 from assay.environments.registry import make_environment
 from assay.environments.worlds.guessing import Guesses
 from assay.environments.worlds.world import WorldEnvironment
+from assay.settings import loading
 from tests.commands import run_command
 
 (GUESS,) = list_worlds(make_environment("guess", {}))
@@ -123,7 +123,7 @@ def test_each_part_of_a_mixture_is_attacked() -> None:
 @pytest.mark.usefixtures("few_texts")
 def test_vet_names_the_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Guesses, "step", leak(Guesses.step))  # no such world could be opened
-    monkeypatch.setattr(env_thoughtless, "open_named_environment", lambda name: GUESS)
+    monkeypatch.setattr(loading, "open_named_environment", lambda name: GUESS)
     done = run_command("env", "vet", "guess", "--quiet")
     assert done.returncode == 1
     assert "its worlds fail guess: replies" in done.stdout

@@ -12,7 +12,8 @@ from assay.environments.registry import make_environment
 from assay.evaluation import folder
 from assay.evaluation.folder import COMPLETIONS, PLAN, RESULTS, EvaluationFolder
 from assay.evaluation.model import open_folder
-from assay.evaluation.run import Evaluation, EvaluationRules, Progress
+from assay.evaluation.request import EvaluationRules
+from assay.evaluation.run import Evaluation, Progress
 from assay.evaluation.suite import EvaluationError, read_suite
 from assay.inference.placement import Placement
 from assay.protocol.hashing import Domain, hash_fields

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from assay.cli.eval_request import read_suites
+from assay.cli.eval_request import read_words
 from assay.environments.problem_file import ProblemFileError
 from assay.evaluation.conventions import BOXED, GSM8K
 from assay.evaluation.conventions import PROGRAMS as PROGRAMS_CONVENTION
+from assay.evaluation.request import EvaluationRequest, EvaluationRules, read_suites
 from assay.evaluation.suite import EvaluationError, read_shots, read_suite, require_apart
 from assay.settings.loading import ConfigError
 from tests.absent import has_sandbox
@@ -22,6 +23,11 @@ SUMS = [
     {"problem": "Name the matrix.", "answer": r"\begin{pmatrix}1\end{pmatrix}", "level": 1},
     {"problem": "Compute $2+2$.", "answer": "4", "level": 1},
 ]
+
+
+def read_with_words(suite, words):
+    rules = EvaluationRules(samples=1, temperature=0, max_tokens=8, seed=0)
+    return read_suites(EvaluationRequest(suite, [suite], rules, words=read_words(words)))[0]
 
 
 def write(path, rows):
@@ -210,7 +216,7 @@ def test_an_owner_s_words_replace_the_convention_s(tmp_path):
         "[environment.prompts.gsm.arguments]\nfast = true\n"
     )
     path = write(tmp_path / "words.jsonl", WORDS)
-    (suite,) = read_suites([path], [], [], 0, None, file).suites
+    (suite,) = read_with_words(path, file)
     asked = suite.put(suite.rows[0], (), bos=True, plain=False)
     question = "How many are 3 and 4?\nA:"
     assert [(one.role, one.content) for one in asked.messages] == [
@@ -225,10 +231,10 @@ def test_an_owner_s_words_replace_the_convention_s(tmp_path):
         suite.put(suite.rows[0], suite.rows[1:], bos=False, plain=False)
     sums = write(tmp_path / "sums.jsonl", SUMS)
     with pytest.raises(EvaluationError, match="words for gsm, and the suites are of math"):
-        read_suites([sums], [], [], 0, None, file)
+        read_with_words(sums, file)
     file.write_text("[environment.prompts.gsm]\nsytem = 'Think.'\n")
     with pytest.raises(ConfigError, match=r"words\.toml: environment\.prompts\.gsm\.sytem is not"):
-        read_suites([path], [], [], 0, None, file)
+        read_with_words(path, file)
 
 
 def test_files_without_a_suite_are_refused_with_a_reason(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from assay.artifacts.checkpoints.folder import CHECKPOINTS_KEPT
-from assay.cli.plan import make_plan, render_plan
+from assay.cli.plan_view import render_plan
 from assay.inference.attention import BLOCK
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
@@ -33,6 +33,7 @@ from assay.subnet.window_costs import (
     compute_trainer_cost,
     compute_validator_cost,
 )
+from assay.subnet.window_plan import make_plan
 from assay.training import LOGITS_MAX, LearnConfig
 from tests.absent import has_sandbox
 from tests.commands import run_command

@@ -4,8 +4,10 @@ import typer
 
 from assay.cli.checks import require_own_out, require_there
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
+from assay.cli.interrupts import catch_interrupts
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
 
@@ -28,5 +30,10 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     settings.demo.model = open_model(settings, settings.demo.model, quiet)
     require_there(settings.demo.model)
     with starting(settings, loads=TORCH, quiet=quiet):
-        from assay.cli.demo import run_demo
-    return run_demo(settings, as_json, quiet)
+        from assay.cli.demo_view import holding, show_summary, showing
+        from assay.lab.demo.play import place_demo, play_demo
+    out, placement = settings.demo.out, place_demo(settings.demo, settings.compute)
+    with holding(out), catch_interrupts(), showing(out, quiet) as (update, report):
+        summary = play_demo(settings.demo, placement, update, report)
+    show_summary(summary, settings.demo, as_json)
+    return FINDING if summary["promises_broken"] else OK

@@ -1,7 +1,8 @@
 """`assay env`."""
 
+import gc
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +11,12 @@ from assay.cli.command import Invocation, command
 from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import find_shards, open_data, open_model
-from assay.cli.options import AsJson, Columns, Prompts, Quiet
+from assay.cli.options import AsJson, Columns, Prompts, Quiet, read_columns
+from assay.cli.saying import choose_say
 from assay.cli.start import TORCH, starting
+
+if TYPE_CHECKING:
+    from assay.environments.base import Environment
 
 app = typer.Typer(
     cls=PagedGroup, no_args_is_help=True, help="List, try, score and make environments."
@@ -115,14 +120,15 @@ def sample(
         require_files(prompts)
     model = open_model(settings, model)
     with starting(settings, loads=TORCH if model else None, opens=model or False):
-        from assay.cli.env_sample import SampleRequest, run_env_sample
+        from assay.cli.sample_view import show_samples
+        from assay.subnet.problem_samples import SampleRequest, sample_problems
     count = count or (1 if play else 3)
     request = SampleRequest(name, seed, count, levels, hotkey, model, prompts, recipe, max_tokens)
     if play:
         from assay.cli.env_play import run_env_play
 
         return run_env_play(request, as_json)
-    return run_env_sample(request, as_json)
+    return show_samples(sample_problems(request), as_json)
 
 
 @command(app, "score", lambda s: (s.environments.files,))
@@ -147,16 +153,18 @@ def score(
     """Score an answer to one of a seed's problems, in millionths, by a preset's rewards."""
     settings = invocation.load_settings()
     with starting(settings, loads=TORCH if model else None, opens=model or False):
-        from assay.cli.env_view import make_problem, read_answer, show_score
+        from assay.cli.env_view import read_answer, show_score
         from assay.environments.rewards import choose_rewards, compute_reward
         from assay.settings.loading import open_named_environment
+        from assay.subnet.problem_samples import SampleRequest, make_problem
     environment = open_named_environment(name)
     given = read_answer() if answer == "-" else answer
     if model is not None:
         from assay.evaluation.model import open_folder
 
         given = open_folder(model, has_weights=False).tokenizer.strip(given)
-    problem = make_problem(environment, seed, hotkey, levels, index)
+    request = SampleRequest(name, seed, levels=levels, hotkey=hotkey)
+    problem = make_problem(environment, request, index)
     parts = environment.score(problem, given)
     rewards = choose_rewards(environment.rated)  # by which length costs nothing
     show_score(parts, compute_reward(parts, 0, rewards, 1), as_json)
@@ -205,9 +213,45 @@ def look(
         file = open_data(settings, file)
         require_files(file)
     require_problem_files(*held)
+    chosen, say = read_columns(columns), choose_say(quiet=False)
+    if write is not None:
+        _require_new(write)
     with starting(settings):
-        from assay.cli.env_look import run_env_look
-    return run_env_look(file, shards, columns or [], held, write, as_json)
+        from hashlib import sha256
+
+        from assay.cli.look_view import show_look
+        from assay.environments.problem_look import look_at_file
+        from assay.environments.problem_report import write_rows
+        from assay.environments.problem_shards import join_files
+        from assay.network.files import write_file
+        from assay.sandbox import count_cores
+        from assay.settings.loading import ConfigError
+    joined = join_files(shards, say) if len(shards) > 1 else None
+    gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
+    try:
+        look, rows = look_at_file(file, chosen, held, joined, say, processes=count_cores())
+    finally:
+        gc.freeze()  # nor is it looked through afterwards
+        gc.enable()
+    written = ""
+    if write is not None:
+        if not look.asked:
+            raise ConfigError(f"--write {write}: no row of {file} can be asked")
+        data = write_rows(rows, look.corpus)
+        write_file(write, data)
+        written = f"{look.environment.partition(':')[0]}:{sha256(data).hexdigest()}"
+    show_look(look, write, written, as_json)
+    return OK if look.is_usable or written else FINDING
+
+
+def _require_new(file: Path) -> None:
+    """Raises ConfigError where something would be replaced, or a folder made."""
+    from assay.settings.loading import ConfigError
+
+    if file.exists() or file.is_symlink():
+        raise ConfigError(f"--write {file}: it is there already: name a new file")
+    if not file.absolute().parent.is_dir():
+        raise ConfigError(f"--write {file}: there is no folder {file.absolute().parent}")
 
 
 @command(app, "new")
@@ -303,11 +347,30 @@ def vet(
         path, data = open_data(settings, path), open_data(settings, data)
         require_there(path, data)
     with starting(settings):
-        from assay.cli.env_package import run_env_vet
-        from assay.cli.env_thoughtless import run_env_vet_named
+        from assay.cli.vet_view import show_vetted_environment, show_vetted_file
+        from assay.neurons.program.logs import log_lines, make_report
+        from assay.subnet.vetting import VetRequest, vet_environment, vet_file
     if is_named:
-        return run_env_vet_named(str(path), as_json, quiet)
-    return run_env_vet(path, data, units, problems, as_json, quiet)
+        environment = _open_vetted(str(path))
+        with log_lines(as_json, quiet):
+            tried = vet_environment(environment, make_report)
+        show_vetted_environment(tried, as_json)
+        return OK if tried.is_fit else FINDING
+    vetted = vet_file(VetRequest(path, data, units, problems), choose_say(quiet))
+    show_vetted_file(vetted, as_json)
+    return OK if vetted.report.is_fit else FINDING
+
+
+def _open_vetted(name: str) -> "Environment":
+    """An environment by a name that is no file's. Raises ConfigError."""
+    from assay.settings.loading import ConfigError, open_named_environment
+
+    try:
+        return open_named_environment(name)
+    except ConfigError as error:
+        known = ":" in name or "," in name
+        fault = str(error) if known else "nor an environment: see `assay env list`"
+        raise ConfigError(f"{name}: there is no such file or folder; {fault}") from None
 
 
 @command(app, "export", lambda s: (s.environments.files,))
@@ -322,5 +385,6 @@ def export(
     """Export an environment as a taskset of verifiers 0.4, with the same seeds and scorer."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.env_package import run_env_export
-    run_env_export(name, verifiers, as_json)
+        from assay.cli.env_view import show_exported
+        from assay.subnet.vetting import export_environment
+    show_exported(*export_environment(name, verifiers), as_json)

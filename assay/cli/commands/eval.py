@@ -9,7 +9,8 @@ from assay.cli.checks import require_files, require_own_out, require_there
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data, open_model
-from assay.cli.options import AsJson, Columns, Prompts, Quiet
+from assay.cli.options import AsJson, Columns, Prompts, Quiet, read_columns
+from assay.cli.saying import choose_say
 from assay.cli.start import TORCH, starting
 
 app = typer.Typer(cls=PagedGroup)
@@ -95,14 +96,18 @@ def eval_(
     if prompts is not None:
         require_files(prompts)
     require_own_out(out, "eval")
-    from assay.cli.eval_request import EvaluationRequest, read_suites
+    from assay.cli.eval_request import read_words
+    from assay.evaluation.request import EvaluationRequest, EvaluationRules, read_suites
 
-    if temperature is None:
-        temperature = 0.0 if samples == 1 else 1.0
-    read = read_suites(suites, columns or (), trained, shots, shots_from, prompts)
+    at = float(samples > 1) if temperature is None else temperature
+    rules = EvaluationRules(samples, round(1_024 * at), max_tokens, seed, bos=bos, plain=plain)
+    words, chosen = read_words(prompts), read_columns(columns)
     request = EvaluationRequest(
-        model, read, samples, temperature, max_tokens, seed, bos, plain, engine, out
+        model, suites, rules, shots, shots_from, words, chosen, trained, engine, out
     )
+    asked, rules = read_suites(request)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.eval import run_eval
-    run_eval(settings, request, quiet, as_json)
+        from assay.cli.eval_view import show_evaluation
+        from assay.lab.evaluation import evaluate
+    results = evaluate(request, asked, rules, settings.compute, choose_say(quiet))
+    show_evaluation(results, out, as_json)

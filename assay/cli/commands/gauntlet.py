@@ -4,6 +4,7 @@ import typer
 
 from assay.cli.checks import require_own_out
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Quiet
 from assay.cli.start import TORCH, starting
@@ -22,5 +23,8 @@ def gauntlet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
     settings = invocation.load_settings()
     require_own_out(settings.gauntlet.out, "gauntlet")
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
-        from assay.cli.gauntlet import run_gauntlet
-    return run_gauntlet(settings, as_json, quiet)
+        from assay.cli.gauntlet_view import choose_report, show_gauntlet
+        from assay.lab.gauntlet.run import play_gauntlet
+    played = play_gauntlet(settings.gauntlet, settings.compute, choose_report(quiet))
+    show_gauntlet(played, as_json)
+    return FINDING if played.broken else OK

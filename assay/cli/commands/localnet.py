@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from assay.cli import start
 from assay.cli.checks import require_folder, require_there, require_wallet
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
@@ -13,9 +14,12 @@ from assay.cli.start import starting
 
 app = typer.Typer(cls=PagedGroup)
 
+#: Seconds between two checks that the chain still runs.
+_LOOK_S = 0.5
+
 
 @command(app, "localnet", lambda s: (s.localnet, s.environments.files, s.log.format))
-def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
+def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Run a subnet on this machine: a development chain, a beacon, a store and parameters.
 
     The chain is a simulator that the unchanged SDK connects to. At the start the command prints
@@ -33,8 +37,22 @@ def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
     settings.localnet.model = open_model(settings, settings.localnet.model, quiet)
     require_there(settings.localnet.model)
     with starting(settings):
-        from assay.cli.localnet import run_localnet
-    return run_localnet(settings, as_json, quiet)
+        from assay.cli.localnet_view import show_localnet
+        from assay.lab.localnet.services import read_subnet, run_services
+        from assay.neurons.program.logs import log_lines, wants_json
+        from assay.neurons.program.loop import catch_signals
+    asked, has_json = settings.localnet, wants_json(settings, as_json)
+    subnet = read_subnet(asked, settings.environments.files)
+    if not quiet:
+        start.announce(f"starting chain, beacon and store in {asked.dir}", has_json)
+    with (
+        log_lines(has_json, quiet, "subtensor_devnet"),
+        catch_signals(lambda: None) as stop,
+        run_services(asked.dir, asked.block_time, asked.port, subnet) as services,
+    ):
+        show_localnet(asked.dir, services.localnet, quiet, as_json)
+        while not stop.wait(_LOOK_S):
+            services.require_running()
 
 
 @command(app, "faucet", lambda s: (s.chain.network, s.wallet))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from assay.cli.command import Invocation, command
+from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson
 from assay.cli.start import starting
@@ -38,5 +39,8 @@ def plan(
     """
     settings = invocation.load_settings()
     with starting(settings, problem_files=False):
-        from assay.cli.plan import run_plan
-    return run_plan(recipe, miners, card, implementation, as_json)
+        from assay.cli.plan_view import show_plan
+        from assay.subnet.window_plan import PlanRequest, plan_recipe
+    planned = plan_recipe(PlanRequest(recipe, miners, card, implementation))
+    show_plan(planned, as_json)
+    return OK if planned.fits else FINDING

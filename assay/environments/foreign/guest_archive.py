@@ -161,7 +161,7 @@ class GuestArchive:
             return f"solve gives 1 to {TURNS_MAX} texts of at most {ANSWER_BYTES} bytes: turns"
         if kind == "wrong turns" and not (len(value) <= WRONG_MAX and all(map(_are_turns, value))):
             return f"list_wrong gives at most {WRONG_MAX} lists of turns, as solve"
-        if kind == "play" and not _is_said(reply.get("reply")):
+        if kind == "play" and not _is_reply(reply.get("reply")):
             return f"step replies None, or text of at most {REPLY_BYTES_MAX} bytes"
         return None
 
@@ -213,7 +213,7 @@ def _are_turns(value: Any) -> bool:
     )
 
 
-def _is_said(value: Any) -> bool:
+def _is_reply(value: Any) -> bool:
     return value is None or (type(value) is str and measure_text(value) <= REPLY_BYTES_MAX)
 
 

@@ -128,8 +128,8 @@ class PackageEnvironment(FormedEnvironment):
             return super().list_thoughtless(problem)
         if not problem.is_made:
             return [""]
-        said = self._archive.ask("right turns", self._find_task(problem).level, 0)
-        return ["", *said.get("turns", ())]
+        reply = self._archive.ask("right turns", self._find_task(problem).level, 0)
+        return ["", *reply.get("turns", ())]
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
         """Correctness: the package says that the answer is wholly right.

@@ -61,6 +61,6 @@ def check_constant(name: str, shown: str, solved: int, problems: int, level: int
 def check_cost(what: str, instructions: int, millions: int) -> VetCheck:
     """Whether what is right leaves enough of the instructions that it may take."""
     cheap = 0 < instructions * COST_SHARE <= millions * 10**6
-    taken = -(-instructions // 10**6)
-    detail = f"{what} takes {taken:,} of {millions:,} million instructions"
+    cost = -(-instructions // 10**6)
+    detail = f"{what} takes {cost:,} of {millions:,} million instructions"
     return VetCheck("cost", cheap, detail if instructions else f"no {what} was scored")

@@ -216,10 +216,10 @@ def _examine_problem(
     for before in starts:
         played_texts = _play_texts(worlds, entry, before, texts)
         _note_all(transcript, entry, "hostile turns", played_texts)
-    said = _answer_as(replies["right turns"], worlds.ask("right turns", *other))
-    if said.strip() and said != right[-1]:
+    answer = _answer_as(replies["right turns"], worlds.ask("right turns", *other))
+    if answer.strip() and answer != right[-1]:
         for between in _BETWEEN:
-            pair = (f"{right[-1]}{between}{said}", f"{said}{between}{right[-1]}")
+            pair = (f"{right[-1]}{between}{answer}", f"{answer}{between}{right[-1]}")
             both = list(_play_all(worlds, entry, ([*right[:-1], text] for text in pair)))
             if all(one.is_right for one in both):
                 transcript.note("hostile turns", entry, f"{pair[0][:60]!r} earns, in both orders")
@@ -239,10 +239,10 @@ def play(worlds: Worlds, entry: Entry, turns: Sequence[str]) -> _Played:
     """An episode of such turns, as far as it goes."""
     state, replies = worlds.open(*entry), list[str]()
     for turn in turns:
-        state, said = state.step(turn, is_ended=True)
-        if said is None:
+        state, reply = state.step(turn, is_ended=True)
+        if reply is None:
             break
-        replies.append(said)
+        replies.append(reply)
     seen = tuple(turns[: len(replies) + 1])
     is_right = state.score().correctness == MILLION
     if not isinstance(state, PackageEpisode):
@@ -352,10 +352,10 @@ def _search(rights: dict[Entry, str], heard: dict[Entry, list[str]]) -> VetCheck
         entry: {one for one in mine if 2 * sum(one in w for w in words.values()) <= len(words)}
         for entry, mine in words.items()
     }
-    said = {entry: [set(_WORD.findall(text)) for text in heard[entry]] for entry in rights}
+    replies = {entry: [set(_WORD.findall(text)) for text in heard[entry]] for entry in rights}
 
     def holds(where: Entry, what: Entry) -> bool:
-        return bool(own[what]) and any(own[what] <= reply for reply in said[where])
+        return bool(own[what]) and any(own[what] <= reply for reply in replies[where])
 
     leaks = [entry for entry in rights if holds(entry, entry)]
     others = [(a, b) for a in rights for b in rights if own[a] != own[b]]

@@ -310,8 +310,8 @@ def has_no_blank(text: str) -> bool:
 
 
 def repeats_changed(text: str, prompt_to_repeat: str) -> bool:
-    said, asked = split_pieces(text), split_pieces(prompt_to_repeat)
-    return said[1:] == asked[1:] and said[:1] != asked[:1] and bool(said)
+    pieces, asked = split_pieces(text), split_pieces(prompt_to_repeat)
+    return pieces[1:] == asked[1:] and pieces[:1] != asked[:1] and bool(pieces)
 
 
 def repeats_sentence(text: str) -> bool:

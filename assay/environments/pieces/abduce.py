@@ -53,10 +53,10 @@ class Abduce(PieceEnvironment):
             WorkerError: the sandbox cannot run. This is not the answer's fault.
         """
         task, answer = get_task(problem), self.read_answer(completion)
-        said = None if answer is None else self.ask("find", task.piece.function, answer)
-        if said is None or said.fault not in (None, *_WRONG):
+        result = None if answer is None else self.ask("find", task.piece.function, answer)
+        if result is None or result.fault not in (None, *_WRONG):
             return UNREAD
-        return rate_answer(said.fields[1:] == (task.due,) and said.fields[0] != task.due)
+        return rate_answer(result.fields[1:] == (task.due,) and result.fields[0] != task.due)
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         """The pool's most frequent inputs, and the output."""

@@ -44,10 +44,10 @@ class Deduce(PieceEnvironment):
             WorkerError: the sandbox cannot run. This is not the answer's fault.
         """
         due, answer = get_task(problem).due, self.read_answer(completion)
-        said = None if answer is None else self.ask("read", answer)
-        if said is None or said.fault is not None:
+        result = None if answer is None else self.ask("read", answer)
+        if result is None or result.fault is not None:
             return UNREAD
-        return rate_answer(said.fields == (due,))
+        return rate_answer(result.fields == (due,))
 
     def list_thoughtless(self, problem: Problem) -> Sequence[str]:
         """The pool's most frequent outputs, and the input."""

@@ -53,10 +53,10 @@ def run_check(code: bytes, check: Check, name: str, instructions: int) -> tuple[
         head, *lines = turn.output.split(b"\n")
         if head == b"passed":
             return turn.end == "exit 0", instructions - left
-        said = _ASKED.fullmatch(head)
-        if turn.end != "exit 0" or said is None or int(said[1]) <= answered:
+        header = _ASKED.fullmatch(head)
+        if turn.end != "exit 0" or header is None or int(header[1]) <= answered:
             break
-        answered = int(said[1])
+        answered = int(header[1])
         reply = _take("answer", name, code, _join(lines), left)
         left -= reply.instructions
         answers = reply.output.split(b"\n")[1:][-len(lines) :]

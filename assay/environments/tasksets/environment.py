@@ -85,22 +85,22 @@ class TasksetArchive(GuestArchive):
         """Load the tasks. Returns why they cannot be."""
         left, count, room = LOADING, 1, FILE_MAX
         while len(self.tasks) < count:
-            said = self._ask(bundle, "load", len(self.tasks), within=left, room=OUTPUT_MAX)
-            if "error" in said:
-                return str(said["error"])
-            tasks, skipped = said.get("tasks"), said.get("skipped")
+            reply = self._ask(bundle, "load", len(self.tasks), within=left, room=OUTPUT_MAX)
+            if "error" in reply:
+                return str(reply["error"])
+            tasks, skipped = reply.get("tasks"), reply.get("skipped")
             if tasks == 0:
                 return f"it has no task whose prompt is text of 1 to {PROMPT_MAX} characters"
             if not (_is_count(tasks) and _is_count(skipped)):
                 return "it does not say how many tasks it has"
-            rows = _unpack(said["rows"], room)
+            rows = _unpack(reply["rows"], room)
             if not 1 <= len(rows) <= TASKS_MAX - len(self.tasks):
                 return f"what it loads is no list of tasks, or has more than {FILE_MAX >> 20} MiB"
-            if type(said.get("turns")) is not int or not 1 <= said["turns"] <= TURNS_MAX:
+            if type(reply.get("turns")) is not int or not 1 <= reply["turns"] <= TURNS_MAX:
                 return f"its episodes have more than {TURNS_MAX} turns"
-            count, self.skipped, self.turns = tasks, skipped, said["turns"]
+            count, self.skipped, self.turns = tasks, skipped, reply["turns"]
             self.tasks += rows
-            left, room = left - said["instructions"], room - sum(map(len, rows))
+            left, room = left - reply["instructions"], room - sum(map(len, rows))
         return None
 
 

@@ -59,9 +59,9 @@ def read_call(turn: str, form: CallForm, tool: Tool) -> str | None:
         A `CallFault` where the call cannot be read; None where there is none, so that the turn is
         the answer.
     """
-    said = turn.rpartition(_THOUGHT)[2]
+    answer = turn.rpartition(_THOUGHT)[2]
     try:
-        return _READERS[form](said, tool)
+        return _READERS[form](answer, tool)
     except _Fault as fault:
         return CallFault(f"error: {fault}")
 
@@ -86,25 +86,25 @@ def _write(tool: Tool, name: str, given: dict[str, str]) -> str:
     return json.dumps({"name": tool.name, name: given}, ensure_ascii=False)
 
 
-def _read_line(said: str, tool: Tool) -> str | None:
+def _read_line(turn: str, tool: Tool) -> str | None:
     """The rest of the last line, if it begins with the tool's name and a colon."""
-    said = said.strip(BLANKS)
-    last = said[max(said.rfind(end) for end in "\r\n") + 1 :]
+    turn = turn.strip(BLANKS)
+    last = turn[max(turn.rfind(end) for end in "\r\n") + 1 :]
     name, colon, argument = last.partition(":")
     if name != tool.name or not colon:
         return None
     return _bound(argument).strip(BLANKS)
 
 
-def _read_hermes(said: str, tool: Tool) -> str | None:
-    body = _cut_tagged(said)
+def _read_hermes(turn: str, tool: Tool) -> str | None:
+    body = _cut_tagged(turn)
     return None if body is None else _read_named(_parse(body), tool, "arguments")
 
 
-def _read_llama(said: str, tool: Tool) -> str | None:
-    said = said.strip(BLANKS)
-    body = said.removeprefix(_PYTHON)
-    if body == said and not said.startswith("{"):
+def _read_llama(turn: str, tool: Tool) -> str | None:
+    turn = turn.strip(BLANKS)
+    body = turn.removeprefix(_PYTHON)
+    if body == turn and not turn.startswith("{"):
         return None
     call = _parse(_bound(body))
     if isinstance(call, dict) and call.get("type") == "function":
@@ -112,8 +112,8 @@ def _read_llama(said: str, tool: Tool) -> str | None:
     return _read_named(call, tool, "parameters")
 
 
-def _read_xml(said: str, tool: Tool) -> str | None:
-    body = _cut_tagged(said)
+def _read_xml(turn: str, tool: Tool) -> str | None:
+    body = _cut_tagged(turn)
     if body is None:
         return None
     odd = _Fault(f"the call is not {_FUNCTION}name>, one {_PARAMETER}name>, and their ends")
@@ -131,8 +131,8 @@ def _read_xml(said: str, tool: Tool) -> str | None:
     return _take(name, {argument: value}, tool)
 
 
-def _read_mistral(said: str, tool: Tool) -> str | None:
-    _, found, body = said.partition(_CALLS)
+def _read_mistral(turn: str, tool: Tool) -> str | None:
+    _, found, body = turn.partition(_CALLS)
     if not found:
         return None
     if _CALLS in body:
@@ -167,9 +167,9 @@ def _bound(call: str) -> str:
     return call
 
 
-def _cut_tagged(said: str) -> str | None:
+def _cut_tagged(turn: str) -> str | None:
     """What stands between the tags of a call; None without one."""
-    _, found, body = said.partition(_OPENING)
+    _, found, body = turn.partition(_OPENING)
     if not found:
         return None
     if _OPENING in body:

@@ -8,9 +8,8 @@ of it, including the choice of measured groups.
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -315,15 +314,3 @@ def make_row(
         pays=not kind.legal and relative > 1 + _ERRORS * error,
         reasons=dict(sorted(reasons.items())),
     )
-
-
-def describe(rows: Sequence[TableRow], seconds: float) -> dict[str, Any]:
-    """The document of `--json`."""
-    first = rows[0]
-    return {
-        "rows": [asdict(row) for row in rows],
-        "honest": asdict(first),
-        "windows": WINDOWS,
-        "broken": [f"{row.model}: {row.attack}" for row in rows if row.is_broken],
-        "seconds": round(seconds, 1),
-    }

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -58,7 +58,7 @@ from assay.neurons.program.loop import claim_folder
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError, use_sdk_cache
-from assay.settings.sections import WalletSettings
+from assay.settings.sections import LocalnetSettings, WalletSettings
 from subtensor_devnet import Devnet, DevnetError, Seal
 
 logger = logging.getLogger("assay")
@@ -90,6 +90,16 @@ class Subnet:
 
 
 DEMO_SUBNET = Subnet()
+
+
+def read_subnet(settings: LocalnetSettings, problems: Iterable[Path]) -> Subnet:
+    """What `[localnet]` asks for, with files of problems. Paths become absolute."""
+    recipe = settings.recipe
+    if recipe is not None:
+        from assay.subnet.recipe import list_recipes  # loads numpy, which others do not need
+
+        recipe = recipe if recipe in list_recipes() else str(Path(recipe).resolve())
+    return Subnet(recipe, settings.model, tuple(str(file.resolve()) for file in problems))
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,9 @@ def merge_adapter(
         f"the adapter is merged into {len(factors)} matrices, in fp32"
         + (f"; in place of the base's: {name_some(sorted(saved))}" if saved else "")
     )
-    said = config.get("base_model_name_or_path")
-    if isinstance(said, str):
-        notes.guessed.append(f"--base is {said[:200]}, for which the adapter was trained")
+    base_name = config.get("base_model_name_or_path")
+    if isinstance(base_name, str):
+        notes.guessed.append(f"--base is {base_name[:200]}, for which the adapter was trained")
     return merged
 
 
@@ -202,10 +202,10 @@ def _add(base: PlannedTensor, pair: _Factors, config: Mapping[str, Json]) -> Pla
             f"{list(base.shape)}: name its own base"
         )
     module = base.name.removesuffix(".weight")
-    said = _find_number(module, "rank_pattern", "r", config)
-    if said is not None and said != rank:
+    own_rank = _find_number(module, "rank_pattern", "r", config)
+    if own_rank is not None and own_rank != rank:
         raise CheckpointError(
-            f"{ADAPTER_CONFIG} gives {module} the rank {str(said)[:40]}, and its factors in "
+            f"{ADAPTER_CONFIG} gives {module} the rank {str(own_rank)[:40]}, and its factors in "
             f"{ADAPTER} have {rank}: name an adapter whose two files belong together"
         )
     factor = _find_factor(module, rank, config)

@@ -263,8 +263,8 @@ def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], no
     if fault is not None:
         raise CheckpointError(fault)
     if filled := sorted({*missing} & {*SIZES, "head_dim"}):
-        said = ", ".join(f"{name} {missing[name]}" for name in filled)
-        notes.guessed.append(f"config.json: {said}: left out, the library's own")
+        sizes = ", ".join(f"{name} {missing[name]}" for name in filled)
+        notes.guessed.append(f"config.json: {sizes}: left out, the library's own")
     return {name: spelled[name] for name in sorted(spelled)}
 
 
@@ -322,22 +322,22 @@ def settle_head(
     Raises:
         CheckpointError: config.json says that the head is a tensor of its own, and it is missing.
     """
-    said = config.get("tie_word_embeddings")
+    is_tied = config.get("tie_word_embeddings")
     if HEAD not in names:
-        if said is False:
+        if is_tied is False:
             raise CheckpointError(
                 f"config.json does not tie the head to the embedding, and there is no {HEAD}: "
                 "fetch it, or set tie_word_embeddings to true if the embedding is the head"
             )
-        if said is None:
+        if is_tied is None:
             notes.guessed.append(f"tie_word_embeddings true: there is no {HEAD}")
         return True
-    if said is False or EMBEDDING not in names:
+    if is_tied is False or EMBEDDING not in names:
         return False
     if is_same():
         notes.dropped.append(f"{HEAD}: the embedding once more")
         return True
-    if said:
+    if is_tied:
         notes.guessed.append(
             f"tie_word_embeddings false: config.json ties the head, and {HEAD} differs from the "
             "embedding; a program that believes the config drops it"

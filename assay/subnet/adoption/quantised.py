@@ -32,32 +32,36 @@ def dequantise(
     Raises:
         CheckpointError: they are stored in a way that is not read here, or a part is missing.
     """
-    said = next((config.pop(name) for name in _CONFIGS if config.get(name)), None)
-    if said is None:
+    scheme = next((config.pop(name) for name in _CONFIGS if config.get(name)), None)
+    if scheme is None:
         return dict(planned)
-    method = said.get("quant_method") if isinstance(said, dict) else said
+    method = scheme.get("quant_method") if isinstance(scheme, dict) else scheme
     ways: dict[Any, Callable[[Any, Mapping[str, PlannedTensor]], dict[str, PlannedTensor]]] = {
         "fp8": _read_fp8,
         "mxfp4": _read_mxfp4,
     }
-    if not isinstance(said, dict) or not isinstance(method, str | None) or method not in ways:
-        if method is None and isinstance(said, dict) and any(k.startswith("load_in") for k in said):
+    if not isinstance(scheme, dict) or not isinstance(method, str | None) or method not in ways:
+        if (
+            method is None
+            and isinstance(scheme, dict)
+            and any(k.startswith("load_in") for k in scheme)
+        ):
             method = "bitsandbytes"
         raise CheckpointError(
             f"config.json: the weights are quantised with {str(method)[:60]}, which loses what "
             "training needs: adopt the model in bf16 that it was made from"
         )
-    found = ways[method](said, planned)
+    found = ways[method](scheme, planned)
     count = sum(found[name] is not planned.get(name) for name in found)
     notes.converted.append(f"{count} tensors from {method} to numbers")
     return found
 
 
 def _read_fp8(
-    said: Mapping[str, Json], planned: Mapping[str, PlannedTensor]
+    scheme: Mapping[str, Json], planned: Mapping[str, PlannedTensor]
 ) -> dict[str, PlannedTensor]:
     """A matrix of FP8 has a scale for each block, or one for all of it."""
-    block: Any = said.get("weight_block_size")
+    block: Any = scheme.get("weight_block_size")
     if block is not None and not (
         isinstance(block, list)
         and len(block) == 2
@@ -101,7 +105,7 @@ def _scale_blocks(
 
 
 def _read_mxfp4(
-    said: Mapping[str, Json], planned: Mapping[str, PlannedTensor]
+    scheme: Mapping[str, Json], planned: Mapping[str, PlannedTensor]
 ) -> dict[str, PlannedTensor]:
     """Stacked experts: 32 numbers of four bits share a power of two. They are stored row by row of
     the product, and models have them column by column."""

@@ -199,13 +199,13 @@ def _read_settings(folder: Path, notes: Notes) -> dict[str, Json]:
     """tokenizer_config.json, with what older libraries kept beside it."""
     settings = read_source_json(folder, SETTINGS) or {}
     beside = read_source_json(folder, _NAMES_FILE) or {}
-    taken = []
+    names = []
     for name in SPECIAL_NAMES:
         if settings.get(name) in (None, "") and _text_of(beside.get(name)):
             settings[name] = beside[name]
-            taken.append(name)
-    if taken:
-        notes.kept.append(f"{', '.join(taken)} of {_NAMES_FILE}")
+            names.append(name)
+    if names:
+        notes.kept.append(f"{', '.join(names)} of {_NAMES_FILE}")
     added = read_source_json(folder, _ADDED_FILE) or {}
     table = settings.get(DECODER_TABLE)
     if added and not table:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from assay.evaluation.folder import Completion
-from assay.evaluation.run import EvaluationRules
+from assay.evaluation.request import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt
 from assay.gate.tokenizer import FolderTokenizer
 from assay.network.bounded_http import AsyncHttpClient

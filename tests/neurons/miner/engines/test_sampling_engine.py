@@ -10,7 +10,7 @@ import pytest
 
 from assay.environments.base import ask
 from assay.evaluation.folder import Ask
-from assay.evaluation.run import EvaluationRules
+from assay.evaluation.request import EvaluationRules
 from assay.evaluation.sampling import AskedPrompt
 from assay.inference.checkpoint import load_outline
 from assay.neurons.miner.engines import sampling

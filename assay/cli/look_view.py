@@ -1,81 +1,28 @@
-"""`assay env look`: how a file of problems would be read."""
+"""What `assay env look` prints: how a file of problems would be read."""
 
-import gc
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import make_printable, make_table, print_result
-from assay.cli.exits import FINDING, OK
-from assay.cli.saying import choose_say
+from assay.cli.console import make_table, print_result
 from assay.environments import letters_file
-from assay.environments.problem_look import FORMS, NAMED, look_at_file
-from assay.environments.problem_report import Look, write_rows
-from assay.environments.problem_shards import join_files
-from assay.network.files import write_file
+from assay.environments.problem_look import FORMS, NAMED
+from assay.environments.problem_report import Look
 from assay.network.hub.origin import Origin, find_origin
-from assay.sandbox import count_cores
-from assay.settings.loading import ConfigError
+from assay.network.text import make_printable
 
 #: Characters of a problem or an answer that are shown.
 _SHOWN = 200
 
 
-def run_env_look(
-    file: Path,
-    shards: Sequence[Path],
-    columns: Sequence[str],
-    suites: Sequence[Path],
-    write: Path | None,
-    as_json: bool,
-) -> int:
-    """Print how the file, or several as one, would be read. Return the exit code: FINDING if it
-    cannot be used as it is, and no other is written."""
-    chosen = read_columns(columns)
-    if write is not None:
-        _require_new(write)
-    say = choose_say(quiet=False)
-    joined = join_files(shards, say) if len(shards) > 1 else None
-    gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
-    try:
-        look, rows = look_at_file(file, chosen, suites, joined, say, processes=count_cores())
-    finally:
-        gc.freeze()  # nor is it looked through afterwards
-        gc.enable()
-    written = ""
-    if write is not None:
-        if not look.asked:
-            raise ConfigError(f"--write {write}: no row of {file} can be asked")
-        data = write_rows(rows, look.corpus)
-        write_file(write, data)
-        written = f"{look.environment.partition(':')[0]}:{sha256(data).hexdigest()}"
-    origin = find_origin(file)
+def show_look(look: Look, write: Path | None, written: str, as_json: bool) -> None:
+    """Show how a file is read. `written`: the environment of the file `write`, if there is one."""
+    origin = find_origin(Path(look.file))
     document = _to_json(look, origin) | {"written": written}
     print_result(document, as_json, _describe(look, origin, write, written))
-    return OK if look.is_usable or written else FINDING
-
-
-def _require_new(file: Path) -> None:
-    """Raises ConfigError where something would be replaced, or a folder made."""
-    if file.exists() or file.is_symlink():
-        raise ConfigError(f"--write {file}: it is there already: name a new file")
-    if not file.absolute().parent.is_dir():
-        raise ConfigError(f"--write {file}: there is no folder {file.absolute().parent}")
-
-
-def read_columns(columns: Sequence[str]) -> dict[str, str]:
-    """Part of a row → its column, as --column names them. Raises ConfigError."""
-    chosen: dict[str, str] = {}
-    for text in columns:
-        part, sign, column = text.partition("=")
-        if not sign or not column or part in chosen:
-            raise ConfigError(f"--column {text[:80]!r}: write each part once, problem=question")
-        chosen[part] = column
-    return chosen
 
 
 def _to_json(look: Look, origin: Origin | None) -> dict[str, object]:
@@ -112,17 +59,17 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
         table.add_row("refused for", Text(make_printable(f"{_name(rows)}: {fault}")))
     if look.shown:
         first = f" of the first {FORMS:,}" if look.asked > FORMS else ""
-        said = f"{len(look.shown):,} rows{first} show their answer and need its form"
-        table.add_row("form", Text(f"{said} ({_name(look.shown)})"))
+        line = f"{len(look.shown):,} rows{first} show their answer and need its form"
+        table.add_row("form", Text(f"{line} ({_name(look.shown)})"))
     if look.empty:
-        said = f"{len(look.empty):,} rows are met by a reply without content or a copy of the "
-        said += f"prompt ({_name(look.empty)})"
-        table.add_row("empty", Text(said))
+        line = f"{len(look.empty):,} rows are met by a reply without content or a copy of the "
+        line += f"prompt ({_name(look.empty)})"
+        table.add_row("empty", Text(line))
     if look.odds:
-        said = f"a row's answer is guessed once in {look.odds:.1f}: `odds` asks several at a time"
+        line = f"a row's answer is guessed once in {look.odds:.1f}: `odds` asks several at a time"
         if look.odds_max < letters_file.PARAMS["odds"].default:
-            said += f", and a level has rows for odds={look.odds_max} at most: name it so"
-        table.add_row("guess", Text(said))
+            line += f", and a level has rows for odds={look.odds_max} at most: name it so"
+        table.add_row("guess", Text(line))
     for suite, rows in look.suites.items():
         table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))
     for suite, why in look.uncompared.items():
@@ -136,8 +83,8 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
 
 def _advise(look: Look, write: Path | None, written: str) -> list[str]:
     if write is not None:
-        held = f"{write} has the {look.asked:,} rows that are asked"
-        return [f"{held}: name this file in `files`. Its environment is {written}."]
+        content = f"{write} has the {look.asked:,} rows that are asked"
+        return [f"{content}: name this file in `files`. Its environment is {written}."]
     if look.is_joined:
         return ["A network names one file: write one with --write FILE.jsonl."]
     if look.is_renamed:

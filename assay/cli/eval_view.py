@@ -1,4 +1,4 @@
-"""`assay eval`: opens the model, draws, and prints the figures."""
+"""What `assay eval` prints."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,63 +7,17 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from assay.cli.console import FIGURES, make_printable, make_table, print_result
-from assay.cli.eval_request import EvaluationRequest
-from assay.cli.saying import choose_say
-from assay.evaluation.folder import RESULTS, EvaluationFolder
-from assay.evaluation.model import open_folder
-from assay.evaluation.run import Evaluation, EvaluationRules, Progress
-from assay.evaluation.sampling import Sampler
-from assay.network.hub.origin import name_source
-from assay.neurons.miner.engines.sampling import EngineSampler, read_sampling_engine
-from assay.settings.placing import open_placement
-from assay.settings.sections import Settings
-from assay.subnet.adoption.adopt import adopt_once
-from assay.subnet.waiting import telling
+from assay.cli.console import FIGURES, make_table, print_result
+from assay.evaluation.folder import RESULTS
+from assay.network.text import make_printable
 
 #: Longest bar of a histogram, in letters.
 _BAR = 30
 
 
-def run_eval(settings: Settings, request: EvaluationRequest, quiet: bool, as_json: bool) -> None:
-    """Evaluate a model, and print and write the result."""
-    say = choose_say(quiet)
-    placement = open_placement(settings.compute)
-    engine = None if request.engine is None else read_sampling_engine(request.engine)
-    folder = adopt_once(request.model, request.out, say)
-    with telling(say, f"reading {folder}"):
-        model = open_folder(folder, has_weights=engine is None)
-    rules = EvaluationRules(
-        request.samples,
-        round(1_024 * request.temperature),
-        request.max_tokens,
-        request.seed,
-        request.read.shots,
-        bos=request.bos,
-        plain=request.plain,
-    )
-    drawn_by = "assay" if engine is None else f"{engine.url}#{engine.model}"
-    name = make_printable(name_source(request.model))
-    evaluation = Evaluation(model, request.read.suites, rules, name, drawn_by)
-    for warning in evaluation.warnings:
-        say(f"warning: {warning}")
-
-    def make_sampler() -> Sampler:
-        if engine is not None:
-            vocabulary = len(model.tokenizer.drawable)
-            return EngineSampler(engine, model.tokenizer, model.end_tokens, rules, vocabulary)
-        with telling(say, "loading the model"):
-            loaded = model.load(placement)
-        return model.make_sampler(loaded, rules.temperature, rules.max_tokens)
-
-    files = EvaluationFolder(request.out)
-    with files.hold(evaluation.make_plan()):
-        progress = Progress(evaluation, say)
-        for _ in evaluation.run(files, make_sampler):
-            progress.tell()
-    document = evaluation.make_results()
-    printed = document | {"out": str(request.out)}
-    print_result(printed, as_json, _render(document, request.out), FIGURES)
+def show_evaluation(results: Mapping[str, Any], out: Path, as_json: bool) -> None:
+    """Show the figures."""
+    print_result({**results, "out": str(out)}, as_json, _render(results, out), FIGURES)
 
 
 def _render(document: Mapping[str, Any], out: Path) -> Group:
@@ -85,8 +39,8 @@ def _render(document: Mapping[str, Any], out: Path) -> Group:
             text = f"  {rows['rows']:,} not asked: {make_printable(reason)} (row {first}{more})"
             parts.append(Text(text))
         for file, why in suite["uncompared"].items():
-            said = f"  not all compared with the training file {file}: {why}"
-            parts.append(Text(make_printable(said)))
+            line = f"  not all compared with the training file {file}: {why}"
+            parts.append(Text(make_printable(line)))
         table = make_table("scorer", "figure", "value", "95 %", "by", left={"scorer", "figure"})
         for scorer in suite["scorers"]:
             for name, figure in _list_figures(scorer):

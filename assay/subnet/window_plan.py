@@ -1,15 +1,10 @@
-"""`assay plan`: the cost of a recipe's window, and whether it fits, by arithmetic. Nothing here
-loads torch, which takes seconds."""
+"""The cost of a recipe's window, and whether it fits, by arithmetic. Nothing here loads torch,
+which takes seconds."""
 
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from assay.cli.console import FIGURES, make_table, print_result
-from assay.cli.exits import FINDING, OK
 from assay.environments.programs.speed import measure_rate
 from assay.environments.registry import compute_named_shares, count_named_units
 from assay.inference.placing.model_sizes import compute_weight_bytes
@@ -44,7 +39,20 @@ from assay.subnet.window_costs import (
 _TOKENS_MAX = 1 << 22
 #: Share of a GPU's memory that a program may use: the rest is for the allocator.
 MEMORY_SHARE = 0.9
-_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """A recipe, by its file or a shipped one's name, and what to take in place of its own choice.
+
+    Attributes:
+        miners: their number. card: see `get_card`.
+    """
+
+    recipe: str
+    miners: int | None = None
+    card: str | None = None
+    implementation: Implementation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +157,14 @@ class CoursePlan:
         }
 
 
-def run_plan(
-    recipe: str,
-    miners: int | None,
-    card: str | None,
-    implementation: Implementation | None,
-    as_json: bool,
-) -> int:
-    """Print the cost of a window. The exit code is 1 if something does not fit. Raises ConfigError:
-    there is no such recipe."""
-    read = read_recipe(recipe)
-    if implementation is not None:
-        course = read.course.model_copy(update={"implementation": implementation})
+def plan_recipe(request: PlanRequest) -> CoursePlan:
+    """The plan of a recipe by its name. Raises ConfigError: there is no such recipe or card."""
+    read = read_recipe(request.recipe)
+    if request.implementation is not None:
+        course = read.course.model_copy(update={"implementation": request.implementation})
         read = read.model_copy(update={"course": course})
-    chosen = get_card(read.course.card if card is None else card)
-    plan = make_plan(read, chosen, miners or read.course.miners)
-    print_result(plan.to_json(), as_json, render_plan(plan), FIGURES)
-    return OK if plan.fits else FINDING
+    card = get_card(read.course.card if request.card is None else request.card)
+    return make_plan(read, card, request.miners or read.course.miners)
 
 
 def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
@@ -242,123 +241,4 @@ def _plan_role(
         offloaded=offloaded,
         fits_time=enough and cost.seconds <= allowed,
         fits_memory=memory <= room,
-    )
-
-
-def render_plan(plan: CoursePlan) -> RenderableType:
-    """The plan for people."""
-    table = make_table(
-        "program",
-        "GPUs",
-        "tokens",
-        "seconds",
-        "of",
-        "memory",
-        "of",
-        "moved",
-        "disk",
-        "fits",
-        left=("program", "fits"),
-    )
-    for role in plan.roles:
-        lacks = [] if role.fits_time else ["time"]
-        lacks += [] if role.fits_memory else ["memory"]
-        table.add_row(
-            role.role,
-            str(role.cards),
-            f"{role.cost.tokens:,}",
-            f"{role.cost.seconds:,.0f}",
-            f"{role.allowed_seconds:,.0f}",
-            f"{role.memory / _GIB:,.1f} GiB",
-            f"{role.allowed_memory / _GIB:,.1f} GiB",
-            f"{role.cost.moved / 1e9:,.2f} GB",
-            f"{role.cost.stored / 1e9:,.0f} GB",
-            "yes" if role.fits else f"no: {' and '.join(lacks)}",
-        )
-    lines = _describe_plan(plan)
-    return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))
-
-
-def _describe_lack(role: RolePlan, plan: CoursePlan) -> str:
-    """The number that would fit where memory does not suffice."""
-    prompt, work = plan.recipe.course.prompt, plan.rules.work
-    bound, needs = "max_tokens", f"{work.max_tokens:,} tokens behind a prompt of {prompt:,}"
-    if work.turns > 1:
-        bound, needs = "context", f"a context of {work.context:,} tokens"
-    said = (
-        f"the {role.role} needs {role.memory / _GIB:,.1f} GiB for {needs}, and there are "
-        f"{role.allowed_memory / _GIB:,.1f}: "
-    )
-    if role.tokens_fit:
-        return f"{said}{bound} = {role.tokens_fit:,} would fit"
-    return f"{said}no {bound} would fit"
-
-
-def _describe_scoring(cost: ScoringCost) -> str:
-    measured = "this machine was not measured: install the extra `envs`"
-    if cost.rate is not None and cost.seconds is not None:
-        measured = (
-            f"{cost.seconds:,.0f} s by all cores of this machine, which were measured to count "
-            f"{cost.rate:,.0f} million units a second"
-        )
-    return (
-        f"scoring takes a validator up to {cost.units:,} million units: of a window's "
-        f"{cost.allowed_seconds:,.0f} s for it, {cost.reference_seconds:,.0f} s on the reference "
-        f"machine, and {measured}"
-    )
-
-
-def _describe_levels(plan: CoursePlan) -> str:
-    """What is asked at the start, and how far that may move."""
-    steering = plan.rules.steering
-    shares = ", ".join(f"{level} ({share:.1%})" for level, share in plan.shares.items())
-    if not steering.weight_step:
-        return f"levels at the start: {shares}; their weights stay"
-    low, high = (bound / 10 for bound in (steering.success_low, steering.success_high))
-    least, most = (bound / 1_000 for bound in (steering.weight_min, steering.weight_max))
-    return (
-        f"levels at the start: {shares}; each checkpoint changes their weights by at most "
-        f"{steering.weight_step / 10:g} %, between {least:g} and {most:g}, toward levels that "
-        f"teach, of which {low:g} to {high:g} % are solved"
-    )
-
-
-def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
-    """Lines: the introduction, and the text below the table."""
-    card, course = plan.card, plan.recipe.course
-    miner, _, trainer = plan.roles
-    small = (
-        f"the seconds are wrong for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: these "
-        "spend them on launches and Python, which are not counted"
-    )
-    miners = "1 miner makes" if plan.miners == 1 else f"{plan.miners} miners make"
-    host = (
-        "offload: the trainer's weights, gradients and moments are "
-        f"{trainer.offloaded / _GIB:,.1f} GiB of host memory, which is not checked, and the time "
-        "for moving them is not counted"
-    )
-    replies = f", with replies of {course.reply_tokens}" if course.reply_tokens else ""
-    late = (
-        f"each own token before it adds {plan.late_share / 1e4:.2f} % of a first token's cost to a "
-        f"token; position_share pays {plan.rules.work.position_share / 1e4:.2f} %"
-    )
-    return (
-        f"{plan.recipe.about}",
-        f"{miners} up to {miner.cost.groups} groups each in a window of "
-        f"{plan.window_seconds:,.0f} s; the trainer judges {trainer.cost.groups} of them",
-        f"{course.steps} steps of {plan.step_seconds:,.0f} s: {plan.hours:,.1f} hours",
-        f"the plan assumes that all programs run {course.implementation}: start them with "
-        f"--implementation {course.implementation}",
-        *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
-        late,
-        _describe_levels(plan),
-        *(_describe_lack(role, plan) for role in plan.roles if not role.fits_memory),
-        *((host,) if trainer.offloaded else ()),
-        *(() if plan.holds else (small,)),
-        f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
-        f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
-        f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
-        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens{replies}; "
-        f"SHA-256 at {HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
-        f"{DISK / 1e9:.0f} GB/s",
     )
