@@ -42,7 +42,7 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
     given, table = settings.model_dump(), settings.loss_table
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
-        **{name: getattr(table, name) for name in STALE},
+        **table.model_dump(include=set(STALE)),
         schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
         loss=make_loss(settings),
         from_genesis=settings.kl_reference == "genesis",
@@ -107,7 +107,9 @@ def read_config(record: StepRecord) -> StepConfig:
     values |= {name: getattr(choice, name) for name in _CHOICE}
     values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
     loss = {"type": learning.loss.name, **asdict(learning.loss)}
-    loss |= {name: getattr(learning, name) for name in STALE}
+    # a weight that its loss has not was once written, too: the loss does not read it
+    is_read = learning.stale_weight in learning.loss.stale_weights
+    loss |= {name: getattr(learning, name) for name in (STALE if is_read else STALE[:1])}
     try:  # beyond these bounds, an untrusted record could cause endless work
         values["loss"] = LOSS_TABLES[learning.loss.name].model_validate(loss, strict=True)
         conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()

@@ -32,15 +32,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from assay.training.grpo import Icepop, LossConfig
+from assay.training.grpo import LOG_RATIO_MAX, LossConfig, StaleWeight, exp_bounded
 from assay.training.lesson import LessonError, Rollout
 from assay.training.passes import Passes
 
 Anchor = Literal["behaviour", "step"]
-StaleWeight = Literal["sequence", "token", "none"]
-
-#: Sums of log-ratios are at most this before `exp`, and of the figures at least its negative.
-_LOG_RATIO_MAX = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +84,14 @@ def anchor_rollouts(
                 "at the step's beginning, the logarithm of a token's probability is not a number: "
                 'it can never be drawn now, or precision = "float32" under [trainer] is needed'
             )
-        weights = torch.tensor(_weigh(gaps, loss, weight, cap), dtype=torch.float32)
+        weights = torch.tensor(loss.weigh_stale(gaps, weight, cap), dtype=torch.float32)
         anchored[place] = replace(row, proximal=proximal, stale=weights)
-        sums.append(max(-_LOG_RATIO_MAX, min(total, _LOG_RATIO_MAX)))
+        sums.append(max(-LOG_RATIO_MAX, min(total, LOG_RATIO_MAX)))
         tokens += len(gaps)
-        divergence += sum(_exp(gap) - 1 - gap for gap in gaps)
+        divergence += sum(exp_bounded(gap) - 1 - gap for gap in gaps)
     squares = sum(math.exp(2 * one) for one in sums)
     ess = sum(map(math.exp, sums)) ** 2 / squares / len(sums)
     return anchored, Staleness(len(old) / len(rows), ess, divergence / tokens)
-
-
-def _weigh(gaps: Sequence[float], loss: LossConfig, weight: StaleWeight, cap: float) -> list[float]:
-    """The weight of each token of a completion. `gaps`: p − b, nats."""
-    if isinstance(loss, Icepop):
-        ratios = map(_exp, gaps)
-        return [r if 1 - loss.low <= r <= 1 + loss.high else 0.0 for r in ratios]
-    if weight == "none":
-        return [1.0] * len(gaps)
-    if weight == "token" and not loss.counts_completions:
-        return [min(_exp(gap), cap) for gap in gaps]
-    total = sum(gaps)
-    whole = total / len(gaps) if loss.counts_completions else total
-    return [min(_exp(whole), cap)] * len(gaps)
-
-
-def _exp(gap: float) -> float:
-    return math.exp(min(gap, _LOG_RATIO_MAX))
 
 
 def stack_anchors(rows: Sequence[Rollout], behaviour: Tensor) -> tuple[Tensor, Tensor] | None:
