@@ -25,18 +25,22 @@ Differences and sums over t are float64, in the order of t; a weight is rounded 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from assay.training.grpo import LOG_RATIO_MAX, LossConfig, StaleWeight, exp_bounded
-from assay.training.lesson import LessonError, Rollout
+from assay.training.grpo import LossConfig, StaleWeight, exp_bounded
+from assay.training.lesson import LessonError, Rollout, StaleAge
 from assay.training.passes import Passes
 
 Anchor = Literal["behaviour", "step"]
+
+
+#: By how many checkpoints rollouts are older: figures have these and still older ones together.
+AGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,24 @@ class Staleness:
         ess: effective sample size of these, (Σw)² / (n·Σw²) with their weights of whole completions
             before any bound, 1/n to 1.
         kl: mean estimate of KL(behaviour‖beginning) over their tokens, k3, nats.
+        ages: the same of those of each known age, ascending, the last from `AGES` on.
     """
 
     share: float | None = None
     ess: float | None = None
     kl: float | None = None
+    ages: tuple[StaleAge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    """How far an older completion is from the step's beginning: Σ(p − b), its tokens, and the sum
+    of their divergence."""
+
+    age: int | None
+    total: float
+    tokens: int
+    divergence: float
 
 
 def anchor_rollouts(
@@ -74,7 +91,7 @@ def anchor_rollouts(
     if not old:
         return list(rows), Staleness()
     read = passes.compute_logprobs([rows[place] for place in old])
-    anchored, sums, tokens, divergence = list(rows), [], 0, 0.0
+    anchored, found = list(rows), list[_Gaps]()
     for place, proximal in zip(old, read, strict=True):
         row = rows[place]
         gaps = [p - b for p, b in zip(proximal.tolist(), row.behaviour, strict=True)]
@@ -86,12 +103,28 @@ def anchor_rollouts(
             )
         weights = torch.tensor(loss.weigh_stale(gaps, weight, cap), dtype=torch.float32)
         anchored[place] = replace(row, proximal=proximal, stale=weights)
-        sums.append(max(-LOG_RATIO_MAX, min(total, LOG_RATIO_MAX)))
-        tokens += len(gaps)
-        divergence += sum(exp_bounded(gap) - 1 - gap for gap in gaps)
-    squares = sum(math.exp(2 * one) for one in sums)
-    ess = sum(map(math.exp, sums)) ** 2 / squares / len(sums)
-    return anchored, Staleness(len(old) / len(rows), ess, divergence / tokens)
+        divergence = sum(exp_bounded(gap) - 1 - gap for gap in gaps)
+        found.append(_Gaps(row.age, total, len(gaps), divergence))
+    return anchored, Staleness(*_summarise(found, len(rows)), tuple(_list_ages(found, len(rows))))
+
+
+def _summarise(found: Sequence[_Gaps], rows: int) -> tuple[float, float, float]:
+    """Share, effective sample size and divergence of some of `rows` completions."""
+    most = max(one.total for one in found)  # the size has no unit, and no weight is beyond floats
+    weights = [math.exp(one.total - most) for one in found]
+    ess = sum(weights) ** 2 / sum(weight * weight for weight in weights) / len(found)
+    tokens = sum(one.tokens for one in found)
+    return len(found) / rows, ess, sum(one.divergence for one in found) / tokens
+
+
+def _list_ages(found: Sequence[_Gaps], rows: int) -> Iterator[StaleAge]:
+    by_age: dict[int, list[_Gaps]] = {}
+    for one in found:
+        if one.age is not None:
+            by_age.setdefault(min(one.age, AGES), []).append(one)
+    for age, those in sorted(by_age.items()):
+        share, ess, kl = _summarise(those, rows)
+        yield StaleAge(age=age, share=share, ess=ess, kl=kl)
 
 
 def stack_anchors(rows: Sequence[Rollout], behaviour: Tensor) -> tuple[Tensor, Tensor] | None:

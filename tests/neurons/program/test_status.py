@@ -17,6 +17,7 @@ from assay.artifacts.status.trainer import (
     HeldOutStatus,
     PaceStatus,
     PoolStatus,
+    StaleAgeStatus,
     StatsStatus,
 )
 from assay.artifacts.status.validator import LedgerEntryStatus
@@ -40,7 +41,7 @@ from assay.protocol.parameters import DEMO_TIMING
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings, StatusSettings
 from assay.training.figures import GroupFigures
-from assay.training.lesson import LearnStats
+from assay.training.lesson import LearnStats, StaleAge
 from assay.training.pace import PaceFigures
 from assay.training.watch import WatchedWindow
 from tests.statuses import VALIDATOR, check_status
@@ -98,6 +99,7 @@ def test_the_sample_has_the_shape() -> None:
         (LedgerEntryStatus, LedgerEntry),
         (PaceStatus, PaceFigures),
         (PoolStatus, PoolFigures),
+        (StaleAgeStatus, StaleAge),
         (StatsStatus, LearnStats),
         (UploadStatus, Upload),
     ],
