@@ -34,6 +34,8 @@ recomputed under the checkpoint that sampled the completions, never taken from a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar, Literal
 
 import torch
@@ -75,7 +77,7 @@ class _Loss:
             return [1.0] * len(gaps)
         if weight == "token":
             return [min(exp_bounded(gap), cap) for gap in gaps]
-        return [min(exp_bounded(sum(gaps)), cap)] * len(gaps)
+        return [min(exp_bounded(add_in_order(gaps)), cap)] * len(gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Gspo(Grpo):
         """Its ratio is a geometric mean, and so is its weight."""
         if weight == "none":
             return [1.0] * len(gaps)
-        return [min(exp_bounded(sum(gaps) / len(gaps)), cap)] * len(gaps)
+        return [min(exp_bounded(add_in_order(gaps) / len(gaps)), cap)] * len(gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,12 @@ class Dppo(_Loss):
         moved = (logprobs.exp() - behaviour.exp()).detach()
         out = torch.where(advantage > 0, moved > self.rise, moved < -self.fall)
         return torch.where(out, 0.0, ratio.clamp(max=self.cap) * advantage), out
+
+
+def add_in_order(values: Sequence[float]) -> float:
+    """The sum of float64s, each added to those before it. `sum` compensates from Python 3.12 on, so
+    its last bits are another version's."""
+    return reduce(add, values, 0.0)
 
 
 def exp_bounded(gap: float) -> float:

@@ -32,7 +32,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from assay.training.grpo import LossConfig, StaleWeight, exp_bounded
+from assay.training.grpo import LossConfig, StaleWeight, add_in_order, exp_bounded
 from assay.training.lesson import LessonError, Rollout, StaleAge
 from assay.training.passes import Passes
 
@@ -95,7 +95,7 @@ def anchor_rollouts(
     for place, proximal in zip(old, read, strict=True):
         row = rows[place]
         gaps = [p - b for p, b in zip(proximal.tolist(), row.behaviour, strict=True)]
-        total = sum(gaps)
+        total = add_in_order(gaps)
         if not math.isfinite(total):
             raise LessonError(
                 "at the step's beginning, the logarithm of a token's probability is not a number: "

@@ -67,6 +67,12 @@ def test_gspo_weighs_by_the_geometric_mean():
     assert rows[0].stale.tolist() == pytest.approx([math.exp(0.3)] * 2)
 
 
+@pytest.mark.parametrize("name", ["grpo", "gspo"])
+def test_a_weight_has_the_bits_of_a_plain_sum(name):
+    """Of float64s one after the other, whatever `sum` does in this version of Python."""
+    assert LOSSES[name]().weigh_stale([1e16, 1.0, -1e16], "sequence", 3.0) == [1.0] * 3
+
+
 def test_icepop_masks_by_the_two_policies():
     rows, _ = anchor(BEHAVIOUR, PROXIMAL, Icepop(low=0.3, high=0.3))
     assert rows[0].stale.tolist() == pytest.approx([0.0, math.exp(0.2)])
