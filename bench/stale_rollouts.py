@@ -8,10 +8,13 @@ groups, its log-probabilities are recomputed, and the learner learns from them. 
 task and seed ask the same problems with the same draws, so gains are compared seed by seed with
 those of rollouts that are never old. Tasks: `sums` (the shipped model, sums of three terms, 24
 groups a step, the learner's defaults) and `guess` (the recipe `genesis-guess`, 32 groups a step),
-12 steps each; `long` (sums of many terms whose completions have some 200 tokens).
+12 steps each; `long` (sums of 19 terms, whose completions have some 210 tokens, by the shipped
+model after a warm start on worked ones; 12 groups a step and 4 an update). There a weight for a
+whole completion is a product of so many ratios that it may leave little: see its sample size.
 
 DIR keeps a line for each course, and a run goes on where the last one stopped. Courses are played
-on as many processes as there are cores. Seconds are processor time of the learner alone.
+on as many processes as there are cores. Seconds are processor time of the learner alone: of the
+same groups, once learned from as older ones and once as today's.
 """
 
 import json
@@ -19,9 +22,10 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,20 +33,23 @@ from time import process_time
 from typing import Any
 
 import torch
-from figures import FAST, OUT, Figure, report
+from figures import FAST, OUT, Figure, measure_together, report
 
 from assay.artifacts.steps.learner import make_learner
-from assay.environments.base import Environment
+from assay.environments.arithmetic import Arithmetic, Terms
+from assay.environments.base import Environment, Problem
 from assay.environments.registry import open_environment
 from assay.environments.rewards import compute_reward
 from assay.environments.scoring import run_all
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.folder import MODEL_FILE, digest_tensors
 from assay.inference.implementations import make_packing_twin
 from assay.inference.sampled_episodes import sample_episodes
 from assay.network.files import write_json
 from assay.protocol.encoding import to_json
-from assay.protocol.manifest import start_levels
+from assay.protocol.manifest import compute_tensor_root, start_levels
 from assay.protocol.parameters import Parameters
+from assay.protocol.prf import Stream
 from assay.settings.learning import make_learning
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.recipe import read_recipe
@@ -56,11 +63,16 @@ from assay.training.policy import Policy
 
 STEPS = 3 if FAST else 12
 #: Groups of a step, by task.
-GROUPS = {"sums": 24, "guess": 32}
+GROUPS = {"sums": 24, "guess": 32, "long": 12}
+SHORT = ("sums", "guess")
 SEEDS = range(1) if FAST else range(3)
 AGES = (1, 2) if FAST else (1, 2, 4, 8)
 #: The last checkpoints of a course, whose mean is its result, and held-out problems of each.
 LATE, PROBLEMS = (1, 256) if FAST else (3, 2_048)
+#: Of `long`, whose problems take five times as long: held-out ones, terms, tokens that a completion
+#: may have, and steps of its warm start with their learning rate.
+LONG_PROBLEMS, TERMS, LONG_TOKENS = (64, 19, 256) if FAST else (512, 19, 256)
+WARM_STEPS, WARM_RATE = (8, 2e-3) if FAST else (420, 2e-3)
 #: What a course's loss is anchored at, and how what is stale is weighed.
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "behaviour": {"anchor": "behaviour"},
@@ -69,6 +81,17 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "none": {"anchor": "step", "stale_weight": "none"},
 }
 LEVEL = 5  # of sums
+
+
+class LongSums(Arithmetic):
+    """Sums of different numbers of two digits. One is the place of the next, so that a small model
+    finds its way through them."""
+
+    levels = range(1, 2)
+
+    def _draw(self, stream: Stream, level: int) -> Problem:
+        values = tuple(10 + drawn for drawn in stream.sample(90, TERMS))
+        return Problem("+".join(map(str, values)) + "=?\n", level, Terms(values))
 
 
 @dataclass(frozen=True, order=True)
@@ -102,10 +125,13 @@ def list_courses() -> Iterable[Course]:
         yield Course("guess", 2, "sequence", seed)
     yield from _list_ages(("behaviour", "sequence"), AGES[:3])
     for loss in () if FAST else sorted(set(LOSSES) - {"grpo"}):
-        for task in GROUPS:
+        for task in SHORT:
             yield Course(task, 0, "behaviour", 0, loss=loss)
             for arm in ("behaviour", "sequence"):
                 yield Course(task, 2, arm, 0, loss=loss)
+    yield Course("long", 0, "behaviour", 0)
+    for arm in ("behaviour", "sequence", "token"):
+        yield Course("long", 2, arm, 0)
     yield from _list_ages(("token", "none"), (2,))
     yield from _list_ages(tuple(ARMS)[:3], AGES)
     if not FAST:
@@ -114,7 +140,7 @@ def list_courses() -> Iterable[Course]:
 
 def _list_ages(arms: Iterable[str], ages: Iterable[int], epochs: int = 4) -> Iterable[Course]:
     for age in (0, *ages):
-        for task in GROUPS:
+        for task in SHORT:
             for arm in arms if age else ("behaviour",):
                 for seed in SEEDS:
                     yield Course(task, age, arm, seed, epochs)
@@ -135,11 +161,33 @@ def prepare(folder: Path, task: str) -> None:
             begun = load_checkpoint(GENESIS)
             teach_first_turns(begun, environment, recipe.levels[0], rules.work, model)
             make_recipe_genesis(recipe, model, made, rules, report=lambda *_: None)
+        elif task == "long":
+            _prepare_long(made, Path(scratch) / "model")
         else:
             shutil.copytree(GENESIS, made)
             manifest = replace(load_checkpoint(GENESIS).manifest, levels=start_levels((LEVEL,)))
             write_json(made / "manifest.json", to_json(manifest))
         made.rename(target)
+
+
+def _prepare_long(made: Path, model: Path) -> None:
+    """The shipped model after it has read worked sums of many terms, in the order of the terms."""
+    shutil.copytree(GENESIS, made)
+    manifest = replace(
+        load_checkpoint(GENESIS).manifest, levels=start_levels((1,)), max_tokens=LONG_TOKENS
+    )
+    write_json(made / "manifest.json", to_json(manifest))
+    environment = LongSums({})
+
+    def work_out(problem: Problem, _: Stream) -> Generator[str, str, None]:
+        yield environment.solve(problem)[0]
+
+    work = read_recipe("genesis-arithmetic").make_rules().work
+    begun = load_checkpoint(made)
+    teach_first_turns(begun, environment, 1, work, model, work_out, WARM_STEPS, WARM_RATE)
+    shutil.copy(model / MODEL_FILE, made / MODEL_FILE)
+    changed = replace(manifest, tensors=compute_tensor_root(digest_tensors(made)))
+    write_json(made / "manifest.json", to_json(changed))
 
 
 def open_task(folder: Path, course: Course) -> Task:
@@ -150,9 +198,14 @@ def open_task(folder: Path, course: Course) -> Task:
     config = replace(
         make_learning(recipe.trainer), seed=course.seed, epochs=course.epochs, **ARMS[course.arm]
     )
+    environment = open_environment(rules.environment)
+    if course.task == "long":
+        environment = LongSums({})
+        rules = replace(rules, work=replace(rules.work, max_tokens=LONG_TOKENS))
+        config = replace(config, groups_per_batch=4)
     if course.loss != "grpo":
         config = replace(config, loss=LOSSES[course.loss]())
-    return Task(checkpoint, open_environment(rules.environment), rules, config)
+    return Task(checkpoint, environment, rules, config)
 
 
 def draw_groups(task: Task, model: Any, course: Course, step: int, count: int) -> list[Group]:
@@ -186,6 +239,7 @@ def draw_groups(task: Task, model: Any, course: Course, step: int, count: int) -
             logprobs[first : first + size],
             [row.replies for row in rows[first : first + size]],
             is_older=min(step, course.age) > 0,
+            age=min(step, course.age),
         )
         for first in range(0, len(rows), size)
     ]
@@ -206,7 +260,8 @@ def play(folder: Path, course: Course) -> dict[str, Any]:
 
     def measure(step: int) -> None:
         model = load(states[-1])
-        found = count_successes(checkpoint, task.environment, work, PROBLEMS, model=model)
+        problems = LONG_PROBLEMS if course.task == "long" else PROBLEMS
+        found = count_successes(checkpoint, task.environment, work, problems, model=model)
         total = add_up(found)
         curve[step] = total.solved / total.asked
 
@@ -226,6 +281,7 @@ def play(folder: Path, course: Course) -> dict[str, Any]:
                 "entropy": stats.entropy,
                 "ess": stats.stale_ess,
                 "kl": stats.stale_kl,
+                "tokens": stats.tokens / stats.updates,
             }
         )
         if step + 1 > STEPS - LATE:
@@ -263,6 +319,22 @@ def play_all(folder: Path) -> dict[Course, dict[str, Any]]:
     return known
 
 
+def time_learning(folder: Path, epochs: int) -> list[float]:
+    """Processor seconds of learning from the groups of a step of `sums`, at least: as older ones,
+    anchored at the step, and as they were learned from before that."""
+    prepare(folder, "sums")
+    course = Course("sums", 1, "sequence", 0, epochs)
+    task = open_task(folder, course)
+    drawer = task.checkpoint.load_trainable().requires_grad_(False)
+    groups = draw_groups(task, drawer, course, 1, GROUPS["sums"])
+    configs = task.config, replace(task.config, anchor="behaviour")
+    learners = [
+        make_learner(task.checkpoint, config, lambda: task.checkpoint) for config in configs
+    ]
+    runs = [partial(learner.learn, groups) for learner in learners]
+    return measure_together(runs, 3 if FAST else 9, process_time)
+
+
 def compare(
     known: Mapping[Course, Mapping[str, Any]], course: Course, seeds: Sequence[int]
 ) -> list[float]:
@@ -295,21 +367,16 @@ def main() -> None:
                 figures.append(
                     Figure(f"its standard deviation: {name}", statistics.stdev(less), "points")
                 )
-    seconds = dict.fromkeys(ARMS, 0.0)
-    for course, line in known.items():
-        if course.age == 2 and course.loss == "grpo" and course.epochs == 4:
-            seconds[course.arm] += line["seconds"]
-    if seconds["behaviour"]:
-        figures.append(
-            Figure(
-                "learning with older rollouts, by sequence",
-                seconds["sequence"],
-                "s",
-                "anchored at the behaviour",
-                seconds["behaviour"],
-                ratio_bound=1.15,
-            )
-        )
+    for row in rows:
+        steps = known.get(row, {"steps": []})["steps"]
+        if sizes := [step["ess"] for step in steps if step["ess"] is not None]:
+            name = f"{row.task}, age {row.age}, {row.arm}, {row.loss}, {row.epochs} epochs"
+            figures.append(Figure(f"sample size: {name}", statistics.fmean(sizes), "of 1"))
+    torch.set_num_threads(1)
+    for epochs, bound in ((4, 1.15), (1, 1.35)):
+        older, today = time_learning(folder, epochs)
+        name = f"a step of older rollouts, {epochs} epochs"
+        figures.append(Figure(name, older, "s", "without an anchor", today, ratio_bound=bound))
     report("What rollouts of older checkpoints teach", figures, threads=1)
 
 

@@ -228,7 +228,9 @@ def _say_kind(kind: Any, rules: Sequence[Any], name: str) -> str:
     if kind is bool:
         return "true or false"
     if kind in (int, float):
-        return ("a whole number" if kind is int else "a number") + _say_bounds(rules, _RANGE)
+        finite = any(getattr(rule, "allow_inf_nan", None) is False for rule in rules)
+        number = "a whole number" if kind is int else "a finite number" if finite else "a number"
+        return number + _say_bounds(rules, _RANGE)
     text = "a path in quotes" if kind is Path else "text in quotes"
     patterns = [pattern for rule in rules if (pattern := getattr(rule, "pattern", None))]
     length = _say_bounds(rules, _LENGTHS, " characters")

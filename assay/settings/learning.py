@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, fields
+from typing import get_args
 
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.folder import StepError, parse_config
@@ -11,7 +12,7 @@ from assay.settings.loading import ConfigError
 from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
-from assay.training.grpo import LOSSES
+from assay.training.grpo import LOSSES, StaleWeight
 from assay.training.lora import require_peft
 from assay.training.optimizers import find_conflict, require_bitsandbytes
 from assay.training.team_network import TeamNetwork
@@ -42,7 +43,7 @@ def make_learning(settings: TrainerSettings) -> LearnConfig:
     given, table = settings.model_dump(), settings.loss_table
     return LearnConfig(
         **{name: given[name] for name in _SHARED},
-        **{name: getattr(table, name) for name in STALE},
+        **table.model_dump(include=set(STALE)),
         schedule=Schedule(**{name: given[name] for name in _SCHEDULE}),
         loss=make_loss(settings),
         from_genesis=settings.kl_reference == "genesis",
@@ -107,7 +108,10 @@ def read_config(record: StepRecord) -> StepConfig:
     values |= {name: getattr(choice, name) for name in _CHOICE}
     values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
     loss = {"type": learning.loss.name, **asdict(learning.loss)}
-    loss |= {name: getattr(learning, name) for name in STALE}
+    # a weight that its loss has not was once written, too: the loss does not read it
+    unread = [one for one in get_args(StaleWeight) if one not in learning.loss.stale_weights]
+    named = STALE[:1] if learning.stale_weight in unread else STALE
+    loss |= {name: getattr(learning, name) for name in named}
     try:  # beyond these bounds, an untrusted record could cause endless work
         values["loss"] = LOSS_TABLES[learning.loss.name].model_validate(loss, strict=True)
         conflict = TrainerSettings.model_validate(values, strict=True).find_conflict()

@@ -9,15 +9,15 @@ The flat form that all losses shared is read, too: `loss = "dppo"` and `clip_low
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 LossName = Literal["grpo", "gspo", "cispo", "icepop", "dppo"]
 
 _Low = Annotated[float, Field(gt=0, lt=1)]
-_High = Annotated[float, Field(gt=0)]
-_Cap = Annotated[float, Field(gt=1)]
+_High = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Cap = Annotated[float, Field(gt=1, allow_inf_nan=False)]
 
 
 _OWN = "as of grpo; behaviour is what the paper bounds, or weighs by"
@@ -34,6 +34,15 @@ class LossTable(BaseModel):
         description="step: rollouts of older checkpoints are bounded around the weights at the "
         "step's beginning; behaviour: around the checkpoint that sampled",
     )
+
+    def find_conflict(self) -> str | None:
+        """The reason why nobody can learn by these bounds together; None: it is possible."""
+        return None
+
+
+class _WeighedTable(LossTable):
+    """That of a loss that is told how to weigh what is stale."""
+
     stale_weight: Literal["sequence", "token", "none"] = Field(
         "sequence",
         description="with anchor = step, what leads from the checkpoint that sampled to the step's "
@@ -42,7 +51,7 @@ class LossTable(BaseModel):
     stale_cap: float = Field(3.0, ge=1, le=1e6, description="cap on that weight")
 
     def find_conflict(self) -> str | None:
-        """The reason why nobody can learn by these bounds together; None: it is possible."""
+        """See `LossTable.find_conflict`."""
         for name in ("stale_weight", "stale_cap"):
             is_said = getattr(self, name) != type(self).model_fields[name].default
             if is_said and self.anchor == "behaviour":
@@ -50,7 +59,7 @@ class LossTable(BaseModel):
         return None
 
 
-class GrpoTable(LossTable):
+class GrpoTable(_WeighedTable):
     """`grpo`: the pessimistic clip of a token's ratio."""
 
     type: Literal["grpo"]
@@ -70,8 +79,14 @@ class GspoTable(GrpoTable):
 
     type: Literal["gspo"]  # type: ignore[assignment] # another one's
 
+    def find_conflict(self) -> str | None:
+        """See `LossTable.find_conflict`."""
+        if self.stale_weight == "token":
+            return "loss.stale_weight: gspo has one ratio for a whole completion, and none by token"
+        return super().find_conflict()
 
-class CispoTable(LossTable):
+
+class CispoTable(_WeighedTable):
     """`cispo`: every token teaches, with a bounded weight."""
 
     type: Literal["cispo"]
@@ -80,14 +95,15 @@ class CispoTable(LossTable):
 
 
 class IcepopTable(LossTable):
-    """`icepop`: tokens whose ratio is beyond a bound teach nothing."""
+    """`icepop`: tokens whose ratio is beyond a bound teach nothing. What is stale is masked by the
+    same bounds, and has no other weight."""
 
     type: Literal["icepop"]
     low: _Low = Field(0.2, description="the lower bound is 1 − this")
     high: _High = Field(0.28, description="the upper bound is 1 + this")
 
 
-class DppoTable(LossTable):
+class DppoTable(_WeighedTable):
     """`dppo`: tokens whose probability has moved too far teach nothing."""
 
     type: Literal["dppo"]
@@ -97,15 +113,7 @@ class DppoTable(LossTable):
     cap: _Cap = Field(4.0, description="cap on the ratio")
 
 
-#: Type → its table.
-LOSS_TABLES: dict[str, type[LossTable]] = {
-    "grpo": GrpoTable,
-    "gspo": GspoTable,
-    "cispo": CispoTable,
-    "icepop": IcepopTable,
-    "dppo": DppoTable,
-}
-#: What all tables have: how rollouts of older checkpoints are learned from.
+#: How rollouts of older checkpoints are learned from: what tables have beside type and bounds.
 STALE = ("anchor", "stale_weight", "stale_cap")
 #: Names of bounds in the flat form → those of tables.
 FLAT = {"clip_low": ("low", "fall"), "clip_high": ("high", "rise"), "clip_cap": ("cap",)}
@@ -128,6 +136,10 @@ Loss = Annotated[
     | Annotated[DppoTable, Tag("dppo")],
     Discriminator(_find_type),
 ]
+#: Type → its table.
+LOSS_TABLES: dict[str, type[LossTable]] = {
+    tag.tag: table for table, tag in map(get_args, get_args(get_args(Loss)[0])[1:])
+}
 
 
 def list_bounds(table: type[LossTable]) -> list[str]:

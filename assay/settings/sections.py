@@ -457,10 +457,16 @@ class TrainerSettings(_Section):
         0.2, gt=0, lt=1, description="former name of a bound where loss is a name: low, or fall"
     )
     clip_high: float = Field(
-        0.28, gt=0, description="former name of a bound where loss is a name: high, or rise"
+        0.28,
+        gt=0,
+        allow_inf_nan=False,
+        description="former name of a bound where loss is a name: high, or rise",
     )
     clip_cap: float = Field(
-        4.0, gt=1, description="former name of a bound where loss is a name: cap"
+        4.0,
+        gt=1,
+        allow_inf_nan=False,
+        description="former name of a bound where loss is a name: cap",
     )
     scaled: bool = Field(False, description="divide advantages by their group's standard deviation")
     kl_weight: float = Field(0.0, ge=0, description="weight of the KL divergence from kl_reference")

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from assay.training.grpo import Grpo, LossConfig
+from assay.training.grpo import Grpo, LossConfig, StaleWeight
 from assay.training.optimizers import OptimizerName
 from assay.training.policy import Precision
 from assay.training.schedule import Schedule
-from assay.training.stale import Anchor, StaleWeight
+from assay.training.stale import Anchor
 
 
 @dataclass(frozen=True, slots=True)

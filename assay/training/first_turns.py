@@ -22,7 +22,7 @@ from assay.training.genesis_model import PAD, save_model
 from assay.verification.episodes import EpisodeRules, begin_episode, make_episode_rules
 
 #: Steps, episodes of each, and the learning rate, which rises over some steps and then falls to 0.
-STEPS, _BATCH, _RATE, _RISE = 120, 32, 1e-3, 10
+STEPS, _BATCH, RATE, _RISE = 120, 32, 1e-3, 10
 _IGNORED = -100
 
 
@@ -54,6 +54,7 @@ def teach_first_turns(
     folder: Path,
     player: Player = guess_carelessly,
     steps: int = STEPS,
+    rate: float = RATE,
 ) -> None:
     """Write the checkpoint's model into a folder, after it has watched a careless player. The same
      arguments give the same weights on the same machine.
@@ -70,7 +71,7 @@ def teach_first_turns(
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _RATE * min(1, (step + 1) / _RISE) * (1 - step / steps)
+            group["lr"] = rate * min(1, (step + 1) / _RISE) * (1 - step / steps)
         numbers = range(step * _BATCH, (step + 1) * _BATCH)
         rows = [_play(checkpoint, environment, level, rules, player, n) for n in numbers]
         longest = max(len(ids) for ids, _ in rows)

@@ -34,6 +34,8 @@ recomputed under the checkpoint that sampled the completions, never taken from a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar, Literal
 
 import torch
@@ -42,10 +44,12 @@ from torch import Tensor
 from assay.training.components import Component, Loss, sum_components
 
 LossName = Literal["grpo", "gspo", "cispo", "icepop", "dppo"]
+#: What leads from an older behaviour to a step's beginning, see `assay.training.stale`.
+StaleWeight = Literal["sequence", "token", "none"]
 
 #: Log-ratios beyond this are far outside every bound; `exp` of more would overflow, and the
 #: gradient of a clipped infinity is no number. Natural logarithm.
-_LOG_RATIO_MAX = 20.0
+LOG_RATIO_MAX = 20.0
 #: Added to a standard deviation before dividing by it, in whole rewards. As TRL does.
 _DEVIATION_FLOOR = 1e-4
 
@@ -54,7 +58,30 @@ Gains = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Grpo:
+class _Loss:
+    """What losses have alike, but those that say something else."""
+
+    #: whether completions count alike, and not tokens: then r is a completion's
+    counts_completions: ClassVar[bool] = False
+    #: the weights of what is stale that differ; none: it has one of its own, without a cap
+    stale_weights: ClassVar[tuple[StaleWeight, ...]] = "sequence", "token", "none"
+
+    def weigh_stale(self, gaps: Sequence[float], weight: StaleWeight, cap: float) -> list[float]:
+        """The weight of each token of a completion that an older checkpoint drew.
+
+        Args:
+            gaps: of each token, how much its log-probability has risen from there to the step's
+                beginning, nats.
+        """
+        if weight == "none":
+            return [1.0] * len(gaps)
+        if weight == "token":
+            return [min(exp_bounded(gap), cap) for gap in gaps]
+        return [min(exp_bounded(add_in_order(gaps)), cap)] * len(gaps)
+
+
+@dataclass(frozen=True, slots=True)
+class Grpo(_Loss):
     """Two bounds on the ratio, at 1 − `low` and 1 + `high`; where the advantage is negative, it is
     at most `cap`. Raises ValueError: the bounds are out of order."""
 
@@ -63,8 +90,6 @@ class Grpo:
     cap: float = 4.0
 
     name: ClassVar[LossName] = "grpo"
-    #: whether completions count alike, and not tokens: then r is a completion's
-    counts_completions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (0 < self.low < 1 and self.high > 0):
@@ -87,16 +112,22 @@ class Gspo(Grpo):
 
     name: ClassVar[LossName] = "gspo"
     counts_completions: ClassVar[bool] = True
+    stale_weights: ClassVar[tuple[StaleWeight, ...]] = "sequence", "none"
+
+    def weigh_stale(self, gaps: Sequence[float], weight: StaleWeight, cap: float) -> list[float]:
+        """Its ratio is a geometric mean, and so is its weight."""
+        if weight == "none":
+            return [1.0] * len(gaps)
+        return [min(exp_bounded(add_in_order(gaps) / len(gaps)), cap)] * len(gaps)
 
 
 @dataclass(frozen=True, slots=True)
-class Cispo:
+class Cispo(_Loss):
     """The weight of a token's log-probability is at most 1 + `high`."""
 
     high: float = 0.28
 
     name: ClassVar[LossName] = "cispo"
-    counts_completions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.high <= 0:
@@ -111,14 +142,14 @@ class Cispo:
 
 
 @dataclass(frozen=True, slots=True)
-class Icepop:
+class Icepop(_Loss):
     """Tokens whose ratio is below 1 − `low` or above 1 + `high` teach nothing."""
 
     low: float = 0.2
     high: float = 0.28
 
     name: ClassVar[LossName] = "icepop"
-    counts_completions: ClassVar[bool] = False
+    stale_weights: ClassVar[tuple[StaleWeight, ...]] = ()
 
     def __post_init__(self) -> None:
         if not (0 < self.low < 1 and self.high > 0):
@@ -131,9 +162,14 @@ class Icepop:
         out = (ratio < 1 - self.low) | (ratio > 1 + self.high)
         return torch.where(out, 0.0, ratio * advantage), out
 
+    def weigh_stale(self, gaps: Sequence[float], weight: StaleWeight, cap: float) -> list[float]:
+        """Its paper's masks, of the two policies before the step, whatever is set."""
+        ratios = map(exp_bounded, gaps)
+        return [r if 1 - self.low <= r <= 1 + self.high else 0.0 for r in ratios]
+
 
 @dataclass(frozen=True, slots=True)
-class Dppo:
+class Dppo(_Loss):
     """Tokens whose probability has fallen by more than `fall`, or risen by more than `rise`, teach
     nothing; the ratio is at most `cap`."""
 
@@ -142,7 +178,6 @@ class Dppo:
     cap: float = 4.0
 
     name: ClassVar[LossName] = "dppo"
-    counts_completions: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (0 < self.fall < 1 and self.rise > 0):
@@ -155,6 +190,17 @@ class Dppo:
         moved = (logprobs.exp() - behaviour.exp()).detach()
         out = torch.where(advantage > 0, moved > self.rise, moved < -self.fall)
         return torch.where(out, 0.0, ratio.clamp(max=self.cap) * advantage), out
+
+
+def add_in_order(values: Sequence[float]) -> float:
+    """The sum of float64s, each added to those before it. `sum` compensates from Python 3.12 on, so
+    its last bits are another version's."""
+    return reduce(add, values, 0.0)
+
+
+def exp_bounded(gap: float) -> float:
+    """exp of a log-ratio, or of the greatest one if it is beyond that."""
+    return math.exp(min(gap, LOG_RATIO_MAX))
 
 
 LossConfig = Grpo | Gspo | Cispo | Icepop | Dppo
@@ -226,7 +272,7 @@ def compute_loss(
         ratio = (difference * weight).sum(-1, keepdim=True).expand_as(difference)
     else:
         ratio = difference
-    ratio = ratio.clamp(max=_LOG_RATIO_MAX).exp()
+    ratio = ratio.clamp(max=LOG_RATIO_MAX).exp()
     # a ratio that is no number makes a gain that is none, so that somebody notices
     gain, bounded = loss.compute_gains(ratio, logprobs, anchor, advantages[:, None])
     if stale is not None:
@@ -234,7 +280,7 @@ def compute_loss(
     # Unbiased, never negative estimate of KL(new‖reference) (Schulman, "k3").
     whence = behaviour if reference is None else reference
     gap = torch.where(mask, whence - logprobs, 0.0)
-    gap = gap.clamp(max=_LOG_RATIO_MAX)
+    gap = gap.clamp(max=LOG_RATIO_MAX)
     divergence = gap.exp() - gap - 1
     components = [Component("rl", gain)]
     if kl_weight:

@@ -246,6 +246,7 @@ class Learner:
             stale_share=staleness.share,
             stale_ess=staleness.ess,
             stale_kl=staleness.kl,
+            stale_ages=list(staleness.ages),
             **objective.counter.finish(),
         )
 

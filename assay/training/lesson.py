@@ -4,6 +4,7 @@ figures."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypedDict
 
 from torch import Tensor
 
@@ -26,7 +27,8 @@ class Group:
     `behaviour_logprobs` natural logarithms, one a completion token, under the checkpoint that
     sampled. A completion has the model's own tokens alone: what its world replied between turns is
     in `replies`, ascending, and is read but not learned. Without any, `replies` may be left out.
-    `is_older`: another checkpoint sampled than the step's parent.
+    `is_older`: another checkpoint sampled than the step's parent. `age`: by how many checkpoints,
+    where somebody knows it, for figures alone.
 
     Raises:
         ValueError: the parts do not belong together.
@@ -38,6 +40,7 @@ class Group:
     behaviour_logprobs: list[list[float]]
     replies: list[list[Reply]] = field(default_factory=list)
     is_older: bool = False
+    age: int | None = None
 
     def __post_init__(self) -> None:
         if not self.replies:
@@ -78,7 +81,7 @@ class Rollout(Row):
     Attributes:
         behaviour: a natural logarithm for each of its tokens, under the checkpoint that sampled.
         is_earlier: it is of an earlier window.
-        is_older: see `Group`.
+        is_older, age: see `Group`.
         proximal, stale: fp32 [tokens], of what is older than the step's beginning: see
             `assay.training.stale`.
     """
@@ -86,6 +89,7 @@ class Rollout(Row):
     behaviour: list[float]
     is_earlier: bool
     is_older: bool = False
+    age: int | None = None
     proximal: Tensor | None = None
     stale: Tensor | None = None
 
@@ -96,12 +100,22 @@ def make_rollouts(group: Group, scaled: bool, is_earlier: bool) -> list[Rollout]
     if advantages is None:
         return []
     parts = zip(group.completions, group.replies, advantages, group.behaviour_logprobs, strict=True)
-    return [Rollout(group.prompt, *part, is_earlier, group.is_older) for part in parts]
+    origin = is_earlier, group.is_older, group.age
+    return [Rollout(group.prompt, *part, *origin) for part in parts]
 
 
 def count_tokens(rows: Sequence[Row]) -> int:
     """The rows' own tokens."""
     return sum(len(row.completion) for row in rows)
+
+
+class StaleAge(TypedDict):
+    """The older rollouts of one age, as `Staleness` has all."""
+
+    age: int
+    share: float
+    ess: float
+    kl: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,7 @@ class LearnStats:
     stale_share: float | None = None
     stale_ess: float | None = None
     stale_kl: float | None = None
+    stale_ages: list[StaleAge] = field(default_factory=list)
 
 
 def summarise(

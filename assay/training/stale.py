@@ -25,22 +25,22 @@ Differences and sums over t are float64, in the order of t; a weight is rounded 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from assay.training.grpo import Icepop, LossConfig
-from assay.training.lesson import LessonError, Rollout
+from assay.training.grpo import LossConfig, StaleWeight, add_in_order, exp_bounded
+from assay.training.lesson import LessonError, Rollout, StaleAge
 from assay.training.passes import Passes
 
 Anchor = Literal["behaviour", "step"]
-StaleWeight = Literal["sequence", "token", "none"]
 
-#: Sums of log-ratios are at most this before `exp`, and of the figures at least its negative.
-_LOG_RATIO_MAX = 20.0
+
+#: By how many checkpoints rollouts are older: figures have these and still older ones together.
+AGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,24 @@ class Staleness:
         ess: effective sample size of these, (Σw)² / (n·Σw²) with their weights of whole completions
             before any bound, 1/n to 1.
         kl: mean estimate of KL(behaviour‖beginning) over their tokens, k3, nats.
+        ages: the same of those of each known age, ascending, the last from `AGES` on.
     """
 
     share: float | None = None
     ess: float | None = None
     kl: float | None = None
+    ages: tuple[StaleAge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    """How far an older completion is from the step's beginning: Σ(p − b), its tokens, and the sum
+    of their divergence."""
+
+    age: int | None
+    total: float
+    tokens: int
+    divergence: float
 
 
 def anchor_rollouts(
@@ -78,42 +91,40 @@ def anchor_rollouts(
     if not old:
         return list(rows), Staleness()
     read = passes.compute_logprobs([rows[place] for place in old])
-    anchored, sums, tokens, divergence = list(rows), [], 0, 0.0
+    anchored, found = list(rows), list[_Gaps]()
     for place, proximal in zip(old, read, strict=True):
         row = rows[place]
         gaps = [p - b for p, b in zip(proximal.tolist(), row.behaviour, strict=True)]
-        total = sum(gaps)
+        total = add_in_order(gaps)
         if not math.isfinite(total):
             raise LessonError(
                 "at the step's beginning, the logarithm of a token's probability is not a number: "
                 'it can never be drawn now, or precision = "float32" under [trainer] is needed'
             )
-        weights = torch.tensor(_weigh(gaps, loss, weight, cap), dtype=torch.float32)
+        weights = torch.tensor(loss.weigh_stale(gaps, weight, cap), dtype=torch.float32)
         anchored[place] = replace(row, proximal=proximal, stale=weights)
-        sums.append(max(-_LOG_RATIO_MAX, min(total, _LOG_RATIO_MAX)))
-        tokens += len(gaps)
-        divergence += sum(_exp(gap) - 1 - gap for gap in gaps)
-    squares = sum(math.exp(2 * one) for one in sums)
-    ess = sum(map(math.exp, sums)) ** 2 / squares / len(sums)
-    return anchored, Staleness(len(old) / len(rows), ess, divergence / tokens)
+        divergence = sum(exp_bounded(gap) - 1 - gap for gap in gaps)
+        found.append(_Gaps(row.age, total, len(gaps), divergence))
+    return anchored, Staleness(*_summarise(found, len(rows)), tuple(_list_ages(found, len(rows))))
 
 
-def _weigh(gaps: Sequence[float], loss: LossConfig, weight: StaleWeight, cap: float) -> list[float]:
-    """The weight of each token of a completion. `gaps`: p − b, nats."""
-    if isinstance(loss, Icepop):
-        ratios = map(_exp, gaps)
-        return [r if 1 - loss.low <= r <= 1 + loss.high else 0.0 for r in ratios]
-    if weight == "none":
-        return [1.0] * len(gaps)
-    if weight == "token" and not loss.counts_completions:
-        return [min(_exp(gap), cap) for gap in gaps]
-    total = sum(gaps)
-    whole = total / len(gaps) if loss.counts_completions else total
-    return [min(_exp(whole), cap)] * len(gaps)
+def _summarise(found: Sequence[_Gaps], rows: int) -> tuple[float, float, float]:
+    """Share, effective sample size and divergence of some of `rows` completions."""
+    most = max(one.total for one in found)  # the size has no unit, and no weight is beyond floats
+    weights = [math.exp(one.total - most) for one in found]
+    ess = sum(weights) ** 2 / sum(weight * weight for weight in weights) / len(found)
+    tokens = sum(one.tokens for one in found)
+    return len(found) / rows, ess, sum(one.divergence for one in found) / tokens
 
 
-def _exp(gap: float) -> float:
-    return math.exp(min(gap, _LOG_RATIO_MAX))
+def _list_ages(found: Sequence[_Gaps], rows: int) -> Iterator[StaleAge]:
+    by_age: dict[int, list[_Gaps]] = {}
+    for one in found:
+        if one.age is not None:
+            by_age.setdefault(min(one.age, AGES), []).append(one)
+    for age, those in sorted(by_age.items()):
+        share, ess, kl = _summarise(those, rows)
+        yield StaleAge(age=age, share=share, ess=ess, kl=kl)
 
 
 def stack_anchors(rows: Sequence[Rollout], behaviour: Tensor) -> tuple[Tensor, Tensor] | None:

@@ -136,6 +136,19 @@ TRAINER: tuple[Metric[TrainerStatus], ...] = (
         "figure",
     ),
     gauge(
+        "assay_trainer_stale_ess_ratio",
+        "effective sample size of the newest step's older rollouts by age, in checkpoints; 4: or "
+        "more",
+        _stats(lambda f: {str(one["age"]): one["ess"] for one in f["stale_ages"]}),
+        "age",
+    ),
+    gauge(
+        "assay_trainer_stale_kl_nats",
+        "mean estimate of the divergence of the newest step's older rollouts by age, per token",
+        _stats(lambda f: {str(one["age"]): one["kl"] for one in f["stale_ages"]}),
+        "age",
+    ),
+    gauge(
         "assay_trainer_token_ratio",
         "ratio of new to old probability at learned tokens: p01, p50, p99, max",
         _stats(

@@ -17,6 +17,7 @@ from assay.artifacts.steps.config import StepConfig
 from assay.artifacts.steps.file import ConsumedGroup, list_lessons
 from assay.artifacts.steps.folder import digest_tensors_of, make_record
 from assay.artifacts.steps.plan import StepPlan
+from assay.inference.checkpoint import Checkpoint
 from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
@@ -63,7 +64,8 @@ class StepMaker:
             steps.keep_before(learner, present)
         # the work before and after takes the same time for few groups and for many
         self._pace.begin(Activity.LEARNING)
-        lessons, count = list_lessons(consumed, course.parent.digest)
+        parent = course.parent
+        lessons, count = list_lessons(consumed, parent.digest, self._find_ages(parent, consumed))
         stats = learner.learn(lessons, earlier=count)
         self._pace.note_lesson(len(reading.groups), len(lessons), stats.tokens)
         self._pace.begin(Activity.PUBLISHING)
@@ -79,6 +81,14 @@ class StepMaker:
         if steps is not None:
             steps.keep_record(record, made.digest)
         return stats, made
+
+    def _find_ages(self, parent: Checkpoint, taken: Sequence[ConsumedGroup]) -> dict[bytes, int]:
+        """How far the checkpoints that drew groups are behind the parent, of those that are known
+        here: a trainer on another machine may have none."""
+        drawn = {one.checkpoint for one in taken} - {parent.digest}
+        numbers = {digest: self._checkpoints.read_number(digest) for digest in drawn}
+        number = parent.manifest.number
+        return {digest: number - old for digest, old in numbers.items() if old is not None}
 
     def _make_record(
         self,

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import shutil
 from dataclasses import replace
 from hashlib import sha256
@@ -326,6 +327,12 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("step", 0.5),
         ("loss", {"level": "group"}),
         ("loss", {"name": "ppo"}),
+        ("loss", {"name": "grpo", "anchor": "step", "stale_cap": 0.5}),
+        ("loss", {"name": "grpo", "anchor": "step", "stale_cap": math.inf}),
+        ("loss", {"name": "grpo", "anchor": "step", "stale_weight": "prefix"}),
+        ("loss", {"name": "grpo", "anchor": "parent"}),
+        ("loss", {"name": "cispo", "high": math.nan}),
+        ("loss", {"name": "dppo", "cap": math.inf}),
     ],
 )
 def test_settings_that_no_trainer_has(taught, name, value):
@@ -676,14 +683,18 @@ def test_older_groups_need_no_checkpoint_that_drew_them(world, tmp_path):
     farther back than it keeps outlines, has none of them. Whoever repeats its step has none, too,
     and the anchor of these groups is part of what the step makes."""
     learning = replace(LEARNING, anchor="step", epochs=2)
-    train(world, tmp_path / "whole", learning=learning, choice=REPLAY)
+    lessons, _ = train(world, tmp_path / "whole", learning=learning, choice=REPLAY)
+    stats = lessons[1].stats
+    assert [(one["age"], one["ess"]) for one in stats.stale_ages] == [(1, stats.stale_ess)]
 
     def forget(checkpoints, digest):
         raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is missing")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CheckpointFolder, "get_outline", forget)
-        train(world, tmp_path / "without", learning=learning, choice=REPLAY)
+        patch.setattr(CheckpointFolder, "read_number", lambda checkpoints, digest: None)
+        lessons, _ = train(world, tmp_path / "without", learning=learning, choice=REPLAY)
+        assert lessons[1].stats == replace(stats, stale_ages=[])
         assert verify(tmp_path / "without", 2).equal
     whole, without = (read_step(get_steps(tmp_path / n)[1]) for n in ("whole", "without"))
     assert whole.record == without.record
@@ -694,6 +705,23 @@ def test_older_groups_need_no_checkpoint_that_drew_them(world, tmp_path):
     shutil.rmtree(tmp_path / "whole" / "models" / whole.child.hex())
     finding = reexecute(lie, CheckpointFolder(tmp_path / "whole" / "models"))
     assert "root differs" in finding.detail
+
+
+def test_a_record_that_names_an_anchor_over_a_step_without_one(world, tmp_path):
+    """Older rollouts were learned from as today's, and the record says that they were anchored."""
+    learning = replace(LEARNING, epochs=2)
+    lessons, _ = train(world, tmp_path, learning=learning, choice=REPLAY)
+    assert lessons[1].stats.stale_ages == []
+    assert verify(tmp_path, 2).equal
+    step = read_step(get_steps(tmp_path)[1])
+    shutil.rmtree(tmp_path / "models" / step.child.hex())
+    settings = json.loads(step.record.config)
+    for weight in ("sequence", "token", "none"):
+        settings["loss"] |= {"anchor": "step", "stale_weight": weight, "stale_cap": 3.0}
+        lie = replace(step, record=replace(step.record, config=json.dumps(settings)))
+        assert read_config(lie.record).learning.stale_weight == weight
+        finding = reexecute(lie, CheckpointFolder(tmp_path / "models"))
+        assert "root differs" in finding.detail
 
 
 def test_a_false_replayed_row_is_named(replayed, tmp_path):

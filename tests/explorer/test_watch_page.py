@@ -2,6 +2,7 @@
 over windows."""
 
 import json
+import math
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -11,7 +12,7 @@ import pytest
 from assay.artifacts.store_objects import make_checkpoint_name, make_step_name
 from assay.audit.provenance.course import read_course
 from assay.network.files import write_json
-from assay.training import Group
+from assay.training import Group, LearnStats
 from assay.training.figures import compute_group_figures
 from assay.training.watch import RULES, WatchedWindow, judge_course
 from tests.explorer.inside import Page, look_into, wait_for_course
@@ -73,6 +74,27 @@ def test_a_collapse_is_named_with_its_rule_and_drawn(copy):
     drawn = [json.loads(look["data-curve"]) for tag, look in page.elements if tag == "figure"]
     names = {curve["name"] for curve in drawn}
     assert names == {"reward", "entropy", "distinct", "length", "at-limit"}
+
+
+def test_older_rollouts_are_shown_by_age(copy):
+    """A trainer's file may have anything there: what is no such figure is left out."""
+    ages = [{"age": 1, "share": 0.5, "ess": 0.75, "kl": 0.0123}]
+    ages += [{"age": 4, "share": 0.25, "ess": math.nan, "kl": "far"}]
+    stats = LearnStats(1, 0, 1, 100, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0, stale_ages=ages)
+    windows = [make_window(n, 50) for n in range(3)]
+    odd = replace(stats, stale_ages=[3, {"age": -1}, {"age": "old"}])
+    write_windows(
+        copy, [windows[0], replace(windows[1], stats=stats), replace(windows[2], stats=odd)]
+    )
+    with look_into(copy) as inside:
+        found = wait_for_course(inside.get_json)
+        text = inside.get("/watch").text
+    assert [row["stale_ages"] for row in found["rows"]] == [
+        [],
+        [ages[0], {"age": 4, "share": 0.25, "ess": None, "kl": None}],
+        [],
+    ]
+    assert "1: 75.0 %, 0.012 nats" in " ".join("".join(Page(text).text).split())
 
 
 def test_without_a_trainer_s_figures_its_steps_are_judged(demo):

@@ -2,19 +2,22 @@
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import ValidationError
 
 from assay.artifacts.steps.config import StepConfig, decode_config, encode_config
-from assay.settings.learning import make_learning
+from assay.settings.learning import make_learning, read_config
 from assay.settings.loading import ConfigError, load_settings
 from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
-from assay.training import Cispo, Dppo, Grpo, Gspo, Icepop, LossConfig
-from assay.training.grpo import LOSSES
+from assay.settings.sections import TrainerSettings
+from assay.training import Cispo, Dppo, Grpo, Gspo, Icepop, LearnConfig, LossConfig
+from assay.training.grpo import LOSSES, StaleWeight
 from tests.commands import run_command
+from tests.protocol.test_step import RECORD
 from tests.tree import ROOT
 
 
@@ -61,12 +64,75 @@ def test_no_bound_is_called_as_something_else_of_a_record() -> None:
 def test_older_rollouts_are_anchored_at_the_step_where_no_paper_says_else(name: Any) -> None:
     table = LOSS_TABLES[name].model_validate({"type": name})
     assert table.anchor == ("behaviour" if name in ("cispo", "dppo") else "step")
-    assert (table.stale_weight, table.stale_cap) == ("sequence", 3.0)
+    # a record names them whatever the loss is
+    config = make_learning(TrainerSettings(loss=table))
+    assert (config.stale_weight, config.stale_cap) == ("sequence", 3.0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_table_takes_the_weights_that_its_loss_has(name: Any) -> None:
+    table, kind = LOSS_TABLES[name], LOSSES[name]
+    taken = []
+    for weight in get_args(StaleWeight):
+        try:
+            read = table.model_validate({"type": name, "anchor": "step", "stale_weight": weight})
+        except ValidationError:
+            continue
+        taken += [weight] if read.find_conflict() is None else []
+    assert tuple(taken) == kind.stale_weights
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight", "cap"), [("icepop", "none", 2.0), ("gspo", "token", 1.0)]
+)
+def test_a_record_of_a_weight_that_no_setting_says_is_read(
+    loss: Any, weight: Any, cap: float
+) -> None:
+    """It was once written, and ignored as it is now: whoever repeats the step learns the same."""
+    learning = LearnConfig(loss=LOSSES[loss](), anchor="step", stale_weight=weight, stale_cap=cap)
+    config = StepConfig(learning)
+    assert read_config(replace(RECORD, config=encode_config(config))) == config
 
 
 def test_a_cap_below_one_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"trainer.loss.stale_cap is 0.5; use a number from 1"):
         load(tmp_path, '[trainer.loss]\ntype = "grpo"\nstale_cap = 0.5')
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("grpo high = inf", "high is Infinity; use a finite number above 0"),
+        ("grpo cap = inf", "cap is Infinity; use a finite number above 1"),
+        ("gspo cap = nan", "cap is NaN; use a finite number above 1"),
+        ("cispo high = nan", "high is NaN; use a finite number above 0"),
+        ("icepop high = inf", "high is Infinity; use a finite number above 0"),
+        ("icepop low = nan", "low is NaN; use a number above 0 and below 1"),
+        ("dppo rise = inf", "rise is Infinity; use a finite number above 0"),
+        ("dppo cap = inf", "cap is Infinity; use a finite number above 1"),
+        ("grpo stale_cap = inf", "stale_cap is Infinity; use a number from 1 to 1000000.0"),
+        ("grpo stale_cap = nan", "stale_cap is NaN; use a number from 1 to 1000000.0"),
+        (
+            "icepop stale_cap = 2",
+            "stale_cap is not a setting of icepop: there are anchor, high, low, type",
+        ),
+        (
+            'icepop stale_weight = "none"',
+            "stale_weight is not a setting of icepop: there are anchor, high, low, type",
+        ),
+    ],
+)
+def test_a_bound_that_bounds_nothing_is_one_line(tmp_path: Path, table: str, said: str) -> None:
+    name, _, bound = table.partition(" ")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f'[trainer.loss]\ntype = "{name}"\n{bound}')
+    assert str(caught.value) == f"{tmp_path / 'own.toml'}, line 3: trainer.loss.{said}"
+
+
+@pytest.mark.parametrize("name", ["clip_high", "clip_cap"])
+def test_a_former_bound_that_bounds_nothing_is_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"trainer.{name} is Infinity; use a finite number above"):
+        load(tmp_path, f"[trainer]\n{name} = inf")
 
 
 def test_a_record_of_before_has_todays_anchor(tmp_path: Path) -> None:
@@ -122,6 +188,10 @@ def test_the_default_says_nothing(tmp_path: Path) -> None:
             "clip_high: loss is a table: write its bounds there, fall, rise, cap",
         ),
         ('[trainer.loss]\ntype = "gspo"\nhigh = 3.5', "loss.cap: 4.0 is below 1 + high, 4.5"),
+        (
+            '[trainer.loss]\ntype = "gspo"\nstale_weight = "token"',
+            "loss.stale_weight: gspo has one ratio for a whole completion, and none by token",
+        ),
         (
             '[trainer.loss]\ntype = "cispo"\nstale_cap = 2.0',
             'loss.stale_cap: anchor = "behaviour" has no such weight',

@@ -190,7 +190,7 @@ def test_a_flag_of_another_kind_is_told_what_it_may_be() -> None:
 
 
 def test_every_setting_has_a_description_of_its_legal_values() -> None:
-    start = re.compile(r'true or|text in|a path|a (whole )?number|a list in brackets|"')
+    start = re.compile(r'true or|text in|a path|a (whole |finite )?number|a list in brackets|"')
     for fields in list_settings().values():
         for name, field in fields.items():
             said = describe_allowed(field, name)

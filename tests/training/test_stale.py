@@ -67,6 +67,12 @@ def test_gspo_weighs_by_the_geometric_mean():
     assert rows[0].stale.tolist() == pytest.approx([math.exp(0.3)] * 2)
 
 
+@pytest.mark.parametrize("name", ["grpo", "gspo"])
+def test_a_weight_has_the_bits_of_a_plain_sum(name):
+    """Of float64s one after the other, whatever `sum` does in this version of Python."""
+    assert LOSSES[name]().weigh_stale([1e16, 1.0, -1e16], "sequence", 3.0) == [1.0] * 3
+
+
 def test_icepop_masks_by_the_two_policies():
     rows, _ = anchor(BEHAVIOUR, PROXIMAL, Icepop(low=0.3, high=0.3))
     assert rows[0].stale.tolist() == pytest.approx([0.0, math.exp(0.2)])
@@ -88,6 +94,55 @@ def test_figures_of_what_is_stale():
     assert found.share == 1
     assert found.ess == pytest.approx((first + second) ** 2 / (first**2 + second**2) / 2)
     assert found.kl == pytest.approx(sum(math.exp(g) - 1 - g for g in gaps) / 5)
+
+
+def test_figures_by_age():
+    """Those of 4 checkpoints and more are together, and those of an age that nobody knows in the
+    sums alone. What each age has are the figures of a step that has nothing else old."""
+    gaps = {1: 0.1, 2: -0.3, 4: 0.5, 7: -0.2, None: 0.05}
+    rows, parts = [], []
+    for age, gap in gaps.items():
+        group = replace(make_group(BEHAVIOUR), age=age)
+        rows += make_rollouts(group, False, False)
+        parts += [[b + gap for b in logs] for logs in BEHAVIOUR]
+    fresh = make_rollouts(make_group(BEHAVIOUR, is_older=False), False, False)
+    _, found = anchor_rollouts([*fresh, *rows], Told(*parts), GRPO, "sequence", 3.0)
+    assert found.share == pytest.approx(10 / 12)
+    assert [one["age"] for one in found.ages] == [1, 2, 4]
+    for one, chosen in zip(found.ages, ([0, 1], [2, 3], [4, 5, 6, 7]), strict=True):
+        told = Told(*(parts[place] for place in chosen))
+        _, alone = anchor_rollouts([rows[place] for place in chosen], told, GRPO, "none", 3.0)
+        assert (one["ess"], one["kl"]) == pytest.approx((alone.ess, alone.kl))
+        assert one["share"] == pytest.approx(len(chosen) / 12)
+    assert found.ages[0]["kl"] == pytest.approx(math.exp(0.1) - 1.1)
+
+
+def test_an_effective_sample_size_has_no_scale():
+    """Completions that have all become equally rare count alike, however rare; one that is far
+    less rare than the others counts alone."""
+    _, found = anchor([[-1.0], [-1.0]], [[-900.0], [-900.0]])
+    assert found.ess == pytest.approx(1)
+    _, found = anchor([[-1.0], [-1.0]], [[-40.0], [-80.0]])
+    assert found.ess == pytest.approx(0.5)
+
+
+def test_a_step_whose_weights_all_underflow_moves_nothing():
+    """It is no fault: what the policy never does now has nothing to say of it."""
+    old = draw_groups(3, 0, is_older=True)
+    rare = [
+        replace(
+            group,
+            completions=[text * 40 for text in group.completions],
+            behaviour_logprobs=[[-1e-4] * 40 * len(text) for text in group.completions],
+        )
+        for group in old
+    ]
+    learner = make_learner(anchor="step")
+    before = list_weights(learner)
+    stats = learner.learn(rare)
+    assert (stats.gradient_norm, stats.updates) == (0, 6)
+    assert stats.stale_ess is not None
+    assert all(torch.equal(weight, before[name]) for name, weight in list_weights(learner).items())
 
 
 @pytest.mark.parametrize("value", [-math.inf, math.nan])
@@ -204,6 +259,26 @@ def test_older_rollouts_are_anchored_at_the_beginning(name, rank):
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
     padded = pad_sequence(read, batch_first=True)
     assert padded.dtype == torch.float32
+
+
+def test_an_age_across_two_bases_of_factors():
+    """Factors whose base is another one now, as after they were merged: an old rollout's anchor is
+    what base and factors give it together, as of a learner of the same whole weights."""
+    pytest.importorskip("peft", reason="peft is of the extra `train`")
+    first = make_learner(2, anchor="step")
+    first.learn(draw_groups(3, 5))
+    merged = first.bf16_state()
+    old = draw_groups(4, 0, is_older=True)
+    found = []
+    for rank in (0, 2):
+        model = make_model(hidden=16, layers=2, heads=2, inner=16, seed=1)
+        model.load_state_dict({name: weight.float() for name, weight in merged.items()})
+        config = replace(make_learner(rank, anchor="step").config, lora_rank=rank)
+        stats = Learner(model, config).learn(old)
+        found.append((stats.stale_ess, stats.stale_kl))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    stale = first.learn(old)
+    assert (stale.stale_ess, stale.stale_kl) == pytest.approx(found[0], rel=0.05)
 
 
 def test_what_is_read_does_not_depend_on_who_learns():

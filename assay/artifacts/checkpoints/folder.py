@@ -218,6 +218,15 @@ class CheckpointFolder:
             folder = self._fetch_outline(digest, self._fetching)
         return load_outline(folder or self._root / digest.hex(), digest)
 
+    def read_number(self, digest: bytes) -> int | None:
+        """The number of a checkpoint of which something is here; None: nothing is, or it is
+        damaged. Nothing is fetched."""
+        folder = find_outline(self._root, digest)
+        try:
+            return verify_manifest(folder or self._root / digest.hex(), digest).number
+        except CheckpointError:
+            return None
+
     def _fetch_outline(self, digest: bytes, fetching: DownloadSettings) -> Path:
         self._raise_failure(digest)
         limits = replace(fetching.limits or DownloadLimits(), seconds=_OUTLINE_S)

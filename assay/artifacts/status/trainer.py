@@ -55,6 +55,15 @@ class ScheduleStatus(TypedDict):
     rate: float  # learning rate of the next step
 
 
+class StaleAgeStatus(TypedDict):
+    """A step's older rollouts of one age."""
+
+    age: int  # checkpoints between the one that drew them and the step's parent; 4: or more
+    share: float  # of the step's completions
+    ess: float  # effective sample size, a share of 1
+    kl: float  # nats
+
+
 class StatsStatus(TypedDict):
     """What learning from a window did; means run over the learned tokens unless said otherwise."""
 
@@ -81,6 +90,7 @@ class StatsStatus(TypedDict):
     stale_share: float | None  # of older rollouts' completions; null, as the next two: none counted
     stale_ess: float | None  # effective sample size, a share of 1
     stale_kl: float | None  # nats
+    stale_ages: list[StaleAgeStatus]  # the same by age, ascending
 
 
 class GroupsStatus(TypedDict):

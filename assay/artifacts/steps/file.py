@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class Delay:
 
 
 WAITING = Delay()
+NO_AGES: Mapping[bytes, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +102,24 @@ class ConsumedGroup:
         return lesson is not None and lesson.teaches
 
 
-def list_lessons(groups: Sequence[ConsumedGroup], parent: bytes) -> tuple[list[Group], int]:
+def list_lessons(
+    groups: Sequence[ConsumedGroup], parent: bytes, ages: Mapping[bytes, int] = NO_AGES
+) -> tuple[list[Group], int]:
     """What a step learns from, and how much of it at the end is of earlier windows than the first
     group's. Which of it is older follows from digests alone: whoever repeats the step may have no
     other checkpoint than its parent.
 
     Args:
         parent: digest of the checkpoint that the step begins with.
+        ages: digest → how many checkpoints it is behind the parent, as far as that is known. The
+            learner's figures tell them apart, and nothing else does.
     """
     lessons = [(one, lesson) for one in groups if (lesson := one.lesson) is not None]
     earlier = sum(one.window != groups[0].window for one, _ in lessons)
-    told = [replace(lesson, is_older=one.checkpoint != parent) for one, lesson in lessons]
+    told = [
+        replace(lesson, is_older=one.checkpoint != parent, age=ages.get(one.checkpoint))
+        for one, lesson in lessons
+    ]
     return told, earlier
 
 

@@ -97,6 +97,15 @@ class RuleRow(TypedDict):
     help: Annotated[str, Field(description="what helps")]
 
 
+class StaleRow(TypedDict):
+    """A step's older rollouts of one age at its beginning; null: not known."""
+
+    age: Annotated[Count, Field(description="checkpoints behind the parent; 4: or more")]
+    share: Annotated[float | None, Field(description="of the step's completions")]
+    ess: Annotated[float | None, Field(description="effective sample size, a share of 1")]
+    kl: Annotated[float | None, Field(description="divergence since they were drawn, nats")]
+
+
 class WatchedRow(TypedDict):
     """Figures of a window of a course; null: not known."""
 
@@ -113,6 +122,7 @@ class WatchedRow(TypedDict):
     ratio_p01: Annotated[
         float | None, Field(description="1 % quantile of the ratio of new to old probability")
     ]
+    stale_ages: Annotated[list[StaleRow], Field(description="older rollouts, by age")]
 
 
 class WatchDocument(CommandDocument):

@@ -3,10 +3,10 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from assay.audit.provenance.course import read_course, read_published_course
-from assay.explorer.documents.training import RuleRow, WatchedRow
+from assay.explorer.documents.training import RuleRow, StaleRow, WatchedRow
 from assay.explorer.ports import CourseReading
 from assay.protocol.errors import OperatorError
 from assay.training.watch import (
@@ -75,4 +75,5 @@ def _describe_window(window: WatchedWindow) -> WatchedRow:
         length=None if groups is None else groups.length_mean,
         at_limit=None if groups is None else groups.at_limit,
         ratio_p01=None if window.stats is None else window.stats.ratio_p01,
+        stale_ages=[] if window.stats is None else cast(list[StaleRow], window.stats.stale_ages),
     )

@@ -1,14 +1,17 @@
 """Watching a course: what it does, by which rule, and its figures over windows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
-from assay.explorer.documents.training import WatchDocument, WatchedRow
+from assay.explorer.documents.training import StaleRow, WatchDocument, WatchedRow
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CourseReading
 from assay.explorer.views.common import Query, list_step_digests, read_number
 from assay.explorer.views.curves import make_curve
 
+#: Ages of rollouts that a row may have.
+_AGES_MAX = 16
 #: Name, title, field of a row, greatest value of the axis.
 _CURVES = (
     ("reward", "Mean reward", "reward", 1.0),
@@ -59,7 +62,22 @@ def _keep_finite(row: WatchedRow) -> WatchedRow:
         "length": read_number(row, "length"),
         "at_limit": read_number(row, "at_limit"),
         "ratio_p01": read_number(row, "ratio_p01"),
+        "stale_ages": _read_ages(row),
     }
+
+
+def _read_ages(row: Mapping[str, Any]) -> list[StaleRow]:
+    found = row.get("stale_ages")
+    return [
+        StaleRow(
+            age=age,
+            share=read_number(one, "share"),
+            ess=read_number(one, "ess"),
+            kl=read_number(one, "kl"),
+        )
+        for one in (found if isinstance(found, list) else [])[:_AGES_MAX]
+        if isinstance(one, Mapping) and isinstance(age := one.get("age"), int) and age >= 0
+    ]
 
 
 def _list_curves(rows: Sequence[WatchedRow]) -> list[Curve]:

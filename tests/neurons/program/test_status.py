@@ -17,6 +17,7 @@ from assay.artifacts.status.trainer import (
     HeldOutStatus,
     PaceStatus,
     PoolStatus,
+    StaleAgeStatus,
     StatsStatus,
 )
 from assay.artifacts.status.validator import LedgerEntryStatus
@@ -36,7 +37,7 @@ from assay.neurons.program.status import describe_countdown
 from assay.neurons.trainer.monitor import HeldOutPoint
 from assay.protocol.parameters import DEMO_TIMING
 from assay.training.figures import GroupFigures
-from assay.training.lesson import LearnStats
+from assay.training.lesson import LearnStats, StaleAge
 from assay.training.pace import PaceFigures
 from assay.training.watch import WatchedWindow
 from tests.commands import run_command
@@ -95,6 +96,7 @@ def test_the_sample_has_the_shape() -> None:
         (LedgerEntryStatus, LedgerEntry),
         (PaceStatus, PaceFigures),
         (PoolStatus, PoolFigures),
+        (StaleAgeStatus, StaleAge),
         (StatsStatus, LearnStats),
         (UploadStatus, Upload),
     ],
