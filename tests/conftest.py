@@ -22,7 +22,7 @@ import hypothesis
 import pytest
 from execnet import gateway_io
 
-from tests import preloading, shared_demo
+from tests import preloading, second_implementation, shared_demo
 from tests.absent import list_absent
 from tests.nightly import mark_nightly, read_nightly
 from tests.tree import ROOT
@@ -128,10 +128,15 @@ def _nobody_waits_for_the_disk():
 
 
 @pytest.fixture(scope="session")
-def _demo_folder(tmp_path_factory):
+def _shared_folder(tmp_path_factory):
     """One for all processes of a test run."""
-    shared = tmp_path_factory.getbasetemp()
-    return (shared.parent if _WORKER else shared) / "demo"
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if _WORKER else own
+
+
+@pytest.fixture(scope="session")
+def _demo_folder(_shared_folder):
+    return _shared_folder / "demo"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -167,6 +172,14 @@ def played(played_document):
     """The demo's folder, its summary, its standard error."""
     document = played_document
     return Path(document["folder"]), document["summary"], document["stderr"]
+
+
+@pytest.fixture(scope="session")
+def checked_vectors(_shared_folder):
+    """What the second implementation says of all vectors, in one run for all processes."""
+    if second_implementation.NODE is None:
+        pytest.skip("node is not installed")
+    return second_implementation.check_once(_shared_folder / "second")
 
 
 @pytest.fixture

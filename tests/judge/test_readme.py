@@ -1,6 +1,7 @@
 """The example of judge/README.md, as it stands there."""
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from assay.audit.bundle_seal import seal_folder
+from assay.judge import command
 from tests.tree import ROOT
 
 LINES_MAX = 40
@@ -30,6 +32,19 @@ def run(program, bundle, *options):
 
 def run_locally(program, bundle):
     return run(program, bundle, "--allow-local-beacon")
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """The same in this process: exit code, output, errors."""
+
+    def run(program, bundle):
+        monkeypatch.setattr(sys, "argv", [str(program), str(bundle), "--allow-local-beacon"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(program), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return run
 
 
 def test_it_says_who_was_refused_and_why(example, kept):
@@ -73,18 +88,17 @@ def lose_the_newest_parameters(folder):
         (lose_the_newest_parameters, True, 2, "cannot be checked: "),
     ],
 )
-def test_it_is_as_strong_as_the_command(example, kept, tmp_path, touch, is_sealed, code, said):
+def test_it_is_as_strong_as_the_command(
+    example, run_here, kept, tmp_path, touch, is_sealed, code, said
+):
     copy = shutil.copytree(kept, tmp_path / "bundle")
     touch(copy)
     if is_sealed:
         seal_folder(copy)
-    done = run_locally(example, copy)
-    assert (done.returncode, done.stderr) == (code, "")
-    assert said in done.stdout
-    command = [sys.executable, "-P", "-m", "assay.judge.command", "bundle", copy]
-    command.append("--allow-local-beacon")
-    theirs = subprocess.run(command, capture_output=True, timeout=120, check=False)
-    assert theirs.returncode == code
+    ended, out, err = run_here(example, copy)
+    assert (ended, err) == (code, "")
+    assert said in out
+    assert command.run(["bundle", str(copy), "--allow-local-beacon"]) == code
 
 
 def test_its_links_lead_somewhere_without_the_repository():

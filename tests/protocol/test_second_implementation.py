@@ -14,20 +14,15 @@ from typing import Any
 import pytest
 
 from tests.absent import has_sandbox
-
-VECTORS = Path(__file__).parents[1] / "vectors"
-NODE = shutil.which("node")
+from tests.second_implementation import NODE, VECTORS, check
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 
-def check(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(NODE), str(VECTORS / "second" / "check.js"), str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-
-
-def test_the_second_implementation_agrees_with_every_vector() -> None:
-    done = check(VECTORS)
+def test_the_second_implementation_agrees_with_every_vector(
+    checked_vectors: subprocess.CompletedProcess[str],
+) -> None:
+    done = checked_vectors
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[0]) > 400
     assert ("no program is run" in done.stdout) != has_sandbox()

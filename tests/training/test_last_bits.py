@@ -1,13 +1,12 @@
 """The digest of the code that computes a step covers what a learner loads."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from assay.training import last_bits
 from assay.training.last_bits import CODE, compute_code_digest
+from tests.commands import run_code
 
 #: What a learner loads besides, by the beginnings of names, and why it changes no step.
 OTHERS = {
@@ -33,17 +32,17 @@ OTHERS = {
 
 
 def list_loaded() -> set[str]:
-    """The modules of this package in a process that has imported the learner alone; packages say
-    only what they offer."""
+    """The modules of this package in a process that has imported of it the learner alone; packages
+    say only what they offer."""
     program = (
-        "import sys, assay.training.learner\n"
+        "import sys\n"
+        "for name in [n for n in sys.modules if n.partition('.')[0] == 'assay']:\n"
+        "    del sys.modules[name]\n"
+        "import assay.training.learner\n"
         "print(*(n for n, m in sys.modules.items() if n.startswith('assay.')"
         " and not hasattr(m, '__path__')))"
     )
-    out = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=300
-    )
-    return set(out.stdout.split())
+    return set(run_code(program).split())
 
 
 def is_below(name: str, above: str) -> bool:

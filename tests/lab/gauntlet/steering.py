@@ -14,6 +14,7 @@ evidence seen for all.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -120,6 +121,7 @@ def bound_gain(work: Work) -> float:
     return best
 
 
+@cache
 def _value_token(work: Work, mean_reward: int) -> int:
     """Pay for a thousand first tokens: a token is paid and costs, so pay for each counts."""
     return compute_value(

@@ -52,7 +52,7 @@ def python(tmp_path, server):
 def expected(checkpoint, requests, projection):
     return list_ids(
         generate_groups(
-            requests[:2],
+            requests[:1],
             checkpoint.get_drafter(TEMPERATURE),
             checkpoint.get_reference(TEMPERATURE),
             checkpoint.get_rules(TEMPERATURE),
@@ -71,7 +71,7 @@ def test_a_server_is_started_killed_started_again_and_ended(
     command = EngineCommand(python, ("--max-num-seqs", "64"), tmp_path, list_plain_variables())
 
     def generate(mining):
-        made = mining.generate(requests[:2], checkpoint, TEMPERATURE, projection, DraftCount())
+        made = mining.generate(requests[:1], checkpoint, TEMPERATURE, projection, DraftCount())
         assert list_ids(made) == expected
         return mining.engines[0].state
 
