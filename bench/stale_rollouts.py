@@ -70,8 +70,10 @@ AGES = (1, 2) if FAST else (1, 2, 4, 8)
 #: The last checkpoints of a course, whose mean is its result, and held-out problems of each.
 LATE, PROBLEMS = (1, 256) if FAST else (3, 2_048)
 #: Of `long`, whose problems take five times as long: held-out ones, terms, tokens that a completion
-#: may have, and steps of its warm start with their learning rate.
+#: may have, steps of its warm start with their learning rate, and the learner's: at the default one
+#: it forgets additions, however new rollouts are.
 LONG_PROBLEMS, TERMS, LONG_TOKENS = (64, 19, 256) if FAST else (512, 19, 256)
+LONG_RATE = 1.5e-5
 WARM_STEPS, WARM_RATE = (8, 2e-3) if FAST else (420, 2e-3)
 #: What a course's loss is anchored at, and how what is stale is weighed.
 ARMS: Mapping[str, Mapping[str, Any]] = {
@@ -202,7 +204,7 @@ def open_task(folder: Path, course: Course) -> Task:
     if course.task == "long":
         environment = LongSums({})
         rules = replace(rules, work=replace(rules.work, max_tokens=LONG_TOKENS))
-        config = replace(config, groups_per_batch=4)
+        config = replace(config, groups_per_batch=4, learning_rate=LONG_RATE)
     if course.loss != "grpo":
         config = replace(config, loss=LOSSES[course.loss]())
     return Task(checkpoint, environment, rules, config)
