@@ -53,8 +53,10 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import start_levels
 from assay.protocol.parameters import DEMO_TIMING
+from assay.settings.learning import make_learning
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
-from assay.training import GENESIS, LearnConfig
+from assay.subnet.recipe import read_recipe
+from assay.training import GENESIS
 from assay.training.genesis_model import make_tokenizer
 from assay.training.held_out import evaluate
 
@@ -64,7 +66,7 @@ GROUPS = 8 if FAST else 24  # of a miner in each window
 PROBLEMS = 256 if FAST else 1_500
 EVERY = 1 if FAST else 3  # checkpoints between two evaluations
 LEVELS = (5,)  # sums of three terms
-LEARNING = LearnConfig()
+LEARNING = make_learning(read_recipe("genesis-arithmetic").trainer)
 LOCATOR = "bench:store"
 HONEST = 2
 #: One in addition to two honest miners; another one for each seed.
