@@ -25,11 +25,13 @@ from assay.training import Group, LearnConfig, Learner, LearnStats
 from assay.training.figures import compute_group_figures
 from assay.training.genesis_model import make_model
 from assay.training.held_out import HeldOut, count_held_out
+from assay.training.lesson import StaleAge
 from assay.training.watch import WatchedWindow
 from tests.commands import run_command
 from tests.statuses import VALIDATOR
 
-STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0)
+AGES: list[StaleAge] = [{"age": 2, "share": 0.5, "ess": 0.25, "kl": 0.01}]
+STATS = LearnStats(2, 0, 1, 10, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0, stale_ages=AGES)
 
 
 def make_monitor(world, folder, said, problems=32, opened=()):
@@ -106,6 +108,7 @@ def test_windows_are_kept_and_judged_and_survive_a_restart(world, tmp_path, capl
     assert make_monitor(world, tmp_path, []).windows == [*windows[:2], again]
     named = {name: value for name, value, number in shown.added if number == 2}
     assert (named["groups/distinct"], named["step/loss"], named["window/staleness"]) == (2, 0, 1)
+    assert named["step/stale_ess/age-2"] == 0.25
     (tmp_path / "windows.json").write_text("[1]")
     with pytest.raises(LearningMonitorError, match="move it away"):
         make_monitor(world, tmp_path, [])

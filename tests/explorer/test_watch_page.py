@@ -2,7 +2,6 @@
 over windows."""
 
 import json
-import math
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -79,7 +78,7 @@ def test_a_collapse_is_named_with_its_rule_and_drawn(copy):
 def test_older_rollouts_are_shown_by_age(copy):
     """A trainer's file may have anything there: what is no such figure is left out."""
     ages = [{"age": 1, "share": 0.5, "ess": 0.75, "kl": 0.0123}]
-    ages += [{"age": 4, "share": 0.25, "ess": math.nan, "kl": "far"}]
+    ages += [{"age": 4, "share": 0.25, "ess": [], "kl": "far"}]
     stats = LearnStats(1, 0, 1, 100, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0, stale_ages=ages)
     windows = [make_window(n, 50) for n in range(3)]
     odd = replace(stats, stale_ages=[3, {"age": -1}, {"age": "old"}])
