@@ -1,4 +1,5 @@
-"""All environments by name. A new one adds a row here and nothing elsewhere."""
+"""All environments by name. A new one adds a row here. `tests/environments/test_kinds.py` says what
+else it needs."""
 
 import re
 from collections import Counter

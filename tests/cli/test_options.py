@@ -12,7 +12,8 @@ from assay.cli.app import app
 from assay.settings.loading import list_settings
 from tests.cli.test_help_pages import render_page
 
-PROMISED = json.loads(Path(__file__).with_name("options.json").read_text())
+FILE = Path(__file__).with_name("options.json")
+PROMISED = json.loads(FILE.read_text())
 
 
 def list_options(command, path="assay"):
@@ -182,3 +183,7 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
+
+
+if __name__ == "__main__":  # writes what is promised from now on
+    FILE.write_text(json.dumps(list_options(typer.main.get_command(app)), indent=1) + "\n")

@@ -29,7 +29,7 @@ from assay.environments.registry import make_environment
 from assay.environments.worlds.errands import World, is_delivered, write_commands
 from assay.protocol.parameters import MILLION
 from tests.absent import has_sandbox
-from tests.environments.conftest import NUMBER_TRICKS, TRICKS, make_seed
+from tests.environments.conftest import BLANKS_AFTER, NUMBER_TRICKS, TRICKS, make_seed
 
 
 def count_work(score: Callable[[str], object], text: str) -> int:
@@ -90,6 +90,18 @@ if HAS_PROGRAMS:
 LEVELS = dict(SOLVED.keys())
 WORLDS = ("codes", "guess", "rooms")
 WEIGHTS = {"mix": {"arithmetic": 1, "sat": 1}}
+_TURNS = "an answer is the end of a turn, without a mark: tests/environments/test_worlds.py"
+#: Name → where its tricks are tried, as its answers have no mark.
+UNMARKED = {
+    **dict.fromkeys(WORLDS, _TURNS),
+    "code": "an answer is a block of Python: tests/environments/test_programs.py",
+}
+#: Name → what is no trick to it, as its section of the page says.
+LENIENT = {
+    "gsm": BLANKS_AFTER,
+    "letters": {*BLANKS_AFTER, "two spaces"},
+    "search": {*BLANKS_AFTER, "two spaces"},
+}
 #: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
 MORE = 8
 
@@ -188,6 +200,20 @@ def test_no_trick_is_more_work_than_a_full_solution(name: str, trick: str) -> No
     score, _, most = make(name)
     text = {**TRICKS, **NUMBER_TRICKS}[trick]("25")
     assert count_work(score, text) <= most + MORE
+
+
+@pytest.mark.parametrize("name", [name for name in LEVELS if name not in UNMARKED])
+def test_no_trick_earns(name: str) -> None:
+    score, right, _ = make(name)
+    _, _, answer = right.rpartition("\n")[2].partition("#### ")
+    assert answer, f"{name} marks no answer: say to UNMARKED where its tricks are tried"
+    tricks = {**TRICKS, **NUMBER_TRICKS} if answer.isdecimal() and name != "sat" else TRICKS
+    earned = {
+        trick
+        for trick, write in tricks.items()
+        if (parts := score(write(answer))).correctness or parts.satisfaction
+    }
+    assert earned == LENIENT.get(name, set())
 
 
 @pytest.mark.skipif(not HAS_PROGRAMS, reason="needs the extra `envs`")

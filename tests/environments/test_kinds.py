@@ -50,6 +50,12 @@ HOSTILE = {
     "reasoning_gym": "test_gym.test_no_hostile_answer_earns",
     "verifiers": "test_tasksets.test_no_reply_finds_what_another_leaves_behind",
 }
+#: Drawn environment → why it knows no answer of its problems.
+UNSOLVED = {
+    "errands": "a shortest way is searched for only where it is wanted: `write_commands`",
+    "propose": "there is no right proposal, only such as are taken into the pool",
+    "sat": "the planted solution is thrown away: `list_thoughtless` has what needs no thought",
+}
 #: Kind → the section that it shares.
 SECTIONS = dict.fromkeys(("abduce", "deduce", "induce"), "Pieces")
 
@@ -152,11 +158,28 @@ def test_the_page_has_a_section_of_it(name: str) -> None:
         assert f"`{name}`" in section.partition("\n## ")[0]
 
 
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_page_has_it_among_the_choices(name: str) -> None:
+    _, _, choices = PAGE.partition("\n## Choosing an environment\n")
+    table = re.findall(r"^\|([^|]*)\|", choices.partition("\n## ")[0], re.M)
+    demand(name, f"`{name}`" in " ".join(table), {}, "row in the table of docs/environments.md")
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if KINDS[name].drawn is not None])
+def test_it_solves_its_problems(name: str) -> None:
+    """What a miner warms up with, and what vetting answers."""
+    if KINDS[name].require is not None and not has_sandbox():
+        pytest.skip("needs the sandbox for programs")
+    made = KINDS[name].drawn.make({})
+    demand(name, any(made.solve(made.make_problem(bytes(32), made.levels))), UNSOLVED, "solve")
+
+
 @pytest.mark.parametrize(
     ("table", "names"),
     [
         (UNVECTORED, ENVIRONMENTS),
         (UNIMPLEMENTED, ENVIRONMENTS),
+        (UNSOLVED, KINDS),
         (HOSTILE, KINDS),
         (SECTIONS, KINDS),
     ],

@@ -9,7 +9,7 @@ from assay.environments.base import UNREAD, RewardParts, rate_answer
 from assay.environments.rewards import compute_reward
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Rewards
-from assay.protocol.reason import Reason
+from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.verification import (
     Accepted,
     GroupValue,
@@ -132,25 +132,11 @@ def make_settlement() -> Json:
         ("no commitment costs its window", [*paid, Result(3, here, Reason.NO_COMMITMENT, 0)]),
         ("not a member", [Result(0, elsewhere, Reason.NOT_REGISTERED, 0)]),
     ]
-    for reason in (
-        Reason.NOT_REVEALED,
-        Reason.TOO_LARGE,
-        Reason.MALFORMED,
-        Reason.WRONG_HEADER,
-        Reason.ROOT_MISMATCH,
-        Reason.WRONG_CHECKPOINT,
-    ):
+    for reason in (one for one in Reason if one in WITHHELD):
         cases.append((f"one {reason} costs its window", [*paid, Result(3, here, reason, 0)]))
         twice = [*paid, Result(3, here, reason, 0), Result(4, here, Reason.NOT_REVEALED, 0)]
         cases.append((f"{reason} and NOT_REVEALED cost the settlement", twice))
-    for reason in (
-        Reason.TOKEN_OUT_OF_RANGE,
-        Reason.WRONG_TERMINATION,
-        Reason.SKETCH_MISMATCH,
-        Reason.LOGPROB_MISMATCH,
-        Reason.SAMPLING_MISMATCH,
-        Reason.LEDGER_MISMATCH,
-    ):
+    for reason in (one for one in Reason if one in CHEATING):
         caught = [Result(0, here, reason, 0), *paid[1:], _paid(elsewhere, 0)]
         cases.append((f"{reason} costs the settlement, of its seat alone", caught))
     weights = [

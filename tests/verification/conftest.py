@@ -19,6 +19,7 @@ from assay.artifacts.submissions.reading import SubmissionCopy, read_submission
 from assay.environments.base import Conversation, Frame, Problem
 from assay.environments.dealing import make_miner_problem
 from assay.environments.registry import make_environment
+from assay.judge.provable import BY_MODEL
 from assay.lab.gauntlet.forged_episodes import Played
 from assay.protocol.context import Committed, Context, context_from_json
 from assay.protocol.encoding import decode, encode
@@ -452,8 +453,7 @@ class World:
         assert self.tokenizer.decoded == []  # no reward code has seen the text
         record = verdict.to_record()
         assert (record.groups, record.tokens, compute_score(verdict)) == ((), 0, 0)
-        late = {Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH, Reason.SAMPLING_MISMATCH}
-        assert (self.forward.measured > 0) == (reason in late)  # no model runs before it must
+        assert (self.forward.measured > 0) == (reason in BY_MODEL)  # none runs before it must
 
 
 def make_manifest(calibration: Calibration) -> Manifest:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.environments.registry import make_environment
+from assay.environments.registry import KINDS, make_environment
 from assay.protocol import parameters
 from assay.protocol.encoding import EncodingError, decode, from_json
 from assay.protocol.manifest import Calibration, Manifest, find_fault
@@ -24,7 +24,12 @@ def load(name: str) -> Any:
 
 COMPLETIONS = load("completions")
 MANIFEST = load("manifest")
-ENVIRONMENTS = {name: load(name)["bad"] for name in ("arithmetic", "gsm", "mix", "sat")}
+#: Environment → settings and levels that it refuses, of all vectors that have some.
+ENVIRONMENTS = {
+    name: bad
+    for name in (*KINDS, "mix")
+    if (VECTORS / f"{name}.json").exists() and (bad := load(name).get("bad"))
+}
 
 
 def about(entry: Any) -> str:

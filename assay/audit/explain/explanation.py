@@ -14,9 +14,10 @@ from assay.audit.explain.texts import Text, choose_text
 from assay.audit.explain.window_case import Rejudgment, StatedVerdict, WindowCase
 from assay.environments.registry import open_environment
 from assay.environments.steering import LevelStanding, list_standings
+from assay.judge.provable import BY_MODEL
 from assay.protocol.commitment import make_object_name
 from assay.protocol.prompt_terms import describe_prompts
-from assay.protocol.reason import CHEATING, WITHHELD, Reason, name_cost
+from assay.protocol.reason import WITHHELD, Reason, name_cost
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.selection import select_committed
 from assay.protocol.ss58 import encode_ss58
@@ -29,7 +30,7 @@ _OWNED_SHOWN = 8
 #: Reasons that concern reading the file rather than its content.
 _FETCHING = WITHHELD - {Reason.WRONG_HEADER, Reason.WRONG_CHECKPOINT}
 #: Reasons that come from forward passes.
-_BY_MODEL = CHEATING - {Reason.TOKEN_OUT_OF_RANGE, Reason.WRONG_TERMINATION} | {Reason.ACCEPTED}
+_BY_MODEL = BY_MODEL | {Reason.ACCEPTED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from assay.audit.ports import Submissions
 from assay.audit.provenance.consumed import describe_group
 from assay.inference.checkpoint import Checkpoint, Outline
 from assay.judge.pack import PackError
+from assay.judge.provable import BY_MODEL
 from assay.judge.seal import BundleError
 from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.commitment import make_object_name
@@ -46,7 +47,7 @@ from assay.verification.read_plan import ReadGroup
 #: Reasons that one group alone, or bytes that are there now, do not show.
 _UNCHECKED = frozenset({Reason.NOT_REVEALED, Reason.ROOT_MISMATCH, Reason.LEDGER_MISMATCH})
 #: Reasons that only a forward pass shows.
-_BY_MODEL = frozenset({Reason.SKETCH_MISMATCH, Reason.LOGPROB_MISMATCH, Reason.SAMPLING_MISMATCH})
+_BY_MODEL = BY_MODEL - {Reason.LEDGER_MISMATCH}
 
 
 @dataclass(frozen=True, slots=True)

@@ -758,7 +758,11 @@ function openFile({ name, lines, levels, skipped, damaged }, digests, read) {
 function checkEnvironment(name, v) {
   const make = (entry) => environments.make[name](entry.settings, unhex(entry.seed), ints(entry.levels));
   for (const d of v.digests) same('digest', hex(environments.environmentDigest(name, d.settings)), d.digest);
+  // as parameters choose it: its settings and its levels
+  const opened = v.digests.map(({ given, digest }) => environments.openEnvironment({ name, prompts: [], digest, settings: Object.entries(given).map(([key, value]) => ({ name: key, value })) }));
+  for (const { reason, levels } of v.bad) if (levels?.length === 1) same(reason, opened.some(({ legal }) => legal.includes(levels[0])), false);
   for (const p of v.problems) {
+    same('levels', opened.every(({ legal }) => p.levels.every((level) => legal.includes(level))), true);
     const { level, prompt, terms } = make(p);
     same('problem', [level, terms, hex(sha256(Buffer.from(prompt))), p.prompt && prompt], [p.level, p.terms, p.prompt_sha256, p.prompt]);
   }
