@@ -72,7 +72,7 @@ def test_a_collapse_is_named_with_its_rule_and_drawn(copy):
     assert "The course collapses: mean length of completions" in "".join(page.text)
     drawn = [json.loads(look["data-curve"]) for tag, look in page.elements if tag == "figure"]
     names = {curve["name"] for curve in drawn}
-    assert names == {"reward", "entropy", "distinct", "length", "at-limit"}
+    assert names == {"reward", "teaching", "entropy", "distinct", "length", "at-limit"}
 
 
 def test_older_rollouts_are_shown_by_age(copy):

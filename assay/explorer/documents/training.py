@@ -113,6 +113,10 @@ class WatchedRow(TypedDict):
     checkpoint: Annotated[Count | None, Field(description="that its step made")]
     failed: Annotated[bool, Field(description="whether a loss or a gradient was not a number")]
     groups: Count | None
+    teaching: Annotated[
+        float | None,
+        Field(description="share of groups whose rewards differ: others teach nothing"),
+    ]
     reward: float | None
     entropy: Annotated[float | None, Field(description="at the completions' tokens, nats")]
     distinct: Annotated[float | None, Field(description="different completions of a group, mean")]

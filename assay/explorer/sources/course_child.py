@@ -68,6 +68,7 @@ def _describe_window(window: WatchedWindow) -> WatchedRow:
         checkpoint=window.checkpoint,
         failed=window.fault is not None,
         groups=None if groups is None else groups.groups,
+        teaching=None if groups is None else groups.teaching,
         reward=None if groups is None else groups.reward,
         entropy=get_entropy(window),
         distinct=None if groups is None else groups.distinct,

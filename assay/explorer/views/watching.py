@@ -15,6 +15,7 @@ _AGES_MAX = 16
 #: Name, title, field of a row, greatest value of the axis.
 _CURVES = (
     ("reward", "Mean reward", "reward", 1.0),
+    ("teaching", "Share of groups that teach", "teaching", 1.0),
     ("entropy", "Entropy at completions’ tokens, nats", "entropy", None),
     ("distinct", "Different completions of a group", "distinct", None),
     ("length", "Tokens of a completion, mean", "length", None),
@@ -55,6 +56,7 @@ def _keep_finite(row: WatchedRow) -> WatchedRow:
     """The row without figures that no page can show: a trainer's file may have any."""
     return {
         **row,
+        "teaching": read_number(row, "teaching"),
         "reward": read_number(row, "reward"),
         "entropy": read_number(row, "entropy"),
         "distinct": read_number(row, "distinct"),
