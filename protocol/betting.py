@@ -49,15 +49,6 @@ class Pairs:
     losses: U32  # problems that the other solved and it did not
 
 
-def is_possible(pairs: Pairs, asked: int) -> bool:
-    """Whether counts are those of `asked` problems."""
-    return (
-        pairs.asked == asked
-        and min(pairs.wins, pairs.losses) >= 0
-        and (pairs.wins + pairs.losses <= asked)
-    )
-
-
 def is_better(course: Sequence[Pairs], attempt: int, error: int) -> bool:
     """Whether a course has shown that one of its checkpoints is better than the milestone.
 

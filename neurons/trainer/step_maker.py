@@ -82,13 +82,15 @@ class StepMaker:
             steps.keep_record(record, made.digest)
         return stats, made
 
-    def _find_ages(self, parent: Checkpoint, taken: Sequence[ConsumedGroup]) -> dict[bytes, int]:
+    def _find_ages(self, parent: Checkpoint, groups: Sequence[ConsumedGroup]) -> dict[bytes, int]:
         """How far the checkpoints that drew groups are behind the parent, of those that are known
-        here: a trainer on another machine may have none."""
-        drawn = {one.checkpoint for one in taken} - {parent.digest}
+        here: a trainer on another machine may have none, and one that begins anew from an older
+        checkpoint reads groups of newer ones."""
+        drawn = {one.checkpoint for one in groups} - {parent.digest}
         numbers = {digest: self._checkpoints.read_number(digest) for digest in drawn}
         number = parent.manifest.number
-        return {digest: number - old for digest, old in numbers.items() if old is not None}
+        behind = {d: number - old for d, old in numbers.items() if old is not None}
+        return {digest: age for digest, age in behind.items() if age > 0}
 
     def _make_record(
         self,

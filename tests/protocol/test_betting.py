@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import betting
-from assay.protocol.betting import Pairs, bound_gain, is_better, is_possible, is_worse
+from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse
 
 ALPHA = 50_000
 COURSES = st.lists(
@@ -121,17 +121,3 @@ def test_bounds_miss_the_gain_no_oftener_than_alpha(gain):
                 rest = 1 - win - loss
                 missed += ways * win**wins * loss**losses * rest ** (n - wins - losses)
     assert missed <= Fraction(error, 10**6)
-
-
-@pytest.mark.parametrize(
-    ("pairs", "possible"),
-    [
-        (Pairs(64, 0, 0), True),
-        (Pairs(64, 40, 24), True),
-        (Pairs(64, 40, 25), False),
-        (Pairs(63, 1, 1), False),
-        (Pairs(64, -1, 1), False),
-    ],
-)
-def test_counts_add_up(pairs, possible):
-    assert is_possible(pairs, 64) is possible
