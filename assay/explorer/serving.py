@@ -17,7 +17,6 @@ from assay.network.files import hold_folder
 from assay.network.store.base import StoreError
 from assay.network.store.locators import read_locator
 from assay.network.web.http_server import bind, list_hosts, list_proxies, make_server, serve
-from assay.protocol.errors import OperatorError
 from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError
 
@@ -83,7 +82,7 @@ class ExplorerOpening:
         hosts: tuple[str, ...],
         say: Callable[[str], None],
     ) -> None:
-        self.failure: OperatorError | OSError | None = None
+        self.failure: Exception | None = None
         self._request = request
         self._stack = stack
         self._waiting = waiting
@@ -115,7 +114,7 @@ class ExplorerOpening:
     def _run(self, fail: Callable[[], None]) -> None:
         try:
             self._open()
-        except (OperatorError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - `wait` and `serve_explorer` raise it
             if not self._stop.is_set():
                 self.failure = error
                 fail()

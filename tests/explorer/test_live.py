@@ -334,6 +334,24 @@ def test_awaited_files_are_named_without_a_folders_path(tmp_path):
     assert str(tmp_path) in told[0]
 
 
+def test_a_fault_of_our_own_ends_the_wait_too(tmp_path, monkeypatch):
+    """The page would say for ever that it is being opened."""
+    ended: list[bool] = []
+
+    def fail(*_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("assay.explorer.serving.open_source", fail)
+    request = ExplorerRequest(Settings(), None, tmp_path / "net")
+    front = WaitingApp(("127.0.0.1",))
+    opening = ExplorerOpening(request, ExitStack(), front, ("127.0.0.1",), lambda _: None)
+    opening.start(lambda: ended.append(True))
+    with pytest.raises(RuntimeError, match="a defect"):
+        opening.wait(60)
+    opening.stop()
+    assert ended == [True]
+
+
 @pytest.mark.nightly
 def test_a_newcomers_commands(chromium):
     """Localnet, miner and validator in terminals of their own, the explorer begun before all of
