@@ -10,7 +10,9 @@ those of rollouts that are never old. Tasks: `sums` (the shipped model, sums of 
 groups a step, the learner's defaults) and `guess` (the recipe `genesis-guess`, 32 groups a step),
 12 steps each; `long` (sums of 19 terms, whose completions have some 210 tokens, by the shipped
 model after a warm start on worked ones; 12 groups a step and 4 an update). There a weight for a
-whole completion is a product of so many ratios that it may leave little: see its sample size.
+whole completion is a product of so many ratios that it may leave little: see its sample size. `gsm` (the
+recipe `smollm2-135m-gsm` with LoRA, 8 steps of 16 groups) is played if DIR/smollm2 is a model that
+`assay train warm-start` made for it (docs/public_run.md has the command).
 
 DIR keeps a line for each course, and a run goes on where the last one stopped. Courses are played
 on as many processes as there are cores. Seconds are processor time of the learner alone: of the
@@ -63,7 +65,7 @@ from assay.training.policy import Policy
 
 STEPS = 3 if FAST else 12
 #: Groups of a step, by task.
-GROUPS = {"sums": 24, "guess": 32, "long": 12}
+GROUPS = {"sums": 24, "guess": 32, "long": 12, "gsm": 16}
 SHORT = ("sums", "guess")
 SEEDS = range(1) if FAST else range(3)
 AGES = (1, 2) if FAST else (1, 2, 4, 8)
@@ -82,7 +84,13 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "token": {"anchor": "step", "stale_weight": "token", "stale_cap": 2.0},
     "none": {"anchor": "step", "stale_weight": "none"},
 }
+#: Of the tasks that are not of the shipped model's sums.
+RECIPES = {"guess": "genesis-guess", "gsm": "smollm2-135m-gsm"}
 LEVEL = 5  # of sums
+#: Of `gsm`, whose steps take two minutes of a processor: steps and held-out problems.
+GSM_STEPS, GSM_PROBLEMS = (2, 16) if FAST else (8, 256)
+#: Where a warm start's model may be, below DIR.
+WARM = "smollm2"
 
 
 class LongSums(Arithmetic):
@@ -118,9 +126,14 @@ class Task:
     config: LearnConfig
 
 
-def list_courses() -> Iterable[Course]:
-    """What is asked, the most telling first: `guess` at age 2 by five seeds, both anchors by age,
-    other losses once, then weights by token, the oldest rollouts and courses of one epoch."""
+def list_courses(folder: Path) -> Iterable[Course]:
+    """What is asked, the most telling first: a real model if `folder` has one, `guess` at age 2 by
+    five seeds, both anchors by age, other losses once, then weights by token, the oldest rollouts
+    and courses of one epoch."""
+    if (folder / WARM).exists():
+        yield Course("gsm", 0, "behaviour", 0, epochs=1)
+        yield Course("gsm", 2, "sequence", 0, epochs=1)
+        yield Course("gsm", 2, "behaviour", 0, epochs=1)
     for seed in SEEDS if FAST else range(5):
         yield Course("guess", 0, "behaviour", seed)
         yield Course("guess", 2, "behaviour", seed)
@@ -157,7 +170,7 @@ def prepare(folder: Path, task: str) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / "made"
         if task == "guess":
-            recipe = read_recipe("genesis-guess")
+            recipe = read_recipe(RECIPES[task])
             rules, model = recipe.make_rules(), Path(scratch) / "model"
             environment = open_environment(rules.environment)
             begun = load_checkpoint(GENESIS)
@@ -165,6 +178,10 @@ def prepare(folder: Path, task: str) -> None:
             make_recipe_genesis(recipe, model, made, rules, report=lambda *_: None)
         elif task == "long":
             _prepare_long(made, Path(scratch) / "model")
+        elif task == "gsm":
+            recipe = read_recipe(RECIPES[task])
+            rules = recipe.make_rules()
+            make_recipe_genesis(recipe, folder / WARM, made, rules, report=lambda *_: None)
         else:
             shutil.copytree(GENESIS, made)
             manifest = replace(load_checkpoint(GENESIS).manifest, levels=start_levels((LEVEL,)))
@@ -195,7 +212,7 @@ def _prepare_long(made: Path, model: Path) -> None:
 def open_task(folder: Path, course: Course) -> Task:
     """A course's checkpoint, and the learner's settings."""
     checkpoint = load_checkpoint(folder / "start" / course.task)
-    recipe = read_recipe("genesis-guess" if course.task == "guess" else "genesis-arithmetic")
+    recipe = read_recipe(RECIPES.get(course.task, "genesis-arithmetic"))
     rules = recipe.make_rules()
     config = replace(
         make_learning(recipe.trainer), seed=course.seed, epochs=course.epochs, **ARMS[course.arm]
@@ -262,13 +279,14 @@ def play(folder: Path, course: Course) -> dict[str, Any]:
 
     def measure(step: int) -> None:
         model = load(states[-1])
-        problems = LONG_PROBLEMS if course.task == "long" else PROBLEMS
+        problems = {"long": LONG_PROBLEMS, "gsm": GSM_PROBLEMS}.get(course.task, PROBLEMS)
         found = count_successes(checkpoint, task.environment, work, problems, model=model)
         total = add_up(found)
         curve[step] = total.solved / total.asked
 
+    steps = GSM_STEPS if course.task == "gsm" else STEPS
     measure(0)
-    for step in range(STEPS):
+    for step in range(steps):
         model = load(states[max(0, step - course.age)])
         groups = draw_groups(task, model, course, step, GROUPS[course.task])
         began = process_time()
@@ -286,9 +304,9 @@ def play(folder: Path, course: Course) -> dict[str, Any]:
                 "tokens": stats.tokens / stats.updates,
             }
         )
-        if step + 1 > STEPS - LATE:
+        if step + 1 > steps - LATE:
             measure(step + 1)
-    late = statistics.fmean(curve[step] for step in curve if step > STEPS - LATE)
+    late = statistics.fmean(curve[step] for step in curve if step > steps - LATE)
     return {
         **asdict(course),
         "gain": 100 * (late - curve[0]),
@@ -306,7 +324,7 @@ def play_all(folder: Path) -> dict[Course, dict[str, Any]]:
         for text in lines.read_text().splitlines():
             line = json.loads(text)
             known[Course(*(line[name] for name in Course.__dataclass_fields__))] = line
-    wanted = [course for course in dict.fromkeys(list_courses()) if course not in known]
+    wanted = [course for course in dict.fromkeys(list_courses(folder)) if course not in known]
     for task in {course.task for course in wanted}:
         prepare(folder, task)
     cores = os.cpu_count() or 1
