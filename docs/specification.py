@@ -59,6 +59,7 @@ from assay.protocol.encoding import (
     get_fields,
 )
 from assay.protocol.hashing import Domain
+from assay.protocol.gate import Course, GateCounts
 from assay.protocol.manifest import FurtherFile, LevelSuccess, LevelWeight
 from assay.protocol.parameters import (
     DEMO_TIMING,
@@ -67,6 +68,7 @@ from assay.protocol.parameters import (
     STEERING,
     SMALL_MODEL_TESTS,
     EnvironmentChoice,
+    Gate,
     Identity,
     Parameters,
     Prompts,
@@ -96,7 +98,14 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.step import DelayedRollout, StepLeftOut, StepRecord, StepReplay, StepSource
+from assay.protocol.step import (
+    DelayedRollout,
+    ReturnRecord,
+    StepLeftOut,
+    StepRecord,
+    StepReplay,
+    StepSource,
+)
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
@@ -109,6 +118,7 @@ PAGE = Path(__file__).with_name("specification.md")
 RECORDS: dict[type[Any], dict[str, Any]] = {
     Parameters: {},
     Start: {},
+    Gate: {},
     Rounds: {},
     Identity: {},
     BeaconChain: {},
@@ -126,6 +136,8 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     GroupSizes: {},
     Calibration: {},
     Manifest: {},
+    Course: {},
+    GateCounts: {},
     FurtherFile: {},
     LevelWeight: {},
     LevelSuccess: {},
@@ -144,6 +156,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepSource: {},
     StepLeftOut: {},
     StepReplay: {},
+    ReturnRecord: {},
     DelayedRollout: {},
     ChildRecord: {},
     MergeRecord: {},
@@ -274,6 +287,7 @@ PREIMAGES = {
     Domain.STEP: "the encoded step record",
     Domain.STEP_LEAF: "section 11",
     Domain.STEP_DELAY: "section 11.4",
+    Domain.RETURN: "the encoded return record",
     Domain.CHILD: "the encoded child record",
     Domain.MERGE: "the encoded merge record",
     Domain.SHARE: "audit_seed, hotkey, u32 index",
@@ -285,6 +299,9 @@ PREIMAGES = {
     Domain.ENVIRONMENT_STREAM: "environments.md",
     Domain.ENVIRONMENT_PROOF: "environments.md",
     Domain.HELD_OUT: "section 11, and a trainer's own uses; no verdict depends on it",
+    Domain.GATE: "section 7.1",
+    Domain.GATE_PROBLEM: "section 7.1",
+    Domain.GATE_CHECK: "section 7.1",
     Domain.TRAINER: "section 11: a trainer's own choices; no verdict depends on it",
     Domain.LOCAL_KEY: "the demo's own beacon key; no verdict depends on it",
 }

@@ -24,8 +24,9 @@ from assay.protocol.encoding import (
     encode,
     read_json,
 )
-from assay.protocol.hashing import Domain, compute_root, hash_fields
-from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Tests
+from assay.protocol.gate import Course, find_course_fault
+from assay.protocol.hashing import ZERO_DIGEST, Domain, compute_root, hash_fields
+from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Gate, Tests
 
 #: Denominator of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
@@ -40,6 +41,7 @@ POOL_FILE = "pool.jsonl"
 LEVELS_MAX = 32
 #: The weight of a level that no success has changed yet.
 WEIGHT_START = 1_000
+_NO_COURSE = Course()
 #: A further file's name, which is one on any file system.
 _FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -100,7 +102,7 @@ def start_levels(levels: Iterable[int]) -> LevelWeights:
 class Manifest:
     """Everything that two copies of a checkpoint must have in common to be the same checkpoint."""
 
-    version: U16  # 3
+    version: U16  # 4
     structure: Digest  # digest of config.json's bytes
     tokenizer: Digest  # digest of the tokenizer files' bytes
     chat_template: Digest  # digest of the template's bytes; of no bytes where there is no template
@@ -124,8 +126,10 @@ class Manifest:
     #: files served with the checkpoint, by ascending name
     files: Annotated[tuple[FurtherFile, ...], Many(Record(FurtherFile), FILES_MAX)]
     parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
-    step: Digest  # digest of the step or merge record, zeros for a genesis
+    step: Digest  # digest of the step, return or merge record, zeros for a genesis
     number: U64  # steps from the genesis; of a merged checkpoint the round's end
+    #: what was measured since the milestone; nothing if step is zeros or there is no gate
+    course: Course = _NO_COURSE
 
     @property
     def digest(self) -> bytes:
@@ -249,7 +253,7 @@ def compute_files_digest(domain: Domain, files: Mapping[str, bytes]) -> bytes:
 
 
 def find_fault(
-    manifest: Manifest, calibration: Calibration, tests: Tests, max_tokens: int
+    manifest: Manifest, calibration: Calibration, tests: Tests, gate: Gate, max_tokens: int
 ) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None.
 
@@ -285,7 +289,11 @@ def find_fault(
         return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
     if not manifest.end_tokens or not manifest.levels:
         return "the manifest names no end token or no level"
-    return find_files_fault(manifest)
+    if manifest.step == ZERO_DIGEST:
+        fault = None if manifest.course == _NO_COURSE else "it carries a course, and has no step"
+    else:
+        fault = find_course_fault(manifest.course, gate)
+    return fault or find_files_fault(manifest)
 
 
 def find_files_fault(manifest: Manifest) -> str | None:

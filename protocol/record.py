@@ -101,7 +101,7 @@ class MemberRow:
 class WindowRecord:
     """One window as one validator judged it. `decode_window_record` decodes one."""
 
-    version: U16  # 3
+    version: U16  # 4
     software: Software  # name and version of the software that judged
     parameters: Digest
     validator: Digest  # its hotkey
@@ -155,7 +155,7 @@ class Weight:
 class SettlementRecord:
     """One settlement of one validator. `decode_settlement_record` decodes one."""
 
-    version: U16  # 3
+    version: U16  # 4
     software: Software  # as in a window's record
     parameters: Digest  # those of the last window that it covers
     validator: Digest

@@ -106,7 +106,7 @@ def test_vectors_of_records(of: type[Any], label: str, entry: Any) -> None:
     data = bytes.fromhex(entry["encoding"])
     assert encode(record) == data
     assert read(data, record) == record
-    name = f"assay/v3/{label}".encode()
+    name = f"assay/v4/{label}".encode()
     framed = bytes([len(name)]) + name + len(data).to_bytes(4, "big") + data
     assert entry["digest"] == record.digest.hex() == sha256(framed).hexdigest()
 

@@ -33,7 +33,7 @@ def digest(name: str) -> bytes:
 
 
 def hash_by_hand(label: str, *fields: bytes) -> bytes:
-    name = f"assay/v3/{label}".encode()
+    name = f"assay/v4/{label}".encode()
     data = bytes([len(name)]) + name
     for field in fields:
         data += len(field).to_bytes(4, "big") + field

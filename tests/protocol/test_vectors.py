@@ -29,7 +29,7 @@ def load(name: str) -> Any:
 
 
 def naive_hash(name: str, *fields: bytes) -> bytes:
-    label = f"assay/v3/{name}".encode()
+    label = f"assay/v4/{name}".encode()
     framed = b"".join(struct.pack(">I", len(field)) + field for field in fields)
     return sha256(bytes([len(label)]) + label + framed).digest()
 
@@ -106,7 +106,7 @@ def test_sample_is_fisher_yates_over_a_real_list() -> None:
 
 def test_hashes_are_length_prefixed_sha_256() -> None:
     for entry in load("hashing")["fields"]:
-        name = entry["domain"].removeprefix("assay/v3/")
+        name = entry["domain"].removeprefix("assay/v4/")
         fields = [bytes.fromhex(field) for field in entry["fields"]]
         assert entry["digest"] == naive_hash(name, *fields).hex()
 

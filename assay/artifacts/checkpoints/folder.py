@@ -583,7 +583,11 @@ def open_checkpoint(
 def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None."""
     fault = find_fault(
-        checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
+        checkpoint.manifest,
+        checkpoint.calibration,
+        parameters.tests,
+        parameters.gate,
+        parameters.work.max_tokens,
     )
     if fault is not None:
         return fault

@@ -18,7 +18,7 @@ NAME = "guess"
 #: Increases whenever any problem, reply or score would change.
 VERSION = 1
 #: Digest of the proof episodes.
-PROOF = "1608100aa5b3852608e3b3d17859b57858c2b466d1007fb00506ddadb185cef9"
+PROOF = "bb4a18fa1f72bda9d085044a236d7748c74dd5e67d979c395f9f443f16e4ecc2"
 PARAMS: Mapping[str, Param] = MappingProxyType({})
 
 

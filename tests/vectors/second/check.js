@@ -131,7 +131,7 @@ const families = {
     }
   },
   hashing(v) {
-    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v3/'.length), ...f.fields.map(unhex))), f.digest);
+    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v4/'.length), ...f.fields.map(unhex))), f.digest);
     for (const r of v.roots) {
       const some = v.leaves.slice(0, Number(r.count)).map(unhex);
       same('root', [core.treeTop(some), root(some), root(some, unhex(v.context))].map(hex), [r.tree_root, r.root, r.root_with_context]);
