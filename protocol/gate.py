@@ -83,6 +83,10 @@ class Course:
         return [one.pairs for one in self.counts]
 
 
+#: Of a checkpoint without a step, or without a gate.
+NO_COURSE = Course()
+
+
 def compute_gate_seed(digest: bytes, randomness: bytes) -> bytes:
     """The seed of a checkpoint's problems, 32 bytes.
 
@@ -122,6 +126,28 @@ def continue_course(parent: bytes, course: Course, is_first: bool) -> Course:
     return Course(course.milestone, course.attempt, course.counts)
 
 
+def is_of_course(digest: bytes, own: Course, course: Course) -> bool:
+    """Whether a checkpoint is one of a course's, which counts it once it was in force.
+
+    Args:
+        digest: the checkpoint's.
+        own: of its manifest. A return is the milestone itself, and shows nothing.
+    """
+    if own.outcome is Outcome.RETURN or own.milestone == ZERO_DIGEST:
+        return False
+    led = continue_course(digest, own, False)
+    return (led.milestone, led.attempt) == (course.milestone, course.attempt)
+
+
+def choose_outcome(course: Course, gate: Gate) -> Outcome:
+    """What an honest trainer makes of a course's counts."""
+    if must_return(course.pairs, course.attempt, gate):
+        return Outcome.RETURN
+    if course.counts and is_better(course.pairs, course.attempt, gate.error_better):
+        return Outcome.MILESTONE
+    return Outcome.GOES_ON
+
+
 def find_line_fault(parent: bytes, before: Course, is_first: bool, course: Course) -> str | None:
     """The reason why a manifest's course does not follow from its parent's, or None. It needs the
     parent's manifest, so that it makes no checkpoint unusable: whoever audits names it.
@@ -159,7 +185,7 @@ def find_course_fault(course: Course, gate: Gate) -> str | None:
     """The fault of a manifest's course, or None: it makes the checkpoint unusable for everybody.
     It follows from these integers alone. A manifest without a step carries no course."""
     if gate.rule is GateRule.NONE:
-        return None if course == Course() else "it carries a course, and there is no gate"
+        return None if course == NO_COURSE else "it carries a course, and there is no gate"
     if course.milestone == ZERO_DIGEST or not course.attempt:
         return "it carries no course"
     seen = {course.milestone}

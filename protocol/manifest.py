@@ -24,7 +24,7 @@ from assay.protocol.encoding import (
     encode,
     read_json,
 )
-from assay.protocol.gate import Course, find_course_fault
+from assay.protocol.gate import NO_COURSE, Course, find_course_fault
 from assay.protocol.hashing import ZERO_DIGEST, Domain, compute_root, hash_fields
 from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Gate, Tests
 
@@ -41,7 +41,6 @@ POOL_FILE = "pool.jsonl"
 LEVELS_MAX = 32
 #: The weight of a level that no success has changed yet.
 WEIGHT_START = 1_000
-_NO_COURSE = Course()
 #: A further file's name, which is one on any file system.
 _FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -129,7 +128,7 @@ class Manifest:
     step: Digest  # digest of the step, return or merge record, zeros for a genesis
     number: U64  # steps from the genesis; of a merged checkpoint the round's end
     #: what was measured since the milestone; nothing if step is zeros or there is no gate
-    course: Course = _NO_COURSE
+    course: Course = NO_COURSE
 
     @property
     def digest(self) -> bytes:
@@ -290,7 +289,7 @@ def find_fault(
     if not manifest.end_tokens or not manifest.levels:
         return "the manifest names no end token or no level"
     if manifest.step == ZERO_DIGEST:
-        fault = None if manifest.course == _NO_COURSE else "it carries a course, and has no step"
+        fault = None if manifest.course == NO_COURSE else "it carries a course, and has no step"
     else:
         fault = find_course_fault(manifest.course, gate)
     return fault or find_files_fault(manifest)

@@ -58,6 +58,7 @@ from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
 from assay.network.store.base import ObjectStore
 from assay.protocol.encoding import EncodingError, to_json
+from assay.protocol.gate import NO_COURSE, Course
 from assay.protocol.manifest import (
     HeldOutCounts,
     LevelWeights,
@@ -471,6 +472,7 @@ class CheckpointFolder:
         number: int | None = None,
         adapter: bytes | None = None,
         pool: bytes | None = None,
+        course: Course = NO_COURSE,
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
 
@@ -484,6 +486,7 @@ class CheckpointFolder:
             number: of the child; None: the parent's plus one.
             adapter: the file that makes `weights` of another checkpoint's, from `make_adapter`.
             pool: the file of problems that the network wrote itself; None: the parent's.
+            course: what was measured since the milestone.
         """
         pool = parent.piece_pool if pool is None else pool
         files = name_adapter(name_pool(parent.manifest.files, pool), adapter)
@@ -507,17 +510,51 @@ class CheckpointFolder:
                 held_out=held_out,
                 number=parent.manifest.number + 1 if number is None else number,
                 files=files,
+                course=course,
             )
             manifest = measure_manifest(manifest, temporary)
-            write_json(temporary / MANIFEST_FILE, to_json(manifest))
-            target = self._root / manifest.digest.hex()
-            if not target.exists():  # equal weights give equal bytes and digest
-                _move(temporary, target)
+            self._place(temporary, manifest)
         if adapter is not None:
             with suppress(EncodingError, OSError):  # keeps the base, which all later ones need
                 os.utime(self._root / decode_adapter(adapter).base.hex())
         self._prune(manifest.digest)
         return manifest
+
+    def publish_return(
+        self, parent: Checkpoint, milestone: Checkpoint, record: bytes, course: Course
+    ) -> Manifest:
+        """Write a child of `parent` that is `milestone` again, and return its manifest.
+
+        Args:
+            record: digest of the return's record.
+            course: what gives the parent's course up.
+        """
+        manifest = replace(
+            milestone.manifest,
+            levels_before=milestone.manifest.levels,
+            held_out=(),
+            parent=parent.digest,
+            step=record,
+            number=parent.manifest.number + 1,
+            course=course,
+        )
+        with self._make_temporary() as temporary:
+            shutil.copytree(milestone.folder, temporary, dirs_exist_ok=True)
+            os.utime(temporary)  # else it would have the milestone's age
+            self._place(temporary, manifest)
+        self._prune(manifest.digest)
+        return manifest
+
+    def keep_longer(self, digest: bytes) -> None:
+        """Let a folder be the last to be deleted, if it is here."""
+        with suppress(OSError):
+            os.utime(self._root / digest.hex())
+
+    def _place(self, temporary: Path, manifest: Manifest) -> None:
+        write_json(temporary / MANIFEST_FILE, to_json(manifest))
+        target = self._root / manifest.digest.hex()
+        if not target.exists():  # equal weights give equal bytes and digest
+            _move(temporary, target)
 
 
 def count_opened(weights: int, device: str) -> int:

@@ -19,6 +19,7 @@ from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_conf
 from assay.artifacts.steps.groups import find_most, replay_all
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line
+from assay.artifacts.steps.returns import has_return
 from assay.environments.base import Environment, RewardParts, State
 from assay.environments.pooling import (
     Subject,
@@ -149,7 +150,10 @@ def read_line(
                 reason = f"the file of step {step.record.number} cannot be used: {error}"
                 break
             found.append(_keep(step, groups, parameters.identity.trainer, drew))
-    return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
+    last = found[-1].step.record.parent if found else parent.digest
+    if len(found) == due or (reason is None and has_return(steps, number - len(found), last)):
+        return Line(found, None)  # nothing waits across a return
+    return Line(found, number - len(found), reason)
 
 
 def name_choice(config: StepConfig) -> tuple[int, int | None]:

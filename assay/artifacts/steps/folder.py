@@ -36,7 +36,7 @@ from assay.artifacts.steps.file import (
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.inference.model_loading import read_tensors
-from assay.network.files import remove_unfinished, replace_file, write_json
+from assay.network.files import link, remove_unfinished, replace_file, write_json
 from assay.network.store.folder import open_folder
 from assay.protocol.encoding import EncodingError, from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
@@ -102,7 +102,7 @@ class StepFolder:
             self._cleaned.append(True)
         if self.kept:
             with replace_file(self.folder / _BEFORE) as temporary:
-                if present is None or not _link(present, temporary):
+                if present is None or not link(present, temporary):
                     learner.save_state(temporary)
 
     def keep_data(
@@ -147,17 +147,6 @@ class StepFolder:
     def get_path(self, number: int, digest: bytes) -> Path:
         """The path of a step's record, from the number of its checkpoint and its own digest."""
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
-
-
-def _link(file: Path, target: Path) -> bool:
-    """Try to make `target` another name of a file. Return whether that worked: some filesystems
-    cannot."""
-    try:
-        target.unlink()
-        target.hardlink_to(file)
-    except OSError:
-        return False
-    return True
 
 
 def read_step(path: Path) -> Step:

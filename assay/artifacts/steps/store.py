@@ -32,6 +32,7 @@ from assay.artifacts.steps.folder import (
 )
 from assay.artifacts.steps.pool import has_pools
 from assay.artifacts.steps.replay import STALENESS_MAX, find_false_origin
+from assay.artifacts.steps.returns import publish_return
 from assay.artifacts.store_objects import (
     UnavailableError,
     answer_in_time,
@@ -65,7 +66,7 @@ FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
 def publish_step(
     store: ObjectStore, steps: StepFolder, made: Manifest, with_state: bool
 ) -> list[str]:
-    """Upload the step that made a checkpoint, and read each object back. Existing objects stay.
+    """Upload the step, or the return, that made a checkpoint, and read each object back. Existing objects stay.
     Nothing is uploaded of a step that was made elsewhere.
 
     Returns:
@@ -74,6 +75,7 @@ def publish_step(
     Raises:
         StoreError, StepError, OSError: the store or the trainer's folder cannot be read or written.
     """
+    publish_return(store, steps, made)
     record = steps.get_path(made.number, made.step)
     if not record.exists():
         return []
