@@ -1,7 +1,7 @@
 """What a trainer measures while its network lives: counts, milestones, and returns to them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,9 @@ from assay.artifacts.steps.folder import StepFolder, read_step
 from assay.artifacts.steps.returns import get_return_path, read_return
 from assay.inference.folder import digest_tensors
 from assay.network.store.folder import open_folder
+from assay.neurons.trainer import gate_keeping
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol.amendment import ParameterHistory
 from assay.protocol.gate import Outcome, continue_course, find_course_fault, find_line_fault
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest, compute_tensor_root
@@ -31,15 +31,10 @@ class Living:
     """A network in memory whose trainer measures."""
 
     def __init__(self, folder: Path, **errors: int) -> None:
-        world = make_world(folder)
-        gate = Gate(
-            GateRule.NOT_WORSE, PROBLEMS, **{"error_worse": NEVER, "error_better": NEVER, **errors}
-        )
-        history = ParameterHistory(replace(world.parameters, gate=gate))
-        for miner in world.miners.values():
-            miner._parameters = history  # type: ignore[attr-defined]
-        self.world: World = world
-        self.gate, self.history, self.folder = gate, history, folder
+        given = {"error_worse": NEVER, "error_better": NEVER, **errors}
+        self.gate = Gate(GateRule.NOT_WORSE, PROBLEMS, **given)
+        self.world: World = make_world(folder, ("alice",), gate=self.gate)
+        self.folder = folder
         self.said: list[str] = []
         self.steps = StepFolder(folder / "steps", kept=4)
         self.start()
@@ -48,7 +43,7 @@ class Living:
         """Start the trainer, again if it ran."""
         self.trainer = Trainer(
             self.world.hotkeys["trainer"],
-            self.history,
+            self.world.history,
             self.world.sources,
             TrainerConfig(
                 LearnConfig(epochs=1, groups_per_batch=64, learning_rate=1e-4),
@@ -102,7 +97,7 @@ def test_each_manifest_carries_on_what_its_course_has_shown(live: Callable[..., 
     living = live()
     newest = living.live(lambda manifest: len(manifest.course.counts) >= 2)
     line = living.list_line(newest)
-    for before, made in zip(line, line[1:], strict=False):
+    for before, made in pairwise(line):
         is_first = before.step == ZERO_DIGEST
         assert find_course_fault(made.course, living.gate) is None
         assert find_line_fault(before.digest, before.course, is_first, made.course) is None
@@ -163,8 +158,7 @@ def test_a_course_that_is_worse_is_given_up(
     assert (after.course.milestone, after.course.attempt) == (first.digest, 2)
     made = read_step(living.steps.get_path(after.number, after.step)).record
     assert made.optimiser_before == record.optimiser
-    drew = {"which was given up" in said for said in living.said}
-    assert True in drew
+    assert any("which was given up" in said for said in living.said)
     assert continue_course(after.digest, after.course, False).attempt == 2
 
 
@@ -172,8 +166,6 @@ def test_a_course_that_is_better_becomes_the_milestone_and_its_state_is_kept(
     live: Callable[..., Living], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     living = live(error_better=999_999)
-    from assay.neurons.trainer import gate_keeping
-
     monkeypatch.setattr(gate_keeping, "count_gate", lambda *rights: (PROBLEMS, 0, 0, 0))
     made = living.live(lambda manifest: manifest.course.outcome is Outcome.MILESTONE)
     milestone = made.course.counts[-1].checkpoint

@@ -3,8 +3,8 @@
     return-<number>-<record>.json                  in a folder
     steps/<digest of the record>/return.json       in a store
 
-A checkpoint's manifest names the record of a return where others name a step's. Nothing was learned:
-there are no other files. Specification, section 7.1.
+A checkpoint's manifest names the record of a return where others name a step's. Nothing was
+learned: there are no other files. Specification, section 7.1.
 """
 
 from dataclasses import dataclass
@@ -107,8 +107,8 @@ def has_return(steps: StepFolder, number: int, child: bytes) -> bool:
 
 
 def publish_return(store: ObjectStore, steps: StepFolder, made: Manifest) -> None:
-    """Upload the return that made a checkpoint, if it was made here. Raises StoreError, OSError: the
-    store or the folder cannot be written or read."""
+    """Upload the return that made a checkpoint, if it was made here. Raises StoreError, OSError:
+    the store or the folder cannot be written or read."""
     path = get_return_path(steps, made.number, made.step)
     if path.exists():
         data = path.read_bytes()

@@ -66,8 +66,8 @@ FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
 def publish_step(
     store: ObjectStore, steps: StepFolder, made: Manifest, with_state: bool
 ) -> list[str]:
-    """Upload the step, or the return, that made a checkpoint, and read each object back. Existing objects stay.
-    Nothing is uploaded of a step that was made elsewhere.
+    """Upload the step, or the return, that made a checkpoint, and read each object back. Existing
+    objects stay. Nothing is uploaded of a step that was made elsewhere.
 
     Returns:
         One line for each object that was left out, because it is too large or missing.
