@@ -163,10 +163,10 @@ def _list_measured(ends: Sequence[Manifest], read: ReadManifest) -> list[Measure
         milestone = _read_number(course.milestone, read)
         is_given_up = course.outcome is Outcome.RETURN
         for one in course.counts:
+            together = [*together, one.first_pairs][-TOGETHER:]
             number = _read_number(one.checkpoint, read)
             if number is None:
                 continue
-            together = [*together, one.first_pairs][-TOGETHER:]
             own, gain = _average([one.first_pairs]), _bound(together)
             measured.append(
                 Measured(number, one, milestone, course.attempt, is_given_up, own, gain)

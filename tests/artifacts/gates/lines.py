@@ -4,8 +4,11 @@ whose skill is given."""
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from assay.inference.folder import verify_manifest
+from assay.inference.folder import MANIFEST_FILE, verify_manifest
+from assay.network.files import write_json
+from assay.protocol.encoding import to_json
 from assay.protocol.gate import Course, GateCounts, Outcome, choose_outcome, continue_course
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
@@ -56,6 +59,12 @@ def make_line(steps: Sequence[float], gate: Gate = GATE, seed: int = 0) -> list[
         led.append(continue_course(digests[-1], course, False))
         skill[digests[-1]] = skill[course.milestone] if is_return else before + left.pop(0)
     return line
+
+
+def write_line(line: Sequence[Manifest], models: Path) -> None:
+    """Leave the manifests in a folder of models, as much as is kept of old ones."""
+    for manifest in line:
+        write_json(models / manifest.digest.hex() / MANIFEST_FILE, to_json(manifest))
 
 
 def _is_of(manifest: Manifest, led: Course, course: Course) -> bool:
