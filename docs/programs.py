@@ -15,8 +15,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from page_parts import fill, find_remarks, write_or_check
 from pydantic import BaseModel
+from page_parts import fill, find_remarks, write_or_check
 
 from assay.artifacts.status.demo import DemoStatus
 from assay.artifacts.status.miner import (
@@ -74,12 +74,12 @@ from assay.audit.public_status import (
     PublicVerdictStatus,
     PublicWindowStatus,
 )
-from assay.network.toml_settings import list_tables
 from assay.neurons.program.metric import Metric, get_served_name
 from assay.neurons.program.metrics import COMMON, OWN
 from assay.neurons.trainer.stages import STAGE_TASKS, TRAINER_STAGES, TrainerEvent
 from assay.rounds.course import ROUND_COURSE, RoundEvent
 from assay.session.chain_delivery import DELIVERY, DeliveryEvent
+from assay.network.toml_settings import list_tables
 from assay.settings.loading import list_settings
 from assay.settings.sections import Settings
 from assay.training.figures import GroupFigures, TokenFigures
@@ -242,9 +242,7 @@ def make_transitions(table: Mapping[Any, Mapping[Any, Any]], events: type[Enum],
     lines.append("|---" * (len(states) + 1) + "|")
     for event in events:
         found = [table[state].get(event) for state in states]
-        lines.append(
-            f"| {event} | " + " | ".join(f"`{name(s)}`" if s else "" for s in found) + " |"
-        )
+        lines.append(f"| {event} | " + " | ".join(f"`{name(s)}`" if s else "" for s in found) + " |")
     return "\n".join(lines)
 
 

@@ -8,8 +8,9 @@ checkpoint. So its gain is that of its own problems and of those of up to seven 
 it, of the same line: what was given up at a return is left out behind it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from assay.protocol.betting import Pairs, bound_gain, measure_evidence
 from assay.protocol.gate import Course, GateCounts, Outcome, continue_course
@@ -24,8 +25,14 @@ ERROR = 50_000
 #: Measured checkpoints of a line that are looked for, the newest, and manifests beside theirs.
 MEASURED_MAX, _BESIDE_MAX = 512, 512
 
-#: Reads a manifest by its checkpoint's digest; None: it is not at hand.
-ReadManifest = Callable[[bytes], Manifest | None]
+
+class Manifests(Protocol):
+    """Manifests by their checkpoints' digests; None: it is not at hand."""
+
+    def read_manifest(self, digest: bytes) -> Manifest | None: ...
+
+    def read_number(self, digest: bytes) -> int | None:
+        """A checkpoint's number alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,66 +112,69 @@ class GateLine:
     is_whole: bool
 
 
-def follow_line(newest: bytes, read: ReadManifest, most: int = MEASURED_MAX) -> GateLine | None:
-    """What a line has shown, up to a checkpoint. None: that one's manifest is not at hand.
+def follow_line(newest: bytes, manifests: Manifests, most: int = MEASURED_MAX) -> GateLine | None:
+    """What a line has shown, up to a checkpoint. None: that one's manifest is not at hand, or is of
+    parameters without a gate.
 
     Args:
         newest: digest.
         most: measured checkpoints after which no earlier course is looked for.
     """
-    manifest = read(newest)
+    manifest = manifests.read_manifest(newest)
     if manifest is None:
         return None
     course = continue_course(newest, manifest.course, manifest.step == ZERO_DIGEST)
+    if course.milestone == ZERO_DIGEST:
+        return None
     ends: list[Manifest] = []  # the last manifest of each course
     found: Manifest | None = manifest
     while found is not None and found.course.milestone != ZERO_DIGEST:
         if sum(len(end.course.counts) for end in ends) >= most:
             break
         ends.insert(0, found)
-        found = _find_course_before(found, read)
+        found = _find_course_before(found, manifests)
     is_whole = found is not None and found.course.milestone == ZERO_DIGEST
-    turns = [turn for end in ends if (turn := _find_turn(end, read)) is not None]
-    milestone = _read_number(course.milestone, read)
-    return GateLine(course, milestone, _list_measured(ends, read), turns, is_whole)
+    turns = [turn for end in ends if (turn := _find_turn(end, manifests)) is not None]
+    milestone = manifests.read_number(course.milestone)
+    return GateLine(course, milestone, _list_measured(ends, manifests), turns, is_whole)
 
 
-def _find_course_before(last: Manifest, read: ReadManifest) -> Manifest | None:
+def _find_course_before(last: Manifest, manifests: Manifests) -> Manifest | None:
     """The last manifest of the course before; the first checkpoint's where there is none."""
 
     def name(course: Course) -> tuple[bytes, int]:
         return course.milestone, course.attempt
 
     counts = last.course.counts
-    found = read(counts[0].checkpoint) if counts else last
+    found = manifests.read_manifest(counts[0].checkpoint) if counts else last
     for _ in range(_BESIDE_MAX):
         if found is None or name(found.course) != name(last.course):
             return found
-        found = read(found.parent)
+        found = manifests.read_manifest(found.parent)
     return None
 
 
-def _find_turn(end: Manifest, read: ReadManifest) -> Turn | None:
+def _find_turn(end: Manifest, manifests: Manifests) -> Turn | None:
     course = end.course
     if course.outcome is Outcome.RETURN:
-        back = _read_number(course.milestone, read)
+        back = manifests.read_number(course.milestone)
         return Turn(end.number, end.digest, course.outcome, back)
     if course.outcome is Outcome.MILESTONE and course.counts:
         digest = course.counts[-1].checkpoint
-        number = _read_number(digest, read)
+        number = manifests.read_number(digest)
         return None if number is None else Turn(number, digest, course.outcome, number)
     return None
 
 
-def _list_measured(ends: Sequence[Manifest], read: ReadManifest) -> list[Measured]:
+def _list_measured(ends: Sequence[Manifest], manifests: Manifests) -> list[Measured]:
     measured, together = [], list[Pairs]()
     for end in ends:
         course = end.course
-        milestone = _read_number(course.milestone, read)
+        milestone = manifests.read_number(course.milestone)
         is_given_up = course.outcome is Outcome.RETURN
         for one in course.counts:
             together = [*together, one.first_pairs][-TOGETHER:]
-            number = _read_number(one.checkpoint, read)
+            number = manifests.read_number(one.checkpoint)
             if number is None:
                 continue
             own, gain = _average([one.first_pairs]), _bound(together)
@@ -184,11 +194,6 @@ def _average(pairs: Sequence[Pairs]) -> int:
 def _bound(pairs: Sequence[Pairs]) -> Gain:
     low, high = bound_gain(pairs, ERROR)
     return Gain(sum(one.asked for one in pairs), len(pairs), _average(pairs), low, high)
-
-
-def _read_number(digest: bytes, read: ReadManifest) -> int | None:
-    manifest = read(digest)
-    return None if manifest is None else manifest.number
 
 
 def write_points(thousandths: int) -> str:

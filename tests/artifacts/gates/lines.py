@@ -2,7 +2,7 @@
 whose skill is given."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +59,20 @@ def make_line(steps: Sequence[float], gate: Gate = GATE, seed: int = 0) -> list[
         led.append(continue_course(digests[-1], course, False))
         skill[digests[-1]] = skill[course.milestone] if is_return else before + left.pop(0)
     return line
+
+
+class KnownManifests:
+    """A line's manifests, but the lost ones."""
+
+    def __init__(self, line: Sequence[Manifest], lost: Collection[int] = ()) -> None:
+        self._known = {one.digest: one for one in line if one.number not in lost}
+
+    def read_manifest(self, digest: bytes) -> Manifest | None:
+        return self._known.get(digest)
+
+    def read_number(self, digest: bytes) -> int | None:
+        manifest = self._known.get(digest)
+        return None if manifest is None else manifest.number
 
 
 def write_line(line: Sequence[Manifest], models: Path) -> None:

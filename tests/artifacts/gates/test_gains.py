@@ -6,7 +6,7 @@ from assay.artifacts.gates.gains import ERROR, TOGETHER, describe_course, descri
 from assay.protocol.betting import bound_gain
 from assay.protocol.gate import Outcome, find_course_fault
 from assay.protocol.hashing import ZERO_DIGEST
-from tests.artifacts.gates.lines import GATE, make_line
+from tests.artifacts.gates.lines import GATE, KnownManifests, make_line
 
 #: It rises until it is a milestone, falls, is returned, and rises again.
 STEPS = [0.012] * 16 + [-0.06] * 3 + [0.012] * 30
@@ -18,8 +18,7 @@ def line():
 
 
 def follow(line, lost=()):
-    known = {one.digest: one for one in line if one.number not in lost}
-    return follow_line(line[-1].digest, known.get)
+    return follow_line(line[-1].digest, KnownManifests(line, lost))
 
 
 def list_outcomes(line, outcome):
@@ -80,7 +79,7 @@ def test_what_is_not_at_hand_is_left_out(line):
     assert part.measured[-1].counts == whole.measured[-1].counts
     assert {one.number for one in part.measured} <= set(range(turn, len(line)))
     assert follow(line, lost=[line[-1].number]) is None
-    few = follow_line(line[-1].digest, {one.digest: one for one in line}.get, most=1)
+    few = follow_line(line[-1].digest, KnownManifests(line), most=1)
     assert 0 < len(few.measured) < len(whole.measured)
     assert not few.is_whole
 

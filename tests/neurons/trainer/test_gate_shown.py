@@ -18,7 +18,7 @@ from assay.protocol.gate import Outcome
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Gate
 from tests import statuses
-from tests.artifacts.gates.lines import GATE, make_line, write_line
+from tests.artifacts.gates.lines import GATE, KnownManifests, make_line, write_line
 
 
 class Shown:
@@ -55,7 +55,7 @@ def test_the_status_is_that_of_the_newest_manifest(
     status = look(line, models)
     statuses.check_part(status, GateStatus)
     known = {one.digest: one for one in line}
-    found = follow_line(line[-1].digest, known.get)
+    found = follow_line(line[-1].digest, KnownManifests(line))
     assert found is not None
     newest = found.measured[-1]
     back = [one for one in line if one.course.outcome is Outcome.RETURN][-1]
@@ -82,7 +82,7 @@ def test_each_measured_checkpoint_is_shown_once(
     monitor = GateMonitor(models, shown.take)
     for manifest in (*line[3::2], line[-1], line[-1]):
         monitor.look(manifest.digest, GATE)
-    found = follow_line(line[-1].digest, {one.digest: one for one in line}.get)
+    found = follow_line(line[-1].digest, KnownManifests(line))
     assert found is not None
     gains = [(at, f["gate/gain"]) for _, at, f in shown.lines if "gate/gain" in f]
     first = gains[0][0]
