@@ -236,6 +236,8 @@ def describe_course(line: GateLine, gate: Gate) -> str:
     count = len(course.counts)
     of = f" of {gate.checkpoints}" if gate.rule is GateRule.BETTER else ""
     milestone = "the milestone" if line.milestone is None else f"milestone {line.milestone}"
+    if not count:
+        return f"course {course.attempt} from {milestone}: no checkpoint was measured yet"
     wins, losses = (sum(getattr(one, name) for one in course.pairs) for name in ("wins", "losses"))
     return (
         f"course {course.attempt} from {milestone}: {count}{of} "
