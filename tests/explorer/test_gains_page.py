@@ -11,6 +11,7 @@ from assay.explorer.ports import ShownRecord
 from assay.explorer.sources.gates import GateLines
 from assay.explorer.sources.manifests import Manifests
 from assay.network.files import write_json
+from assay.protocol.encoding import to_json
 from assay.protocol.parameters import EnvironmentChoice
 from tests.artifacts.gates.lines import GATE, KnownManifests, make_line, write_line
 from tests.explorer.inside import look_into
@@ -57,8 +58,7 @@ def test_a_page_has_what_the_manifests_say(gated, line):
     assert not found["of_file"]
     rows = [(r["number"], r["wins"], r["losses"], r["given_up"]) for r in found["measured"]]
     assert rows == [
-        (one.number, one.counts.wins, one.counts.losses, one.is_given_up)
-        for one in shown.measured
+        (one.number, one.counts.wins, one.counts.losses, one.is_given_up) for one in shown.measured
     ]
     assert [(end["outcome"], end["number"], end["milestone"]) for end in found["ends"]] == [
         (turn.outcome.value, turn.number, turn.milestone) for turn in shown.turns
@@ -76,7 +76,9 @@ def test_a_table_is_had_alone(gated, line):
 
 
 def test_problems_of_a_file_are_drawn_after_and_not_unknown(gated, monkeypatch):
-    set_gate(monkeypatch, replace(GATE, environment=(EnvironmentChoice("arithmetic"),)))
+    set_gate(
+        monkeypatch, replace(GATE, environment=(EnvironmentChoice("arithmetic", "", bytes(32)),))
+    )
     with look_into(gated) as inside:
         assert inside.get_json("/training")["gate"]["of_file"]
         page = inside.get("/training").text
@@ -95,7 +97,7 @@ def test_a_manifest_of_another_digest_is_not_believed(gated, line):
     """Nor is the line that leads there: what is not at hand is said to be missing."""
     lied = replace(line[-1], course=replace(line[-1].course, counts=()))
     assert lied.course != line[-1].course
-    write_json(gated / "models" / line[-1].digest.hex() / "manifest.json", lied.to_json())
+    write_json(gated / "models" / line[-1].digest.hex() / "manifest.json", to_json(lied))
     with look_into(gated) as inside:
         assert inside.get_json("/training")["gate"] is None
 

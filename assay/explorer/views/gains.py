@@ -17,7 +17,7 @@ def view_gate(reader: PageReader, training: Training | None) -> GateShown | None
         "AND checkpoint != zeroblob(32) ORDER BY window DESC LIMIT 1"
     )
     subject = reader.subject
-    parameters = subject.history.first if row is None else subject.get_parameters(row["window"])
+    parameters = subject.get_parameters(0 if row is None else row["window"])
     gate = parameters.gate
     if gate.rule is GateRule.NONE:
         return None
