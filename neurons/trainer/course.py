@@ -211,7 +211,7 @@ class CourseKeeper:
                     break
         if state is None:
             self._report(
-                f"{NAME}: the optimiser's state behind the new milestone is not kept (steps_kept): "
+                f"{NAME}: the optimiser's state behind the new milestone is not kept: "
                 "a return to it would begin with new moments"
             )
         else:

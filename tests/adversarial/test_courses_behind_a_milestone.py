@@ -37,7 +37,7 @@ class Living:
         self.world: World = make_world(folder, ("alice",), gate=self.gate)
         self.folder = folder
         self.said: list[str] = []
-        self.steps = StepFolder(folder / "steps", kept=4)
+        self.steps = StepFolder(folder / "steps")
         self.start()
 
     def start(self) -> None:
