@@ -363,6 +363,8 @@ const families = {
   settlement(v) {
     for (const s of v.settlements) same(s.about, rules.settle(s.results), s.scores);
     for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
+    const { owner_uid, burn_share } = v.idle;
+    for (const w of v.idle.settled) same(w.about, rules.settleWeights(w.scores, { identity: { owner_uid, burn_share }, work: w }, w.before), [w.idle, w.weights]);
   },
   chat_template(v) { // of Jinja what small templates have: the rest is left to the tests in Python
     const render = (source, messages, chosen) => {
