@@ -21,7 +21,6 @@ from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, Learner
 from assay.training.held_out import HeldOut
 
-
 #: States of steps that are kept where checkpoints are measured: those of the checkpoints that are
 #: made, and not in force and measured yet.
 GATE_STATES = 4
