@@ -184,9 +184,7 @@ class GateKeeper:
         problems = draw_gate_problems(environment, seed, levels, gate.problems)
         asked = problems, problems, select_first_problems(problems)
         answers = [
-            answer_gate(
-                open_checkpoint(checkpoints, digest, parameters), environment, work, part
-            )
+            answer_gate(open_checkpoint(checkpoints, digest, parameters), environment, work, part)
             for digest, part in zip(named, asked, strict=True)
         ]
         data = write_answers(GateAnswers(*([one.tokens for one in part] for part in answers)))

@@ -418,9 +418,7 @@ class Trainer:
         )
         return TrainerEvent.LEARNED
 
-    def _learn(
-        self, course: Course, reading: WindowReading, evidence: Measured
-    ) -> WindowReport:
+    def _learn(self, course: Course, reading: WindowReading, evidence: Measured) -> WindowReport:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         parent, is_in_round = course.parent, reading.is_in_round
