@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.gates.file import GateAnswers, write_answers
-from assay.artifacts.store_objects import make_answers_name, put_object
+from assay.artifacts.gates.store import publish_answers
 from assay.inference.checkpoint import Checkpoint
 from assay.network.files import write_file, write_json
 from assay.network.store.base import ObjectStore
@@ -130,8 +130,7 @@ class GateKeeper:
         for counts in made.course.counts:
             known = self._read(counts.checkpoint)
             if known is not None and known[0] == counts:
-                name, view = make_answers_name(counts.answers), memoryview(known[1])
-                put_object(store, name, counts.answers, view)
+                publish_answers(store, known[1])
 
     def _find_new(self, course: Course, window: int) -> Iterator[Drawn]:
         """The checkpoints of a course that came into force and are not counted yet, newest first.
