@@ -36,7 +36,7 @@ from assay.environments.scoring import run_all
 from assay.inference.checkpoint import Outline
 from assay.inference.folder import CheckpointError
 from assay.protocol.manifest import Manifest
-from assay.protocol.parameters import MILLION, Parameters
+from assay.protocol.parameters import Parameters
 from assay.protocol.step import DelayedRollout
 from assay.verification.episodes import Episode
 
@@ -198,7 +198,7 @@ def rate_parts(one: ConsumedGroup, parts: Sequence[RewardParts]) -> list[RewardP
     rollouts = () if one.delay is None else one.delay.rollouts
     rated = list(parts)
     for number, (each, rollout) in enumerate(zip(parts, rollouts, strict=False)):
-        if rollout.counts and each.correctness == MILLION:
+        if rollout.counts and each.is_right:
             rated[number] = rate_delayed(each, rollout.tries, rollout.solves)
     return rated
 
@@ -397,7 +397,7 @@ class Tally:
     def _count_solves(self, one: _Asked) -> int:
         if one.key not in self._solves:
             parts = self._score(one.group)
-            self._solves[one.key] = sum(each.correctness == MILLION for each in parts)
+            self._solves[one.key] = sum(each.is_right for each in parts)
         return self._solves[one.key]
 
     def _reward(self, one: ConsumedGroup) -> ConsumedGroup:
