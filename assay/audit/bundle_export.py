@@ -100,6 +100,7 @@ def export_bundle(
             submissions=submissions,
             outlines=FetchedOutlines(scratch, lambda: [keep(store) for store in mirrors()]),
             rules=None if rules is None else lambda slot: keep(rules(slot)),
+            mirrors=lambda: [keep(store) for store in mirrors()],
         )
         saved = time.monotonic()
 

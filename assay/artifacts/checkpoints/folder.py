@@ -65,6 +65,7 @@ from assay.protocol.manifest import (
     Manifest,
     compute_tensor_root,
     find_fault,
+    find_line_lie,
 )
 from assay.protocol.parameters import Parameters
 
@@ -332,7 +333,8 @@ class CheckpointFolder:
         used even so: others may not have the parent."""
         with suppress(CheckpointError):
             parent = verify_manifest(self._root / manifest.parent.hex(), manifest.parent)
-            if fault := find_parent_fault(manifest, parent):
+            fault = find_parent_fault(manifest, parent) or find_line_lie(manifest, parent)
+            if fault is not None:
                 logger.warning(
                     "the trainer lies about checkpoint %s…: %s",
                     manifest.digest.hex()[:16],
