@@ -38,7 +38,7 @@ from assay.protocol.parameters import Parameters
 from assay.protocol.reason import Reason
 from assay.protocol.window import Block, Phase, compute_block
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
 #: Most members of a record: as many as there can be uids.

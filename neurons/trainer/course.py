@@ -376,7 +376,7 @@ class CourseKeeper:
             return self.count_steps(milestone, None, stores)
         if config.steps is not None and parent.manifest.step != ZERO_DIGEST:
             try:
-                made = fetch_record(stores, parent.manifest, parent.digest, config.steps)
+                made = fetch_record(stores, parent.manifest, parent.manifest.digest, config.steps)
             except StepError as error:
                 self._report(f"{NAME}: {error}")
         before = None if made is None else read_steps_before(made.record)

@@ -55,7 +55,8 @@ from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.gate import Course as Measured
-from assay.protocol.gate import Outcome, must_return
+from assay.protocol.gate import Outcome as CourseOutcome
+from assay.protocol.gate import must_return
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.course import NextThing
 from assay.rounds.keeper import RoundKeeper
@@ -371,7 +372,7 @@ class Trainer:
             evidence = self._gate.measure(course.parent, window)
         except (CheckpointError, WorkerError) as error:
             return self._pause(Trouble.from_error(error))
-        if evidence.outcome is Outcome.RETURN:
+        if evidence.outcome is CourseOutcome.RETURN:
             return self._give_up(course, reading, evidence)
         self._windows.judge_ahead(course, window + 1)
         for hotkey, why in sorted(reading.unjudged.items()):
@@ -434,7 +435,7 @@ class Trainer:
             self._keeper.save(course)
             return report_silence(reading, parent.manifest, groups)
         present = self._keeper.find_state(parent) if course.learned else None
-        if evidence.outcome is Outcome.MILESTONE:
+        if evidence.outcome is CourseOutcome.MILESTONE:
             self._keeper.keep_milestone(course, evidence.counts[-1].checkpoint)
         made = self._maker.make(course, reading, plan, groups, present, evidence)
         published = made[1]
@@ -448,7 +449,7 @@ class Trainer:
         self._keeper.save(course, learner=True)
         remarks = describe_next_levels(parameters.environment, published)
         remarks += self._chooser.find_remarks(parent, reading)
-        if evidence.outcome is Outcome.MILESTONE:
+        if evidence.outcome is CourseOutcome.MILESTONE:
             remarks.append(self._describe_milestone(evidence))
         return report_step(reading, parent.manifest, plan, groups, made, remarks)
 

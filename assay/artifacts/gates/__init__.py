@@ -6,4 +6,4 @@ model's own. A child process parses the files of strangers. Nothing here knows p
 This package imports nothing, because the child must stay light. Start with `file.py`.
 """
 
-__all__ = ["file", "parser", "store"]
+__all__ = ["checking", "file", "parser", "store"]

@@ -18,7 +18,7 @@ const { headOf, judgeTrial } = require('./trial.js');
 
 const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
 const { image: IMAGE } = JSON.parse(readFileSync(join(__dirname, '../code.json'), 'utf8'));
-const VERSION = 3n, faults = [], words = [];
+const VERSION = 4n, faults = [], words = [];
 let checked = 0;
 function same(what, ours, theirs) {
   const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' ? `${x}` : x));
