@@ -24,7 +24,7 @@ from assay.artifacts.discovery import (
     publish_parameters,
     read_announcement,
 )
-from assay.artifacts.published_problems import fetch_problem_files
+from assay.artifacts.published_problems import fetch_all_problems
 from assay.artifacts.store_objects import UnavailableError
 from assay.environments.registry import open_environment
 from assay.network.chain.errors import ForgottenError
@@ -237,7 +237,7 @@ class ParameterFollower:
         """Get the files of problems that the parameters need. Return why one could not be had."""
         open_store = partial(self._open_store, locator)
         try:
-            fetch_problem_files(open_store, self._problems, parameters.environment)
+            fetch_all_problems(open_store, self._problems, parameters)
         except (StoreError, UnavailableError, OSError) as error:
             return str(error)
         return None

@@ -9,7 +9,7 @@ from typing import Any
 from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, publish_parameters
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.published_problems import publish_all_problems
 from assay.network.consent import Consent, agree
 from assay.network.store.base import ObjectStore
 from assay.session.parameter_follower import ParameterFollower
@@ -117,7 +117,7 @@ def announce_amendment(
     consent(f"Announce{instead} parameters {announced.describe()}?")
     if calibrated is not None:
         publish_checkpoint(subnet.store, calibrated, amended.start.checkpoint)
-    publish_problem_files(subnet.store, amended.environment)
+    publish_all_problems(subnet.store, amended)
     publish_parameters(subnet.store, latest)
     publish_parameters(subnet.store, amended)
     block = announce(chain, subnet.owner, subnet.locator, amended, wait)

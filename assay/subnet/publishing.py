@@ -8,7 +8,7 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments.foreign.making import find_making_fault
 from assay.environments.registry import open_environment
@@ -20,9 +20,11 @@ from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_
 from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
+from assay.subnet.gating import list_gate_notes
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.subnet.reply_frames import find_closer_fault
+from assay.training.gate_answers import find_gate_fault
 
 #: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
@@ -99,7 +101,7 @@ def publish_subnet(
     """
     _require_publishable(chain, owner, parameters, genesis_folder, warn)
     publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
-    publish_problem_files(store, parameters.environment)
+    publish_all_problems(store, parameters)
     publish_parameters(store, parameters)
     return announce(chain, owner, locator, parameters, wait)
 
@@ -158,12 +160,14 @@ def _require_publishable(
             notes = list_environment_notes(parameters)
             fault = find_making_fault(open_environment(parameters.environment))
             fault = fault or find_checkpoint_fault(checkpoint, parameters)
+            fault = fault or find_gate_fault(parameters, checkpoint.manifest.level_numbers)
             fault = fault or find_closer_fault(parameters, checkpoint.tokenizer)
         except ValueError as error:
             fault = str(error)
     if fault is not None:
         raise DiscoveryError(f"not published, because nobody could join: {fault}")
     notes += list_prompt_notes(checkpoint, genesis_folder, parameters)
+    notes += list_gate_notes(parameters)
     for note in notes:
         warn(note)
     if holders[identity.owner_uid] != owner:

@@ -19,7 +19,7 @@ from assay.artifacts.discovery import (
     make_mirrors,
     publish_parameters,
 )
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.environments import problem_file
 from assay.environments.problem_file import add_problem_files, compute_file_digest
@@ -35,7 +35,7 @@ from assay.network.store.opening import open_store
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import EnvironmentChoice, Parameters, find_parameters_fault
+from assay.protocol.parameters import Gate, GateRule, Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.in_force import get_in_force_at
 from assay.session.parameter_follower import ParameterFollower
@@ -165,11 +165,16 @@ def test_a_file_that_the_environment_needs_is_published_with_it(net, tmp_path, m
     file.write_text('{"question": "How many?", "answer": "#### 12"}\n')
     add_problem_files([file])
     digest = compute_file_digest(file)
-    net.publish(replace(net.parameters, environment=parse_environment(f"gsm:{digest}")))
+    choice = parse_environment(f"gsm:{digest}")
+    net.publish(replace(net.parameters, environment=choice))
     assert net.store.get(f"problems/{digest}", 100) == file.read_bytes()
+    gate = Gate(GateRule.NOT_WORSE, 64, 50_000, 50_000, environment=(choice,))
+    gated, other = replace(net.parameters, gate=gate), open_folder(tmp_path / "other")
+    publish_all_problems(other, gated)
+    assert other.get(f"problems/{digest}", 100) == file.read_bytes()
     file.unlink()
     with pytest.raises(OperatorError, match=f"no file with SHA-256 {digest}"):
-        publish_problem_files(net.store, EnvironmentChoice(f"gsm:{digest}", (), bytes(32)))
+        publish_all_problems(net.store, gated)
 
 
 def test_the_trainers_store_is_asked_before_the_owners(net, tmp_path):
