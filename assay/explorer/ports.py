@@ -173,6 +173,8 @@ class CheckpointOrigin:
     parent: str | None = None
     step: str | None = None
     levels: tuple[LevelRow, ...] = ()  # in force; empty where the manifest does not state them
+    #: what it wrongly says of its parent; None: nothing, or one of the manifests is not at hand
+    lie: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from shutil import copytree
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.gates.file import GateAnswers, GateModel, read_answers, write_answers
 from assay.artifacts.ports import Objects
+from assay.artifacts.status.validator import GateStatus
 from assay.artifacts.store_objects import make_answers_name
 from assay.audit.bundle_export import KeptObjects
 from assay.audit.findings import Findings
@@ -21,10 +23,13 @@ from assay.audit.gate_check import CourseChecks
 from assay.audit.ports import Public
 from assay.audit.recorded_answers import RecordedAnswers, RecordedBeacons, RecordedChain
 from assay.audit.sources import FetchedOutlines
+from assay.explorer.sources.manifests import Manifests
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import MANIFEST_FILE
 from assay.network.files import write_json
 from assay.network.store.folder import open_folder
+from assay.neurons.validator import gate_watch
+from assay.neurons.validator.gate_watch import GateWatch
 from assay.protocol.encoding import to_json
 from assay.protocol.gate import Course, GateCounts, Outcome, compute_gate_seed
 from assay.protocol.manifest import Manifest
@@ -206,6 +211,15 @@ def test_another_milestone_is_named(lied: Lied) -> None:
     assert "it is measured against 6d6d" in fault.what
 
 
+def test_the_explorer_names_another_milestone(lied: Lied) -> None:
+    manifests = Manifests(lied.living.world.folder / "models", [])
+    honest, false = (manifests.read(m.digest) for m in (lied.honest, lied.tell(attempt=2)))
+    assert honest is not None
+    assert honest.lie is None
+    assert false is not None
+    assert false.lie == "its course is number 1 from this milestone, not 2"
+
+
 def test_a_checkpoint_that_was_never_in_force_is_named(lied: Lied) -> None:
     """A trainer may publish twenty checkpoints a window, and cannot count the one it likes."""
     strange = replace(lied.newest, checkpoint=b"s" * 32)
@@ -319,3 +333,64 @@ def test_a_return_that_is_not_its_milestone_is_named(lied: Lied) -> None:
     lie = replace(lied.honest, course=replace(course, counts=lied.honest.course.counts))
     lied.publish(lie)
     assert "has other tensors than its milestone" in lied.check(lie).course_faults[0].what
+
+
+# --- a validator looks at a few answers
+
+
+def watch(lied: Lied, manifest: Manifest, tries: int = 1_000) -> GateStatus:
+    """What a validator finds while a checkpoint is in force."""
+    world, done = lied.living.world, list[GateStatus]()
+    stores = [open_folder(lied.store)]
+    watching = GateWatch(b"v" * 32, world.history, world.sources, lambda: stores, done.append)
+    for _ in range(tries):
+        if not watching.step(manifest.digest, lied.window):
+            sleep(0.01)
+        if done:
+            assert not watching.step(manifest.digest, lied.window)  # each file once
+            return done[0]
+    raise AssertionError("no result")
+
+
+def test_a_validator_checks_eight_pairs_of_a_file(lied: Lied) -> None:
+    status = watch(lied, lied.honest)
+    assert (status["state"], status["faults"], status["why"]) == ("checked", [], None)
+    assert status["checked"] == 8 + 8 + 2  # all of this small gate, and the first one's fourth
+    assert status["checkpoint"] == lied.newest.checkpoint.hex()
+
+
+def test_a_validator_names_answers_of_another_model(
+    lied: Lied, another: Checkpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = lied.ask()
+    drawn = answer_gate(another, asked.environment, asked.parameters.work, asked.problems)
+    answers = replace(lied.read(asked), own=[one.tokens for one in drawn])
+    status = watch(lied, lied.publish_answers(answers))
+    assert status["state"] == "checked"
+    assert status["faults"]
+    assert all("answer of the checkpoint" in fault for fault in status["faults"])
+    assert {line.event for line in caplog.records} == {"course_differs"}
+
+
+def test_a_validator_names_a_missing_file_after_some_attempts(
+    lied: Lied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    honest = gate_watch.fetch_answers
+
+    def count(stores: Any, digest: bytes, *given: Any) -> bytes:
+        asked.append(digest)
+        return honest(stores, digest, *given)
+
+    monkeypatch.setattr(gate_watch, "_RETRY_S", 0.0)
+    monkeypatch.setattr(gate_watch, "fetch_answers", count)
+    status = watch(lied, lied.recount(answers=b"c" * 32))
+    assert status["state"] == "missing"
+    assert "its answers are missing" in status["faults"][0]
+    assert len(asked) == 3
+
+
+def test_a_validator_without_the_models_fetches_nothing(lied: Lied) -> None:
+    status = watch(lied, lied.tell(milestone=b"n" * 32))
+    assert (status["state"], status["faults"], status["checked"]) == ("not checked", [], 0)
+    assert "is not here" in str(status["why"])

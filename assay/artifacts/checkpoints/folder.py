@@ -363,6 +363,20 @@ class CheckpointFolder:
         while len(self.opened) > most:
             self.opened.popitem(last=False)
 
+    def opens_beside(self, digest: bytes, other: bytes) -> bool:
+        """Whether a checkpoint that is here can be opened while another one stays open. That one
+        counts as used now."""
+        with self._lock:
+            if other in self.opened:
+                self.opened.move_to_end(other)
+            if digest in self.opened:
+                return True
+            stored = _count_stored(self._root / digest.hex())
+        if self._elsewhere is not None:
+            return OPENED_MAX > 1
+        weights, device = self.placement.compute_weight_bytes(stored), self.placement.device
+        return self.placement.has_room_for(weights) and count_opened(weights, device) > 1
+
     def holds(self, digest: bytes) -> bool:
         """Return whether its folder is here, damaged or not."""
         return digest in self.opened or (self._root / digest.hex()).exists()
