@@ -57,9 +57,7 @@ def is_better(course: Sequence[Pairs], attempt: int, error: int) -> bool:
         attempt: number of the course among those from this milestone, from 1.
         error: α of all courses from a milestone, 1e-6; from 1 to 999,999.
     """
-    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
-    capital = sum(_bet(stake, wins, losses) for stake in STAKES)
-    whole = len(STAKES) * _raise(_PARTS, wins + losses)
+    capital, whole = _bet_on_better(course)
     return capital * error >= whole * _BASEL * attempt**2
 
 
@@ -74,17 +72,37 @@ def is_worse(course: Sequence[Pairs], error: int) -> bool:
         course: as of `is_better`.
         error: α of a course, 1e-6; from 1 to 999,999.
     """
-    capital, started, scale = [0 for _ in STAKES], 0, 1
-    for number, one in enumerate(course, 1):
-        part = _WHOLE // (number * (number + 1))
-        capital = [
-            (held + part * scale) * _bet(stake, one.losses, one.wins)
-            for held, stake in zip(capital, STAKES, strict=True)
-        ]
-        scale *= _raise(_PARTS, one.wins + one.losses)
-        started += part
-    waiting = len(STAKES) * (_WHOLE - started) * scale
-    return (sum(capital) + waiting) * error >= len(STAKES) * _WHOLE * scale * RATE
+    capital, whole = _bet_on_worse(course)
+    return capital * error >= whole * RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a bettor has made of a capital of 1, and what decides; all in thousandths."""
+
+    better: int
+    better_needed: int
+    worse: int
+    worse_needed: int
+
+
+def measure_evidence(
+    course: Sequence[Pairs], attempt: int, error_better: int, error_worse: int
+) -> Evidence:
+    """How far a course is from being better or worse, for people: all of it rounded down. Whether
+    it is reached, `is_better` and `is_worse` say.
+
+    Args:
+        course, attempt: as of `is_better`.
+        error_better, error_worse: as of `is_better` and `is_worse`.
+    """
+    (better, all_better), (worse, all_worse) = _bet_on_better(course), _bet_on_worse(course)
+    return Evidence(
+        better * 1_000 // all_better,
+        _BASEL * attempt**2 * 1_000 // error_better,
+        worse * 1_000 // all_worse,
+        RATE * 1_000 // error_worse,
+    )
 
 
 def bound_gain(course: Sequence[Pairs], error: int) -> tuple[int, int]:
@@ -105,6 +123,28 @@ def bound_gain(course: Sequence[Pairs], error: int) -> tuple[int, int]:
     low = _find_surpassed(wins, losses, ties, error)
     high = -_find_surpassed(losses, wins, ties, error)
     return low * 1_000 // _GRID, high * 1_000 // _GRID
+
+
+def _bet_on_better(course: Sequence[Pairs]) -> tuple[int, int]:
+    """What the two bettors have made of a capital, and that capital."""
+    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
+    capital = sum(_bet(stake, wins, losses) for stake in STAKES)
+    return capital, len(STAKES) * _raise(_PARTS, wins + losses)
+
+
+def _bet_on_worse(course: Sequence[Pairs]) -> tuple[int, int]:
+    """The same, with a part of the capital that is bet from each checkpoint on."""
+    capital, started, scale = [0 for _ in STAKES], 0, 1
+    for number, one in enumerate(course, 1):
+        part = _WHOLE // (number * (number + 1))
+        capital = [
+            (held + part * scale) * _bet(stake, one.losses, one.wins)
+            for held, stake in zip(capital, STAKES, strict=True)
+        ]
+        scale *= _raise(_PARTS, one.wins + one.losses)
+        started += part
+    waiting = len(STAKES) * (_WHOLE - started) * scale
+    return sum(capital) + waiting, len(STAKES) * _WHOLE * scale
 
 
 def _bet(stake: int, wins: int, losses: int) -> int:

@@ -59,6 +59,11 @@ def check_status(document: dict[str, Any]) -> None:
     _check(document, shape, document["program"])
 
 
+def check_part(document: Any, shape: Any) -> None:
+    """The same of a part."""
+    _check(document, shape, shape.__name__)
+
+
 def _check(value: Any, kind: Any, where: str) -> None:
     if kind is Any:
         return

@@ -201,9 +201,7 @@ def find_token_fault(place: Place, tokens: Tokens, drawable: NDArray[np.bool_]) 
     return Refusal(Reason.TOKEN_OUT_OF_RANGE, detail, *place, t)
 
 
-def find_stop_fault(
-    place: Place, tokens: Tokens, manifest: Manifest, turns: int
-) -> Refusal | None:
+def find_stop_fault(place: Place, tokens: Tokens, manifest: Manifest, turns: int) -> Refusal | None:
     """The fault of a completion that ends where none ends, as far as its ids alone show, or None.
 
     Args:

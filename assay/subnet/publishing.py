@@ -17,6 +17,7 @@ from assay.network.chain.ports import Chain
 from assay.network.store.base import ObjectStore
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
@@ -38,6 +39,7 @@ def make_subnet_parameters(
     environment: str,
     preset: Preset,
     slot_ms: int | None = None,
+    amender: bytes = ZERO_DIGEST,
 ) -> Parameters:
     """Parameters for a new network on a subnet, for its owner to check and change.
 
@@ -46,6 +48,7 @@ def make_subnet_parameters(
             slot.
         environment: by name, with settings that differ from its defaults: `sat,k=4`.
         slot_ms: the chain's, if it differs from the preset's; the beacon's delay has as many slots.
+        amender: hotkey that alone may amend them; zeros: whoever the chain calls the owner.
 
     Raises:
         CheckpointError: the genesis checkpoint cannot be used.
@@ -63,6 +66,7 @@ def make_subnet_parameters(
         )
     checkpoint = load_checkpoint(genesis_folder)
     identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, checkpoint.digest)
+    identity = replace(identity, amender=amender)
     slot, delay = preset.timing.slot_ms, preset.timing.beacon_delay_ms
     timing = replace(
         preset.timing,
@@ -106,6 +110,19 @@ def publish_subnet(
     return announce(chain, owner, locator, parameters, wait)
 
 
+def _find_amender_fault(parameters: Parameters, slot: Commitment | None) -> str | None:
+    """Why the content of an amender's slot would end the network at once; None: it would not."""
+    if slot is None or slot.tag is not Tag.PARAMETERS or slot.number:
+        return None
+    if slot.digest == parameters.digest:
+        return None
+    return (
+        f"the slot of the amender's hotkey {encode_ss58(parameters.identity.amender)} names "
+        f"another network, {slot.digest.hex()[:16]}…, which would replace this one: name a "
+        "hotkey with --amender that has published none"
+    )
+
+
 def announce(
     chain: Chain,
     owner: bytes,
@@ -113,9 +130,9 @@ def announce(
     parameters: Parameters,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Name parameters in the owner's slot. Return the final block in which they were seen there.
-    Raises DiscoveryError: no final block has them. ChainError: the chain cannot be read or
-    written."""
+    """Name parameters in the slot of a hotkey, the owner's or the amender's. Return the final block
+    in which they were seen there. Raises DiscoveryError: no final block has them. ChainError: the
+    chain cannot be read or written."""
     window = parameters.start.window
     commitment = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
     announcement = Announcement(chain, owner, encode_commitment(commitment))
@@ -152,8 +169,13 @@ def _require_publishable(
         )
     if fault is None and identity.owner_uid not in holders:
         fault = f"nobody has owner_uid {identity.owner_uid}"
+    slots, amender = chain.get_commitments(head), identity.amender
     if fault is None and identity.trainer == owner:
         fault = "trainer and owner share a hotkey: its one slot cannot serve both"
+    if fault is None and identity.trainer == amender != ZERO_DIGEST:
+        fault = "trainer and amender share a hotkey: its one slot cannot serve both"
+    if fault is None and amender not in (ZERO_DIGEST, owner):
+        fault = _find_amender_fault(parameters, parse_commitment(slots.get(amender, b"")))
     if fault is None:
         checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
         try:
@@ -177,7 +199,11 @@ def _require_publishable(
             f"the trainer's hotkey {encode_ss58(identity.trainer)} is not registered: it cannot "
             "publish a checkpoint until it is"
         )
-    slots = chain.get_commitments(head)
+    if amender not in (ZERO_DIGEST, *members):
+        warn(
+            f"the amender's hotkey {encode_ss58(amender)} is not registered: it cannot announce an "
+            "amendment until it is"
+        )
     announced = parse_commitment(slots.get(owner, b""))
     is_new = announced is None or announced.digest != parameters.digest
     if is_new and slots.get(identity.trainer):

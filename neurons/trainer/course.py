@@ -211,7 +211,7 @@ class CourseKeeper:
                     break
         if state is None:
             self._report(
-                f"{NAME}: the optimiser's state behind the new milestone is not kept (steps_kept): "
+                f"{NAME}: the optimiser's state behind the new milestone is not kept: "
                 "a return to it would begin with new moments"
             )
         else:
@@ -363,9 +363,7 @@ class CourseKeeper:
     def _stores(self) -> list[ObjectStore]:
         return [] if self._config.store is None else [self._config.store]
 
-    def count_steps(
-        self, parent: Outline, own: int | None, stores: Sequence[ObjectStore]
-    ) -> int:
+    def count_steps(self, parent: Outline, own: int | None, stores: Sequence[ObjectStore]) -> int:
         """The steps behind a course that goes on with a checkpoint: as many as its step's record
         names, and no fewer than the trainer's own, if it has a count. With neither it is the
         checkpoint's number, which is no less."""

@@ -48,7 +48,7 @@ from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.gate_keeping import GateKeeper
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.reports import Reporter, WindowReport, report_silence, report_step
-from assay.neurons.trainer.setup import TrainerConfig
+from assay.neurons.trainer.setup import TrainerConfig, keep_for_returns
 from assay.neurons.trainer.stages import AT_ONCE, IDLE, TRAINER_STAGES, Stage, TrainerEvent
 from assay.neurons.trainer.step_maker import StepMaker
 from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
@@ -123,7 +123,7 @@ class Trainer:
         self._hotkey = hotkey
         self._parameters = parameters
         self._sources = sources
-        self._config = config
+        config = self._config = keep_for_returns(config, parameters)
         self.judge = judge
         self.pace = TrainerPace(get_time, config.choice.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
@@ -418,9 +418,7 @@ class Trainer:
         )
         return TrainerEvent.LEARNED
 
-    def _learn(
-        self, course: Course, reading: WindowReading, evidence: Measured
-    ) -> WindowReport:
+    def _learn(self, course: Course, reading: WindowReading, evidence: Measured) -> WindowReport:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         parent, is_in_round = course.parent, reading.is_in_round

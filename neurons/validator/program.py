@@ -141,13 +141,15 @@ def _report_window(judged: JudgedWindow, tally: Counters) -> None:
 def _report_settlement(settlement: Settlement, tally: Counters) -> None:
     tally.add("settlements")
     paid = sum(1 for score in settlement.scores.values() if score)
+    if settlement.weights:
+        nobody = "nobody earned, all weight goes to the owner's uid"
+    else:
+        nobody = f"nobody earned, {settlement.idle} in a row: no weights, the chain keeps the last"
     logger.info(
         "epoch %d settles windows %s: %s",
         settlement.epoch,
         ", ".join(map(str, settlement.windows)),
-        f"weights for {paid} of {len(settlement.scores)} hotkeys"
-        if paid
-        else "nobody earned, all weight goes to the owner's uid",
+        f"weights for {paid} of {len(settlement.scores)} hotkeys" if paid else nobody,
         extra={"event": "epoch_settled"},
     )
 

@@ -17,6 +17,7 @@ from assay.network.chain.errors import ChainError, ForgottenError, WrongChainErr
 from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator.gate_watch import GateWatch
+from assay.neurons.validator.idle_count import IdleCount
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
@@ -33,7 +34,7 @@ from assay.verification import (
     Seat,
     compute_score,
     compute_settlement,
-    compute_weights,
+    settle_weights,
 )
 
 logger = logging.getLogger("assay")
@@ -105,6 +106,7 @@ class Validator:
         first = WindowProgress(compute_window(parameters.first.timing, start) + (start > 0), start)
         self.journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
+        self._idle = IdleCount(database)
         self._book = book
         self.judged_windows = self.journal.load_judged_windows()
         self._queue = SubmissionQueue(hotkey, replace(sources, ahead=ahead), self.journal, threads)
@@ -307,12 +309,13 @@ class Validator:
         return True
 
     def _settle(self, epoch: int) -> None:
-        """Settle the windows since the last epoch into weights; none where none counts."""
+        """Settle the windows since the last epoch into weights; none where none counts, and for a
+        while where nobody earned."""
         windows = self._parameters.compute_settled(self.last_epoch, epoch)
         known = self.judged_windows
         counted = {w: known[w] for w in windows if w in known and known[w].counts}
         if not counted:
-            nothing = Settlement(epoch, (), tuple(windows), {}, {})
+            nothing = Settlement(epoch, (), tuple(windows), {}, {}, idle=self._idle.load())
             self._finish(epoch, nothing if windows else None)
             return
         results = [
@@ -327,17 +330,19 @@ class Validator:
             for hotkey, member in judged.context.members.items()
         ]
         scores = compute_settlement(results)
-        identity = self._parameters.get(max(counted)).identity
         held = self._sources.chain.get_members(epoch).items()
         holders = {Seat(member.uid, member.registered_at): hotkey for hotkey, member in held}
         by_uid = {seat.uid: score for seat, score in scores.items() if seat in holders}
+        parameters = self._parameters.get(max(counted))
+        idle, weights = settle_weights(by_uid, parameters, self._idle.load())
         settlement = Settlement(
             epoch=epoch,
             windows=tuple(counted),
             abstained=tuple(w for w in windows if w not in counted),
             scores=scores,
-            weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
+            weights=weights,
             holders=holders,
+            idle=idle,
         )
         self._on_settlement(settlement)
         self._finish(epoch, settlement)
@@ -349,10 +354,12 @@ class Validator:
         with self._database.transaction():
             if settlement is not None and settlement.weights:
                 self.outbox.put(epoch, settlement.weights)
+            if settlement is not None:
+                self._idle.put(settlement.idle)
             if settlement is not None and self._book is not None:
                 self._book.put(settlement, self.judged_windows)
             self.journal.settle(epoch, done)
-        if settlement is not None and settlement.weights:
+        if settlement is not None and settlement.windows:
             self.settlements.append(settlement)
         self.last_epoch = epoch
         self.next_window = max(self.next_window, done)

@@ -41,6 +41,7 @@ from assay.rounds.in_force import get_in_force_at
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
+from assay.subnet.publish import OwnedSubnet, PreparedNetwork, publish
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
 from tests.disks import filling
@@ -325,6 +326,7 @@ def test_parameters_of_another_network(net, field, value, words):
     [
         ({"owner_uid": 9}, "nobody has owner_uid 9"),
         ({"trainer": OWNER}, "share a hotkey"),
+        ({"amender": TRAINER}, "trainer and amender share a hotkey"),
         ({"burn_share": 1_000_001}, "burn_share"),
     ],
 )
@@ -380,6 +382,46 @@ def test_faults_that_hinder_nobody_yet_are_warnings(net):
     assert len(net.warnings) == 3
     for said in ("is not registered", "burn share", "timing.tempo is 99"):
         assert said in words
+
+
+def test_an_owner_is_told_before_it_names_an_amender(net):
+    asked = []
+    chosen = PreparedNetwork(TRAINER, BEACON, "arithmetic", "demo", None, OTHER, (), GENESIS)
+    owned = OwnedSubnet(net.chain, OWNER, net.store, LOCATOR)
+    mint = lambda seconds: net.chain.mint()  # noqa: E731
+    published = publish(chosen, owned, asked.append, net.warnings.append, wait=mint)
+    assert published.parameters.identity.amender == OTHER
+    (question,) = asked
+    assert f"Only hotkey {encode_ss58(OTHER)} amends them" in question
+    assert "if its key is lost, these parameters stay for ever" in question
+    assert net.warnings == []
+    publish(replace(chosen, amender=None), owned, asked.append, wait=mint)
+    assert "amends" not in asked[1]
+
+
+def test_an_amender_that_cannot_announce_or_that_says_another_network(net):
+    net.publish(change(net.parameters, amender=b"\5" * 32))
+    (warning,) = net.warnings
+    assert "cannot announce an amendment" in warning
+    chosen = change(net.parameters, amender=OTHER)
+    for said in (net.parameters.digest, chosen.digest):
+        net.commit(OTHER, encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, said, LOCATOR)))
+        if said == chosen.digest:
+            assert net.publish(chosen) > 0
+        else:
+            with pytest.raises(DiscoveryError, match="which would replace this one"):
+                net.publish(chosen)
+
+
+def test_mirrors_are_the_amenders_too(net, tmp_path):
+    """Its slot's store may be the only one that has an amendment's checkpoint."""
+    chosen, away = change(net.parameters, amender=OTHER), open_folder(tmp_path / "amender")
+    net.publish(chosen)
+    slot = Commitment(Tag.PARAMETERS, 9, 0, bytes(32), "test:amender")
+    net.commit(OTHER, encode_commitment(slot))
+    stores = {LOCATOR: net.store, "test:amender": away}
+    assert list(make_mirrors(net.chain, chosen, stores.__getitem__)()) == [away, net.store]
+    assert list(make_mirrors(net.chain, net.parameters, stores.__getitem__)()) == [net.store]
 
 
 def test_an_owner_without_a_uid_is_told_to_register(net, monkeypatch):

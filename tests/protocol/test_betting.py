@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import betting
-from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse
+from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse, measure_evidence
 
 ALPHA = 50_000
 COURSES = st.lists(
@@ -51,6 +51,16 @@ def test_bounds_are_those_of_their_definition(course, error, attempt):
     needed = Fraction(1_644_935, 10**6) * attempt**2 / alpha
     assert is_better(course, attempt, error) == (bet(wins, losses) >= needed)
     assert is_worse(course, error) == (mix(course) >= 1 / alpha)
+
+
+@given(COURSES, RATES, RATES, st.integers(1, 60))
+def test_evidence_is_what_decides_in_thousandths(course, error_better, error_worse, attempt):
+    found = measure_evidence(course, attempt, error_better, error_worse)
+    wins, losses = sum(p.wins for p in course), sum(p.losses for p in course)
+    assert found.better == bet(wins, losses) * 1_000 // 1
+    assert found.worse == mix(course) * 1_000 // 1
+    assert found.better_needed == Fraction(1_644_935_000 * attempt**2, error_better) // 1
+    assert found.worse_needed == Fraction(10**9, error_worse) // 1
 
 
 def test_a_coin_is_called_better_no_oftener_than_alpha():

@@ -158,8 +158,8 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
 
 
 # Every parameter in order, and how it is written: bytes of an integer, h digest, b bytes, t text,
-# s settings, p prompts, e list of environments, l<n> list of integers of n bytes, r<n> record of such integers, m<n> list
-# of such records.
+# s settings, p prompts, e list of environments, l<n> list of integers of n bytes, r<n> record of
+# such integers, m<n> list of such records.
 PARAMETERS = {
     "identity": "version:2 genesis_hash:h netuid:2 owner_uid:2 burn_share:4 trainer:h "
     "genesis_checkpoint:h amender:h",

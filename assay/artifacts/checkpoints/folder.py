@@ -221,11 +221,16 @@ class CheckpointFolder:
         return load_outline(folder or self._root / digest.hex(), digest)
 
     def read_number(self, digest: bytes) -> int | None:
-        """The number of a checkpoint of which something is here; None: nothing is, or it is
+        """The number of a checkpoint, as `read_manifest` finds it."""
+        manifest = self.read_manifest(digest)
+        return None if manifest is None else manifest.number
+
+    def read_manifest(self, digest: bytes) -> Manifest | None:
+        """The manifest of a checkpoint of which something is here; None: nothing is, or it is
         damaged. Nothing is fetched."""
         folder = find_outline(self._root, digest)
         try:
-            return verify_manifest(folder or self._root / digest.hex(), digest).number
+            return verify_manifest(folder or self._root / digest.hex(), digest)
         except CheckpointError:
             return None
 

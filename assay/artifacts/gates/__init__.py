@@ -3,7 +3,8 @@
 A trainer uploads it before the checkpoint whose manifest names it, by its SHA-256. Anybody fetches
 it, and either counts again what it shows or checks by a forward pass that each answer is its
 model's own. A child process parses the files of strangers. Nothing here knows problems or models.
-This package imports nothing, because the child must stay light. Start with `file.py`.
+This package imports nothing, because the child must stay light. Start with `file.py`. `gains` tells
+people what a line of checkpoints has shown.
 """
 
-__all__ = ["checking", "file", "parser", "store"]
+__all__ = ["file", "gains", "parser", "store"]

@@ -16,6 +16,7 @@ from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin, Training
 from assay.explorer.views.common import Query, divide
 from assay.explorer.views.curves import add_runs, make_axis, make_curve, summarize_runs
+from assay.explorer.views.gains import view_gate
 from assay.explorer.views.proposals import proposes
 
 #: Checkpoints in the table.
@@ -48,6 +49,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
     curves = add_runs(_list_curves(rewards, scores, tried), reader.sources.read_beside())
     return TrainingDocument(
         title="Training",
+        gate=view_gate(reader, training),
         curves=curves,
         runs=summarize_runs(curves),
         rewards=rewards,
@@ -132,8 +134,10 @@ def _list_checkpoints(reader: PageReader, training: Training | None) -> list[Che
             last=row["last"],
             groups=None,
             trained_on=None,
+            outcome=origin.outcome,
         )
     for step in training.steps if training else ():
+        made_of = reader.sources.read_manifest(bytes.fromhex(step.child)) or CheckpointOrigin()
         made = CheckpointRow(
             digest=step.child,
             first=None,
@@ -143,6 +147,7 @@ def _list_checkpoints(reader: PageReader, training: Training | None) -> list[Che
             step=step.record,
             groups=step.groups,
             trained_on=step.window,
+            outcome=made_of.outcome,
         )
         known = rows.get(step.child, made)
         rows[step.child] = {**known, **made, "first": known["first"], "last": known["last"]}

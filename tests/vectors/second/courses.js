@@ -37,6 +37,14 @@ function isWorse(course, error) {
   return capital * error >= BigInt(STAKES.length) * WHOLE * MILLION * unit;
 }
 
+/** Bounds of the mean gain in thousandths, on a grid of 1/200: of no rule, but shown. */
+function boundGain(course, error) {
+  const [won, lost, asked] = ['wins', 'losses', 'asked'].map((name) => total(course.map((one) => one[name]))), ties = asked - won - lost, unit = 3200n;
+  const shown = (wins, losses, gain) => total(STAKES.map((s) => (unit + s * (200n - gain)) ** wins * (unit - s * (200n + gain)) ** losses * (unit - s * gain) ** ties)) * error >= 2n * MILLION * BigInt(STAKES.length) * unit ** asked;
+  const most = (wins, losses) => { let gain = -200n; while (gain < 200n && shown(wins, losses, gain)) gain += 1n; return gain > -200n ? gain - 1n : gain; };
+  return [5n * most(won, lost), -5n * most(lost, won)];
+}
+
 // ---- a manifest's course
 const isEmpty = (course) => course.milestone === NONE && course.attempt === 0n && !course.counts.length && course.outcome === 'goes on';
 /** The course of a checkpoint's child, with the counts that it carries on. */
@@ -46,6 +54,11 @@ function continueCourse(parent, course, isFirst) {
   if (course.outcome === 'milestone') return begin(course.counts.at(-1).checkpoint, 1n);
   if (course.outcome === 'return') return begin(course.milestone, course.attempt + 1n);
   return { ...course, outcome: 'goes on' };
+}
+/** Whether a checkpoint is one of a course's. */
+function isOfCourse(digest, own, course) {
+  const led = continueCourse(digest, own, false);
+  return own.outcome !== 'return' && own.milestone !== NONE && led.milestone === course.milestone && led.attempt === course.attempt;
 }
 const text = (value) => JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `${v}` : v));
 /** Why a course does not follow from its parent's; null where it does. */
@@ -91,4 +104,4 @@ function isGateRefused(gate, hasRounds) {
   return !RULES.includes(rule) || hasRounds || problems < 4n || problems > 4096n || problems % 4n !== 0n || [worse, better].some((e) => e < 1n || e >= MILLION) || !isBound;
 }
 
-module.exports = { checkedProblems, continueCourse, findCourseFault, findLineFault, gateSeed, isBetter, isCourse, isGateRefused, isWorse, problemSeed };
+module.exports = { boundGain, checkedProblems, continueCourse, findCourseFault, findLineFault, gateSeed, isBetter, isCourse, isGateRefused, isOfCourse, isWorse, problemSeed };

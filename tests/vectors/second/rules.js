@@ -261,6 +261,12 @@ function weigh(scores, owner, burn) {
   const weights = [...shares].map(([uid, s]) => [uid, (2n * 65535n * s + largest) / (2n * largest)]);
   return weights.filter(([, w]) => w > 0n).sort((a, b) => Number(a[0] - b[0]));
 }
+/** [settlements in a row in which nobody earned, weights]. `scores` are [uid, score], null where no window counts; `before`: the first of the settlement before. */
+function settleWeights(scores, { identity, work }, before) {
+  if (!scores) return [before, []];
+  const idle = scores.some(([, s]) => s > 0n) ? 0n : before + 1n;
+  return [idle, idle > 0n && idle <= work.idle_settlements ? [] : weigh(scores, identity.owner_uid, identity.burn_share)];
+}
 
 // ---- section 10
 /** OpenZeppelin's StandardMerkleTree over (hotkey, score). */
@@ -329,6 +335,6 @@ function nextLevels(before, heldOut, steering, { legal, sharesOf }) {
 module.exports = {
   block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, followingLevels, follows, inForce, isRefused, judgeLogprobs, ledgerCapitals, judgeSampling,
   judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, rate, reward, scoreRoot,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows, settleWeights,
   sketch, triedLevels, value, UNREAD, weigh, weightsDigest, WITHHELD,
 };
