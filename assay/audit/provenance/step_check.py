@@ -24,6 +24,7 @@ from assay.audit.provenance.comparing import check_provenance
 from assay.audit.provenance.reexecution import StepComparison, read_fitting, reexecute
 from assay.audit.provenance.return_check import check_return
 from assay.audit.provenance.step_submissions import SubmissionsBeside
+from assay.audit.sources import TrainerFiles
 from assay.inference.checkpoint import Checkpoint, Outline
 from assay.inference.folder import CheckpointError
 from assay.network.store.opening import open_store
@@ -102,7 +103,7 @@ def _check_course(
     except (CheckpointError, UnknownParametersError) as error:
         findings.miss(Aspect.COURSE, f"what the made checkpoint counts: {error}")
         return
-    own, mirrors = _OwnFiles(made.path.parent), request.open_stores
+    own, mirrors = TrainerFiles(made.path.parent), request.open_stores
     beside = replace(
         public,
         parameters=parameters,
@@ -136,25 +137,6 @@ class _HeldModels:
 
     def get(self, digest: bytes) -> Checkpoint | None:
         return self.folder.get(digest) if self.folder.holds(digest) else None
-
-
-@dataclass(frozen=True, slots=True)
-class _OwnFiles:
-    """Records and answers in the folder of a trainer, or a fetched one, by their names in a
-    store."""
-
-    steps: Path
-
-    def get(self, name: str, limit: int) -> bytes | None:
-        kind, _, rest = name.partition("/")
-        if kind == "steps":
-            paths = [*self.steps.glob(f"*-{rest[:16]}.json")]
-        else:
-            paths = [self.steps.parent / "gates" / rest] if kind == "gates" else []
-        for path in paths:
-            if path.is_file() and path.stat().st_size <= limit:
-                return path.read_bytes()
-        return None
 
 
 def repeat_step(
