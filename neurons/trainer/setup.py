@@ -44,6 +44,8 @@ class TrainerConfig:
     held_out: HeldOut | None = None
     publish_states: bool = False  # upload each step's initial state, too
     choice: StepChoice = field(default_factory=StepChoice)  # by what groups are chosen
+    #: where a gate's answers are uploaded, if there is no `store`; None: nowhere
+    answers: ObjectStore | None = None
 
     @property
     def step(self) -> StepConfig:

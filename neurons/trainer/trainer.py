@@ -260,8 +260,9 @@ class Trainer:
         if not is_open:
             self._windows.judge_ahead(course, course.window)
         self.pace.begin(Activity.PUBLISHING)
-        if self._config.store is not None and not course.uploaded:
-            self._gate.upload(self._config.store, course.parent.manifest)
+        answers = self._config.answers if self._config.store is None else self._config.store
+        if answers is not None and not course.uploaded:
+            self._gate.upload(answers, course.parent.manifest)
         self._keeper.upload(course)
         due.send()
         self.trouble = None

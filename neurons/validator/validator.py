@@ -16,6 +16,7 @@ from assay.inference.workers.pool import WorkerPool
 from assay.network.chain.errors import ChainError, ForgottenError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.program.neuron import JudgeSources
+from assay.neurons.validator.gate_watch import GateWatch
 from assay.neurons.validator.idle_count import IdleCount
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
@@ -58,6 +59,7 @@ class Validator:
         threads: judge several submissions in parallel, at most one of a seat; the results are taken
             in the order in which jobs began. None: the step that begins a submission judges it.
         pool: the workers that judge, for reports about them; None: there are none.
+        gate: looks at the trainer's answers when nothing else is due; None: nobody does.
 
     Attributes:
         trouble: the problem that it waits on; None while all is well.
@@ -85,6 +87,7 @@ class Validator:
         ahead: ReadAhead | None = None,
         threads: JudgingThreads[JudgingJob] | None = None,
         pool: WorkerPool | None = None,
+        gate: GateWatch | None = None,
     ) -> None:
         self.name = "validator"
         self.trouble: Trouble | None = None
@@ -93,6 +96,7 @@ class Validator:
         self._parameters = parameters
         self._sources = sources
         self.pool = pool
+        self.gate = gate
         self._database = database
         self._on_context = on_context
         self._on_window = on_window
@@ -147,6 +151,7 @@ class Validator:
             or (self._book is not None and self._book.step(head))
             or self._judge_one(head)
             or self._queue.wait()
+            or self._look_at_gate()
         )
 
     # --- windows
@@ -261,6 +266,13 @@ class Validator:
             if context is not None and self._queue.judge_next(judged, context, head):
                 return True
         return False
+
+    def _look_at_gate(self) -> bool:
+        """Look at the answers that the newest checkpoint in force names."""
+        if self.gate is None or not self.judged_windows:
+            return False
+        challenge = self.judged_windows[max(self.judged_windows)].challenge
+        return self.gate.step(challenge.checkpoint, challenge.window)
 
     @property
     def jobs(self) -> list[JudgingJob]:
