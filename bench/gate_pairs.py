@@ -34,6 +34,7 @@ from assay.artifacts.steps.learner import make_learner
 from assay.environments.scoring import run_all
 from assay.protocol.betting import STAKES
 from assay.protocol.gate import compute_gate_seed
+from assay.protocol.parameters import MILLION, Rewards
 from assay.training.gate_answers import draw_gate_problems
 from assay.training.held_out import play_problems
 
@@ -53,6 +54,9 @@ def play(folder: Path, kind: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     task = open_task(folder, Course("sums", 0, "behaviour", seed))
     task = replace(task, config=replace(task.config, learning_rate=RATE, seed=seed))
+    if kind == "form":
+        rewards = Rewards(correctness_weight=0, quality_weight=0, format_weight=MILLION)
+        task = replace(task, rules=replace(task.rules, rewards=rewards))
     checkpoint = task.checkpoint
     learner = make_learner(checkpoint, task.config, lambda: checkpoint)
     drawer = checkpoint.load_trainable().requires_grad_(False)
@@ -78,7 +82,7 @@ def play(folder: Path, kind: str, seed: int) -> dict[str, Any]:
         else:
             course = Course("sums", 0, "behaviour", seed)
             groups = draw_groups(task, load(states[-1]), course, step, GROUPS)
-            learner.learn([_reward(kind, one, seed, step, task) for one in groups])
+            learner.learn([_reward(kind, one, seed, step) for one in groups])
             states.append({name: w.float() for name, w in learner.bf16_state().items()})
         lengths.append(_measure_length(states[-2], states[-1]))
         if (step + 1) % EVERY == 0:
@@ -92,17 +96,13 @@ def play(folder: Path, kind: str, seed: int) -> dict[str, Any]:
     return {"kind": kind, "seed": seed, "pairs": pairs, "lengths": lengths}
 
 
-def _reward(kind: str, group: Any, seed: int, step: int, task: Any) -> Any:
+def _reward(kind: str, group: Any, seed: int, step: int) -> Any:
     """A group with the rewards that its kind of course learns from."""
     if kind == "shuffled":
         order = np.random.default_rng([seed, step, len(group.prompt)]).permutation(
             len(group.rewards)
         )
         return replace(group, rewards=[group.rewards[place] for place in order])
-    if kind == "form":
-        texts = [task.checkpoint.tokenizer.decode(tokens) for tokens in group.completions]
-        # the shipped model ends what it can read by `#### number`
-        return replace(group, rewards=[1.0 if "####" in text else 0.0 for text in texts])
     return group
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from page_parts import fill, find_remarks, write_or_check
 
 from assay.artifacts.store_objects import (
+    make_answers_name,
     make_checkpoint_name,
     make_child_name,
     make_delta_name,
@@ -232,6 +233,7 @@ OBJECTS = [
         "trainer",
         "section 11; the checkpoint's manifest",
     ),
+    (_name(make_answers_name(_ONE), "<SHA-256>"), "trainer", "section 7.1; its own SHA-256"),
     (_name(make_child_name(_ONE), "<digest>"), "trainer", "section 11.1; the digest on chain"),
     (_name(make_piece_name(_ONE), "<SHA-256>"), "trainer", "section 11.1; its own SHA-256"),
     (

@@ -24,7 +24,14 @@ from assay.protocol.encoding import (
     encode,
     read_json,
 )
-from assay.protocol.gate import NO_COURSE, Course, find_course_fault
+from assay.protocol.gate import (
+    NO_COURSE,
+    Course,
+    Outcome,
+    continue_course,
+    find_course_fault,
+    find_line_fault,
+)
 from assay.protocol.hashing import ZERO_DIGEST, Domain, compute_root, hash_fields
 from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Gate, Tests
 
@@ -140,6 +147,11 @@ class Manifest:
     def level_numbers(self) -> tuple[int, ...]:
         """The levels in force, without their weights."""
         return tuple(pair.level for pair in self.levels)
+
+    @property
+    def is_return(self) -> bool:
+        """Whether it is its milestone again, whose course was given up (section 7.1)."""
+        return self.course.outcome is Outcome.RETURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +305,20 @@ def find_fault(
     else:
         fault = find_course_fault(manifest.course, gate)
     return fault or find_files_fault(manifest)
+
+
+def continue_line(parent: Manifest) -> Course:
+    """The course that a checkpoint's child belongs to, see `continue_course`."""
+    return continue_course(parent.digest, parent.course, parent.step == ZERO_DIGEST)
+
+
+def find_line_lie(manifest: Manifest, parent: Manifest) -> str | None:
+    """What a checkpoint's course wrongly says of its parent's, or None. It makes no checkpoint
+    unusable: whoever has no parent at hand could not follow."""
+    if manifest.step == ZERO_DIGEST or manifest.course == NO_COURSE:
+        return None
+    is_first = parent.step == ZERO_DIGEST
+    return find_line_fault(parent.digest, parent.course, is_first, manifest.course)
 
 
 def find_files_fault(manifest: Manifest) -> str | None:

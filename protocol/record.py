@@ -38,7 +38,7 @@ from assay.protocol.parameters import Parameters
 from assay.protocol.reason import Reason
 from assay.protocol.window import Block, Phase, compute_block
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
 #: Most members of a record: as many as there can be uids.
@@ -170,7 +170,8 @@ class SettlementRecord:
     #: epoch block, including scores of 0
     scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
     score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
-    #: by ascending uid, without zeros; empty where no window counts
+    idle: U32  # settlements in a row, up to this one, in which nobody earned (section 9)
+    #: by ascending uid, without zeros; empty where no window counts, or nobody earned
     weights: Annotated[tuple[Weight, ...], Many(Record(Weight), MEMBERS_MAX)]
     weights_digest: Digest  # see below
 

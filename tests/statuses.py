@@ -45,6 +45,7 @@ VALIDATOR: dict[str, Any] = {
     "settlements": [],
     "record": None,
     "workers": [],
+    "gate": [],
     "posts": [],
     "posting_trouble": None,
 }

@@ -182,6 +182,8 @@ class CheckpointOrigin:
     step: str | None = None
     levels: tuple[LevelRow, ...] = ()  # in force; empty where the manifest does not state them
     outcome: CourseOutcome | None = None  # what it makes of its course; None: it has none
+    #: what it wrongly says of its parent; None: nothing, or one of the manifests is not at hand
+    lie: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

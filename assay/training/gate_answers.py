@@ -16,12 +16,13 @@ from functools import partial
 import numpy as np
 
 from assay.environments.base import Environment, Problem
+from assay.environments.evaluation import find_evaluation_fault
 from assay.environments.pooling import list_pool_levels
 from assay.environments.registry import open_environment
 from assay.environments.scoring import run_all
 from assay.inference.checkpoint import Checkpoint, Outline
 from assay.protocol.gate import compute_gate_problem_seed
-from assay.protocol.parameters import GATE_PART, Parameters, Work
+from assay.protocol.parameters import GATE_PART, GateRule, Parameters, Work
 from assay.training.held_out import BATCH, play_problems
 from assay.verification.episodes import Tokens, begin_episode, make_episode_rules, replay
 
@@ -53,6 +54,28 @@ class Answer:
 def open_gate_environment(parameters: Parameters) -> Environment:
     """The environment whose problems the gate asks. Raises ValueError: see `open_environment`."""
     return open_environment(*parameters.gate.environment or (parameters.environment,))
+
+
+def find_gate_fault(parameters: Parameters, levels: Sequence[int]) -> str | None:
+    """Why a network's gate could not ask anything, or not what it says, or None. What its
+    parameters alone forbid is not looked at.
+
+    Args:
+        levels: of the first checkpoint.
+
+    Raises:
+        ValueError: see `open_gate_environment`.
+    """
+    gate = parameters.gate
+    if gate.rule is GateRule.NONE:
+        return None
+    fault = find_evaluation_fault(parameters.environment, next(iter(gate.environment), None))
+    if fault is None:
+        environment = open_gate_environment(parameters)
+        fault = find_gate_obstacle(environment)
+        if fault is None and not list_gate_levels(environment, levels, ()):
+            fault = "its environment has none of the first checkpoint's levels"
+    return None if fault is None else f"gate: {fault}"
 
 
 def find_gate_obstacle(environment: Environment) -> str | None:

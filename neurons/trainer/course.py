@@ -211,7 +211,7 @@ class CourseKeeper:
                     break
         if state is None:
             self._report(
-                f"{NAME}: the optimiser's state behind the new milestone is not kept (steps_kept): "
+                f"{NAME}: the optimiser's state behind the new milestone is not kept: "
                 "a return to it would begin with new moments"
             )
         else:
@@ -363,9 +363,7 @@ class CourseKeeper:
     def _stores(self) -> list[ObjectStore]:
         return [] if self._config.store is None else [self._config.store]
 
-    def count_steps(
-        self, parent: Outline, own: int | None, stores: Sequence[ObjectStore]
-    ) -> int:
+    def count_steps(self, parent: Outline, own: int | None, stores: Sequence[ObjectStore]) -> int:
         """The steps behind a course that goes on with a checkpoint: as many as its step's record
         names, and no fewer than the trainer's own, if it has a count. With neither it is the
         checkpoint's number, which is no less."""
@@ -376,7 +374,7 @@ class CourseKeeper:
             return self.count_steps(milestone, None, stores)
         if config.steps is not None and parent.manifest.step != ZERO_DIGEST:
             try:
-                made = fetch_record(stores, parent.manifest, parent.digest, config.steps)
+                made = fetch_record(stores, parent.manifest, parent.manifest.digest, config.steps)
             except StepError as error:
                 self._report(f"{NAME}: {error}")
         before = None if made is None else read_steps_before(made.record)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.gates.file import GateAnswers, write_answers
-from assay.artifacts.store_objects import make_answers_name, put_object
+from assay.artifacts.gates.store import publish_answers
 from assay.inference.checkpoint import Checkpoint
 from assay.network.files import write_file, write_json
 from assay.network.store.base import ObjectStore
@@ -28,15 +28,12 @@ from assay.protocol.gate import (
     GateCounts,
     choose_outcome,
     compute_gate_seed,
-    continue_course,
     is_of_course,
 )
-from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import Manifest
+from assay.protocol.manifest import Manifest, continue_line
 from assay.protocol.parameters import GateRule, Parameters
 from assay.protocol.window import Phase, compute_block
-from assay.rounds.in_force import get_checkpoint_digest
-from assay.session.window_reader import get_beacon
+from assay.session.course_windows import CourseWindows
 from assay.training.gate_answers import (
     answer_gate,
     count_gate,
@@ -60,11 +57,6 @@ class Drawn:
     randomness: bytes
 
 
-def get_course(manifest: Manifest) -> Course:
-    """The course that a checkpoint's child belongs to, with the counts that it carries on."""
-    return continue_course(manifest.digest, manifest.course, manifest.step == ZERO_DIGEST)
-
-
 class GateKeeper:
     """Measures the checkpoints of a course, each once.
 
@@ -85,7 +77,7 @@ class GateKeeper:
         self._folder = None if folder is None else folder / "gates"
         self._report = report
         self._counted: dict[bytes, tuple[GateCounts, bytes]] = {}
-        self._in_force: dict[int, bytes] = {}
+        self._windows = CourseWindows(sources.chain, sources.beacons, parameters)
 
     def measure(self, parent: Checkpoint, window: int) -> Course:
         """The course that the manifest of a checkpoint's child carries.
@@ -104,7 +96,7 @@ class GateKeeper:
         parameters = self._parameters.get(window)
         if parameters.gate.rule is GateRule.NONE:
             return NO_COURSE
-        course = get_course(parent.manifest)
+        course = continue_line(parent.manifest)
         new = [*self._find_new(course, window)]
         counts = [self._count(drawn, course, parameters) for drawn in reversed(new)]
         course = replace(course, counts=(*course.counts, *counts))
@@ -117,7 +109,7 @@ class GateKeeper:
         begun = compute_block(parameters.timing, window, Phase.CHECKPOINT)
         if parameters.gate.rule is GateRule.NONE or self._sources.chain.get_head() < begun:
             return False
-        course = get_course(parent.manifest)
+        course = continue_line(parent.manifest)
         for drawn in self._find_new(course, window):
             if self._read(drawn.digest) is None:
                 self._count(drawn, course, parameters)
@@ -130,43 +122,24 @@ class GateKeeper:
         for counts in made.course.counts:
             known = self._read(counts.checkpoint)
             if known is not None and known[0] == counts:
-                name, view = make_answers_name(counts.answers), memoryview(known[1])
-                put_object(store, name, counts.answers, view)
+                publish_answers(store, known[1])
 
     def _find_new(self, course: Course, window: int) -> Iterator[Drawn]:
         """The checkpoints of a course that came into force and are not counted yet, newest first.
         An honest trainer's numbers ascend, so the search ends at the first that is counted, or of
         an earlier course."""
         counted = {one.checkpoint for one in course.counts}
-        while window >= 0:
-            digest = self._get_in_force(window)
-            if digest in counted or not self._is_of(digest, course):
-                return
-            while window and self._get_in_force(window - 1) == digest:
-                window -= 1
-            yield Drawn(digest, self._get_randomness(window))
-            window -= 1
-
-    def _get_in_force(self, window: int) -> bytes:
-        if window not in self._in_force:
-            parameters = self._parameters.get(window)
-            found = get_checkpoint_digest(self._sources.chain, parameters, window)
-            self._in_force[window] = found
-            for old in [known for known in self._in_force if known < window - _KEPT]:
-                del self._in_force[old]
-        return self._in_force[window]
+        first: dict[bytes, int] = {}
+        for run in self._windows.iterate_back(window):
+            if run.digest in counted or not self._is_of(run.digest, course):
+                break
+            first[run.digest] = run.window
+        for digest, begun in first.items():
+            yield Drawn(digest, self._windows.get_randomness(begun))
 
     def _is_of(self, digest: bytes, course: Course) -> bool:
         manifest = self._sources.checkpoints.get_outline(digest).manifest
         return is_of_course(digest, manifest.course, course)
-
-    def _get_randomness(self, window: int) -> bytes:
-        parameters = self._parameters.get(window)
-        number = compute_block(parameters.timing, window, Phase.CHECKPOINT)
-        block = self._sources.chain.get_block(number)
-        beacon = get_beacon(self._sources.beacons, parameters, block)
-        assert beacon is not None  # the window's own beacon is out, and is no earlier
-        return beacon.randomness
 
     def _count(self, drawn: Drawn, course: Course, parameters: Parameters) -> GateCounts:
         """Answer a checkpoint's problems, and count. Its models are open one after the other."""
@@ -184,9 +157,7 @@ class GateKeeper:
         problems = draw_gate_problems(environment, seed, levels, gate.problems)
         asked = problems, problems, select_first_problems(problems)
         answers = [
-            answer_gate(
-                open_checkpoint(checkpoints, digest, parameters), environment, work, part
-            )
+            answer_gate(open_checkpoint(checkpoints, digest, parameters), environment, work, part)
             for digest, part in zip(named, asked, strict=True)
         ]
         data = write_answers(GateAnswers(*([one.tokens for one in part] for part in answers)))

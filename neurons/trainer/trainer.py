@@ -48,14 +48,15 @@ from assay.neurons.trainer.folder import TrainerError
 from assay.neurons.trainer.gate_keeping import GateKeeper
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.reports import Reporter, WindowReport, report_silence, report_step
-from assay.neurons.trainer.setup import TrainerConfig
+from assay.neurons.trainer.setup import TrainerConfig, keep_for_returns
 from assay.neurons.trainer.stages import AT_ONCE, IDLE, TRAINER_STAGES, Stage, TrainerEvent
 from assay.neurons.trainer.step_maker import StepMaker
 from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.gate import Course as Measured
-from assay.protocol.gate import Outcome, must_return
+from assay.protocol.gate import Outcome as CourseOutcome
+from assay.protocol.gate import must_return
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.course import NextThing
 from assay.rounds.keeper import RoundKeeper
@@ -122,7 +123,7 @@ class Trainer:
         self._hotkey = hotkey
         self._parameters = parameters
         self._sources = sources
-        self._config = config
+        config = self._config = keep_for_returns(config, parameters)
         self.judge = judge
         self.pace = TrainerPace(get_time, config.choice.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
@@ -259,8 +260,9 @@ class Trainer:
         if not is_open:
             self._windows.judge_ahead(course, course.window)
         self.pace.begin(Activity.PUBLISHING)
-        if self._config.store is not None and not course.uploaded:
-            self._gate.upload(self._config.store, course.parent.manifest)
+        answers = self._config.answers if self._config.store is None else self._config.store
+        if answers is not None and not course.uploaded:
+            self._gate.upload(answers, course.parent.manifest)
         self._keeper.upload(course)
         due.send()
         self.trouble = None
@@ -371,7 +373,7 @@ class Trainer:
             evidence = self._gate.measure(course.parent, window)
         except (CheckpointError, WorkerError) as error:
             return self._pause(Trouble.from_error(error))
-        if evidence.outcome is Outcome.RETURN:
+        if evidence.outcome is CourseOutcome.RETURN:
             return self._give_up(course, reading, evidence)
         self._windows.judge_ahead(course, window + 1)
         for hotkey, why in sorted(reading.unjudged.items()):
@@ -417,9 +419,7 @@ class Trainer:
         )
         return TrainerEvent.LEARNED
 
-    def _learn(
-        self, course: Course, reading: WindowReading, evidence: Measured
-    ) -> WindowReport:
+    def _learn(self, course: Course, reading: WindowReading, evidence: Measured) -> WindowReport:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         parent, is_in_round = course.parent, reading.is_in_round
@@ -434,7 +434,7 @@ class Trainer:
             self._keeper.save(course)
             return report_silence(reading, parent.manifest, groups)
         present = self._keeper.find_state(parent) if course.learned else None
-        if evidence.outcome is Outcome.MILESTONE:
+        if evidence.outcome is CourseOutcome.MILESTONE:
             self._keeper.keep_milestone(course, evidence.counts[-1].checkpoint)
         made = self._maker.make(course, reading, plan, groups, present, evidence)
         published = made[1]
@@ -448,7 +448,7 @@ class Trainer:
         self._keeper.save(course, learner=True)
         remarks = describe_next_levels(parameters.environment, published)
         remarks += self._chooser.find_remarks(parent, reading)
-        if evidence.outcome is Outcome.MILESTONE:
+        if evidence.outcome is CourseOutcome.MILESTONE:
             remarks.append(self._describe_milestone(evidence))
         return report_step(reading, parent.manifest, plan, groups, made, remarks)
 

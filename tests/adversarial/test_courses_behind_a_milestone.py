@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ class Living:
         self.world: World = make_world(folder, ("alice",), gate=self.gate)
         self.folder = folder
         self.said: list[str] = []
-        self.steps = StepFolder(folder / "steps", kept=4)
+        self.steps = StepFolder(folder / "steps")
         self.start()
 
     def start(self) -> None:
@@ -174,3 +175,34 @@ def test_a_course_that_is_better_becomes_the_milestone_and_its_state_is_kept(
     assert kept.name == f"milestone-{milestone.hex()[:32]}.safetensors"
     after = living.live(lambda manifest: manifest.number == made.number + 1)
     assert (after.course.milestone, after.course.attempt) == (milestone, 1)
+
+
+class Killed(BaseException):
+    """Raised where a process is killed: none of its own code runs after it."""
+
+
+def test_a_trainer_that_is_killed_while_it_returns_returns_to_the_same(
+    live: Callable[..., Living], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed behind the checkpoint, before its own state counts it as done."""
+    living = live(error_worse=AT_ONCE)
+    monkeypatch.setattr(gate_keeping, "count_gate", lambda *rights: (0, PROBLEMS, 0, 0))
+    honest, made = CheckpointFolder.publish_return, list[Manifest]()
+
+    def die(folder: CheckpointFolder, *given: Any) -> Manifest:
+        made.append(honest(folder, *given))
+        if len(made) == 1:
+            raise Killed
+        return made[-1]
+
+    monkeypatch.setattr(CheckpointFolder, "publish_return", die)
+    with pytest.raises(Killed):
+        living.live(lambda manifest: manifest.course.outcome is Outcome.RETURN)
+    living.trainer.close()
+    living.start()
+    returned = living.live(lambda manifest: manifest.course.outcome is Outcome.RETURN)
+    assert made == [returned, returned]
+    living.trainer.close()
+    living.start()  # behind it, too, and it learns on
+    after = living.live(lambda manifest: manifest.number == returned.number + 1)
+    assert (after.parent, after.course.attempt) == (returned.digest, 2)

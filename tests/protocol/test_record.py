@@ -72,6 +72,7 @@ SETTLEMENT = SettlementRecord(
     99,
     (SeatScore(b"\1" * 32, 3, 17, 5), SeatScore(b"\2" * 32, 4, 17, 0)),
     b"t" * 32,
+    0,
     (Weight(0, 9), Weight(3, 65_535)),
     b"w" * 32,
 )

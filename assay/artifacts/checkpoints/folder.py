@@ -65,6 +65,7 @@ from assay.protocol.manifest import (
     Manifest,
     compute_tensor_root,
     find_fault,
+    find_line_lie,
 )
 from assay.protocol.parameters import Parameters
 
@@ -337,7 +338,8 @@ class CheckpointFolder:
         used even so: others may not have the parent."""
         with suppress(CheckpointError):
             parent = verify_manifest(self._root / manifest.parent.hex(), manifest.parent)
-            if fault := find_parent_fault(manifest, parent):
+            fault = find_parent_fault(manifest, parent) or find_line_lie(manifest, parent)
+            if fault is not None:
                 logger.warning(
                     "the trainer lies about checkpoint %s…: %s",
                     manifest.digest.hex()[:16],
@@ -365,6 +367,20 @@ class CheckpointFolder:
             most = count_opened(weights, self.placement.device)
         while len(self.opened) > most:
             self.opened.popitem(last=False)
+
+    def opens_beside(self, digest: bytes, other: bytes) -> bool:
+        """Whether a checkpoint that is here can be opened while another one stays open. That one
+        counts as used now."""
+        with self._lock:
+            if other in self.opened:
+                self.opened.move_to_end(other)
+            if digest in self.opened:
+                return True
+            stored = _count_stored(self._root / digest.hex())
+        if self._elsewhere is not None:
+            return OPENED_MAX > 1
+        weights, device = self.placement.compute_weight_bytes(stored), self.placement.device
+        return self.placement.has_room_for(weights) and count_opened(weights, device) > 1
 
     def holds(self, digest: bytes) -> bool:
         """Return whether its folder is here, damaged or not."""

@@ -7,4 +7,4 @@ This package imports nothing, because the child must stay light. Start with `fil
 people what a line of checkpoints has shown.
 """
 
-__all__ = ["file", "gains", "parser", "store"]
+__all__ = ["checking", "file", "gains", "parser", "store"]

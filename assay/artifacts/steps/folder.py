@@ -149,23 +149,28 @@ class StepFolder:
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
+def parse_step(data: bytes, path: Path = Path()) -> Step:
+    """A step from the bytes of its record's file. Raises EncodingError: it is none, or not the
+    record that it names."""
+    if len(data) > RECORD_BYTES_MAX:
+        raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
+    value = read_json(data)
+    if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
+        raise EncodingError("is not a step record's file")
+    record = from_json(StepRecord, value["record"])
+    if record.version != STEP_VERSION:
+        raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
+    if record.digest != read_hex(value["digest"]):
+        raise EncodingError("has another digest than it says")
+    return Step(record, read_hex(value["child"]), path)
+
+
 def read_step(path: Path) -> Step:
     """The step of a record's file. Raises StepError: it is unreadable, or not the record that it
     names."""
     try:
         with path.open("rb") as file:
-            data = file.read(RECORD_BYTES_MAX + 1)
-        if len(data) > RECORD_BYTES_MAX:
-            raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
-        value = read_json(data)
-        if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
-            raise EncodingError("is not a step record's file")
-        record = from_json(StepRecord, value["record"])
-        if record.version != STEP_VERSION:
-            raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
-        if record.digest != read_hex(value["digest"]):
-            raise EncodingError("has another digest than it says")
-        return Step(record, read_hex(value["child"]), path)
+            return parse_step(file.read(RECORD_BYTES_MAX + 1), path)
     except OSError as error:
         raise StepError(f"{path} cannot be read: {error.strerror}") from None
     except EncodingError as error:

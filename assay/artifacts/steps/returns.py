@@ -23,6 +23,8 @@ from assay.protocol.step import ReturnRecord
 
 #: The name of a return's record in a store, in its step's place.
 RETURN_FILE = "return.json"
+#: What its name begins with in a folder.
+RETURN_PREFIX = "return-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Return:
 
     record: ReturnRecord
     child: bytes
+    path: Path = Path()
 
 
 def make_return_record(
@@ -58,7 +61,7 @@ def make_return_record(
 
 def get_return_path(steps: StepFolder, number: int, digest: bytes) -> Path:
     """The path of a return's record, from the number of its checkpoint and its own digest."""
-    return steps.folder / f"return-{number:08d}-{digest.hex()[:16]}.json"
+    return steps.folder / f"{RETURN_PREFIX}{number:08d}-{digest.hex()[:16]}.json"
 
 
 def keep_return(steps: StepFolder, record: ReturnRecord, child: bytes) -> None:
@@ -67,7 +70,7 @@ def keep_return(steps: StepFolder, record: ReturnRecord, child: bytes) -> None:
     write_json(get_return_path(steps, record.number, record.digest), value)
 
 
-def parse_return(data: bytes) -> Return:
+def parse_return(data: bytes, path: Path = Path()) -> Return:
     """A return from its file's bytes. Raises EncodingError: it is none, or not the record that it
     names."""
     if len(data) > RECORD_BYTES_MAX:
@@ -80,7 +83,7 @@ def parse_return(data: bytes) -> Return:
         raise EncodingError(f"is of version {record.version}, not {PROTOCOL_VERSION}")
     if record.digest != read_hex(value["digest"]):
         raise EncodingError("has another digest than it says")
-    return Return(record, read_hex(value["child"]))
+    return Return(record, read_hex(value["child"]), path)
 
 
 def read_return(path: Path) -> Return:
@@ -88,7 +91,7 @@ def read_return(path: Path) -> Return:
     names."""
     try:
         with path.open("rb") as file:
-            return parse_return(file.read(RECORD_BYTES_MAX + 1))
+            return parse_return(file.read(RECORD_BYTES_MAX + 1), path)
     except OSError as error:
         raise StepError(f"{path} cannot be read: {error.strerror}") from None
     except EncodingError as error:
@@ -97,7 +100,7 @@ def read_return(path: Path) -> Return:
 
 def has_return(steps: StepFolder, number: int, child: bytes) -> bool:
     """Whether a folder has the return that made a checkpoint: a line of steps ends there."""
-    for path in steps.folder.glob(f"return-{number:08d}-*.json"):
+    for path in steps.folder.glob(f"{RETURN_PREFIX}{number:08d}-*.json"):
         try:
             if read_return(path).child == child:
                 return True

@@ -63,6 +63,14 @@ class CheckpointRow(TypedDict):
     ]
 
 
+class CheckpointLie(TypedDict):
+    """What a checkpoint that was in force wrongly says of its parent. It voids nothing."""
+
+    digest: Hex
+    number: Count | None
+    what: str
+
+
 class LevelRow(TypedDict):
     """A level in force, and why its problems are asked as often as they are."""
 
@@ -138,6 +146,7 @@ class TrainingDocument(CommandDocument):
     tried_axis: ChartAxis
     has_trainer: bool
     checkpoints: list[CheckpointRow]
+    lies: Annotated[list[CheckpointLie], Field(description="as far as manifests are at hand")]
     levels: Annotated[list[LevelRow], Field(description="of the newest checkpoint in force")]
     proposes: Annotated[bool, Field(description="whether the network writes its own problems")]
 

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import BROKEN
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.environments.steering import list_standings
+from assay.environments.steering import find_parent_fault, list_standings
 from assay.explorer.documents.training import CourseOutcome, LevelRow
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import CheckpointOrigin
@@ -18,7 +19,7 @@ from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.gate import Outcome
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import WEIGHT_START, Manifest
+from assay.protocol.manifest import WEIGHT_START, Manifest, find_line_lie
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
 _BYTES = 1 << 20
@@ -62,12 +63,21 @@ class Manifests:
         if origin is None:
             origin = self._find(checkpoint)
             if origin is not None:
+                origin = replace(origin, lie=self._find_lie(checkpoint))
                 self._origins.put(checkpoint, origin)
         return origin
 
     def _find(self, checkpoint: bytes) -> CheckpointOrigin | None:
         origins = map(parse_manifest, self._iterate_data(checkpoint))
         return next((origin for origin in origins if origin is not None), None)
+
+    def _find_lie(self, checkpoint: bytes) -> str | None:
+        """What a manifest wrongly says of its parent, if both are at hand. A lie voids nothing."""
+        made = self.read_manifest(checkpoint)
+        parent = None if made is None else self.read_manifest(made.parent)
+        if made is None or parent is None:
+            return None
+        return find_parent_fault(made, parent) or find_line_lie(made, parent)
 
     def _iterate_data(self, checkpoint: bytes) -> Iterator[bytes | None]:
         if self._models is not None:

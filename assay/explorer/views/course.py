@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
 from assay.explorer.documents.training import (
     AccuracyPoint,
+    CheckpointLie,
     CheckpointRow,
     LevelRow,
     TrainingDocument,
@@ -59,6 +60,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
         tried_axis=make_axis([point["number"] for point in tried]),
         has_trainer=training is not None,
         checkpoints=_list_checkpoints(reader, training),
+        lies=_list_lies(reader),
         levels=_list_levels(reader),
         proposes=proposes(reader),
         command=reader.sources.commands.training(),
@@ -94,6 +96,21 @@ def _list_levels(reader: PageReader) -> list[LevelRow]:
     )
     origins = [reader.sources.read_manifest(row["checkpoint"]) for row in rows]
     return [level for origin in origins if origin is not None for level in origin.levels]
+
+
+def _list_lies(reader: PageReader) -> list[CheckpointLie]:
+    """What the newest checkpoints in force wrongly say of their parents."""
+    rows = reader.ask(
+        "SELECT checkpoint FROM windows WHERE length(checkpoint) = 32 AND checkpoint != "
+        "zeroblob(32) GROUP BY checkpoint ORDER BY max(window) DESC LIMIT ?",
+        _CHECKPOINTS,
+    )
+    origins = [(row["checkpoint"], reader.sources.read_manifest(row["checkpoint"])) for row in rows]
+    return [
+        CheckpointLie(digest=digest.hex(), number=origin.number, what=origin.lie)
+        for digest, origin in origins
+        if origin is not None and origin.lie is not None
+    ]
 
 
 def _list_checkpoints(reader: PageReader, training: Training | None) -> list[CheckpointRow]:
