@@ -62,7 +62,7 @@ WEIGHT_MAX = 64_000
 #: Of a checkpoint's problems the first of so many is answered by the first checkpoint, too.
 GATE_PART = 4
 #: Most problems of a checkpoint, and most checkpoints of a course under `better`.
-GATE_PROBLEMS_MAX, GATE_CHECKPOINTS_MAX = 4_096, 1_000
+GATE_PROBLEMS_MAX, GATE_CHECKPOINTS_MAX = 1_024, 1_000
 #: Hotkeys of a subnet at most.
 SEATS_MAX = 256
 #: Most trainers of a network with rounds.

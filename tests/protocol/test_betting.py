@@ -4,6 +4,7 @@ import doctest
 import itertools
 from fractions import Fraction
 from math import comb
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from assay.protocol import betting
 from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse, measure_evidence
+from assay.protocol.gate import COURSE_FULL
+from assay.protocol.parameters import GATE_PROBLEMS_MAX
 
 ALPHA = 50_000
 COURSES = st.lists(
@@ -131,3 +134,12 @@ def test_bounds_miss_the_gain_no_oftener_than_alpha(gain):
                 rest = 1 - win - loss
                 missed += ways * win**wins * loss**losses * rest ** (n - wins - losses)
     assert missed <= Fraction(error, 10**6)
+
+
+def test_the_longest_course_of_the_most_pairs_is_read_in_seconds() -> None:
+    """Whoever opens a manifest reads it: no stranger's counts may hold that up."""
+    most = [Pairs(GATE_PROBLEMS_MAX, GATE_PROBLEMS_MAX // 2, GATE_PROBLEMS_MAX // 2)] * COURSE_FULL
+    began = process_time()
+    assert not is_worse(most, 50_000)
+    assert not is_better(most, 1, 50_000)
+    assert process_time() - began < 60

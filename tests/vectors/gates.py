@@ -48,7 +48,7 @@ def make_gate() -> Json:
                 ),
             }
             for hotkey in (ALICE, BOB)
-            for problems in (8, 256, 4_096)
+            for problems in (8, 256, 1_024)
         ],
         "better": list(_iterate_better()),
         "worse": list(_iterate_worse()),

@@ -164,7 +164,7 @@ _SEVERAL: Sequence[Edits] = (
         for changes in (
             {},
             {"rule": "none"},
-            *({"problems": n} for n in (0, 4, 6, 255, 4_096, 4_100, 1 << 32)),
+            *({"problems": n} for n in (0, 4, 6, 255, 1_024, 1_028, 1 << 32)),
             *({"error_worse": n} for n in (0, 1, 999_999, 1_000_000)),
             *({"error_better": n} for n in (0, 1, 999_999, 1_000_000)),
             *({"checkpoints": n} for n in (1, 1_000)),

@@ -101,7 +101,7 @@ function isGateRefused(gate, hasRounds) {
   const { rule, problems, error_worse: worse, error_better: better, checkpoints, environment } = gate;
   if (rule === 'none') return Boolean(problems || worse || better || checkpoints || environment.length);
   const isBound = rule === 'better' ? checkpoints >= 1n && checkpoints <= 1000n : checkpoints === 0n;
-  return !RULES.includes(rule) || hasRounds || problems < 4n || problems > 4096n || problems % 4n !== 0n || [worse, better].some((e) => e < 1n || e >= MILLION) || !isBound;
+  return !RULES.includes(rule) || hasRounds || problems < 4n || problems > 1024n || problems % 4n !== 0n || [worse, better].some((e) => e < 1n || e >= MILLION) || !isBound;
 }
 
 module.exports = { boundGain, checkedProblems, continueCourse, findCourseFault, findLineFault, gateSeed, isBetter, isCourse, isGateRefused, isOfCourse, isWorse, problemSeed };
