@@ -23,6 +23,7 @@ integer: two programs never disagree about a bound. Pure.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp, log, log1p
 
 from assay.protocol.encoding import U32
 
@@ -36,6 +37,10 @@ RATE = 10**6
 _BASEL = 1_644_935
 #: Of a capital of 1, what is bet from checkpoint j on, for "worse": ⌊2^32 / (j (j + 1))⌋ of 2^32.
 _WHOLE = 1 << 32
+#: Logarithms of what a bettor keeps of 1 when he wins and when he loses, by stake. They decide
+#: where nothing depends on their rounding: exact integers of a long course take a second.
+_LOGS = [(log1p(stake / _PARTS), log1p(-stake / _PARTS)) for stake in STAKES]
+_CLOSE = 1e-6
 #: Half points between two gains that `bound_gain` tells apart: 1/200 of a success.
 _GRID = 200
 
@@ -57,6 +62,11 @@ def is_better(course: Sequence[Pairs], attempt: int, error: int) -> bool:
         attempt: number of the course among those from this milestone, from 1.
         error: α of all courses from a milestone, 1e-6; from 1 to 999,999.
     """
+    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
+    ends = [0.0 + wins * gained + losses * lost for gained, lost in _LOGS]
+    needed = log(_BASEL * attempt**2 / error)
+    if (sign := _tell(_add_logs(ends) - log(len(STAKES)), needed)) is not None:
+        return sign
     capital, whole = _bet_on_better(course)
     return capital * error >= whole * _BASEL * attempt**2
 
@@ -72,8 +82,30 @@ def is_worse(course: Sequence[Pairs], error: int) -> bool:
         course: as of `is_better`.
         error: α of a course, 1e-6; from 1 to 999,999.
     """
+    held, waiting = [], _WHOLE
+    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
+    for number, one in enumerate(course, 1):
+        part = _WHOLE // (number * (number + 1))
+        held += [log(part / len(STAKES)) + losses * gain + wins * lost for gain, lost in _LOGS]
+        waiting -= part
+        wins, losses = wins - one.wins, losses - one.losses
+    capital_log = _add_logs([*held, log(waiting)]) - log(_WHOLE)
+    if (sign := _tell(capital_log, log(RATE / error))) is not None:
+        return sign
     capital, whole = _bet_on_worse(course)
     return capital * error >= whole * RATE
+
+
+def _tell(capital: float, needed: float) -> bool | None:
+    """Which of two logarithms is larger; None: they are so close that rounding may decide. A
+    manifest's counts have logarithms below 10^6, known to better than 10^-8."""
+    return None if abs(capital - needed) < _CLOSE else capital > needed
+
+
+def _add_logs(logs: Sequence[float]) -> float:
+    """The logarithm of a sum of positive numbers."""
+    most = max(logs)
+    return most + log(sum(exp(one - most) for one in logs))
 
 
 @dataclass(frozen=True, slots=True)

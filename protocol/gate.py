@@ -120,7 +120,7 @@ def continue_course(parent: bytes, course: Course, is_first: bool) -> Course:
     if is_first:
         return Course(parent, 1)
     if course.outcome is Outcome.MILESTONE:
-        return Course(course.counts[-1].checkpoint, 1)
+        return Course(course.counts[-1].checkpoint, 1) if course.counts else NO_COURSE
     if course.outcome is Outcome.RETURN:
         return Course(course.milestone, course.attempt + 1)
     return Course(course.milestone, course.attempt, course.counts)

@@ -17,6 +17,7 @@ from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.gates.file import GateAnswers, write_answers
 from assay.artifacts.gates.store import publish_answers
 from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import CheckpointError
 from assay.network.files import write_file, write_json
 from assay.network.store.base import ObjectStore
 from assay.neurons.program.neuron import JudgeSources
@@ -30,6 +31,7 @@ from assay.protocol.gate import (
     compute_gate_seed,
     is_of_course,
 )
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest, continue_line
 from assay.protocol.parameters import GateRule, Parameters
 from assay.protocol.window import Phase, compute_block
@@ -131,14 +133,25 @@ class GateKeeper:
         counted = {one.checkpoint for one in course.counts}
         first: dict[bytes, int] = {}
         for run in self._windows.iterate_back(window):
-            if run.digest in counted or not self._is_of(run.digest, course):
+            if run.digest in counted:
                 break
-            first[run.digest] = run.window
+            is_of = self._is_of(run.digest, course)
+            if is_of:
+                first[run.digest] = run.window
+            elif is_of is not None:
+                break
         for digest, begun in first.items():
             yield Drawn(digest, self._windows.get_randomness(begun))
 
-    def _is_of(self, digest: bytes, course: Course) -> bool:
-        manifest = self._sources.checkpoints.get_outline(digest).manifest
+    def _is_of(self, digest: bytes, course: Course) -> bool | None:
+        """Whether a checkpoint is of a course; None: the slot named something else, or what nobody
+        can use, which is of no course."""
+        if digest == ZERO_DIGEST:
+            return None
+        try:
+            manifest = self._sources.checkpoints.get_outline(digest).manifest
+        except CheckpointError:
+            return None
         return is_of_course(digest, manifest.course, course)
 
     def _count(self, drawn: Drawn, course: Course, parameters: Parameters) -> GateCounts:

@@ -407,6 +407,8 @@ class Trainer:
         self.pace.begin(Activity.PUBLISHING)
         try:
             record = self._keeper.give_up(course, evidence, parameters)
+        except (CheckpointError, WorkerError) as error:  # the milestone is not here, or not yet
+            return self._pause(Trouble.from_error(error))
         except _STEP_ERRORS as error:
             return self._take_back(window, error)
         self._leave(course, stale=True)

@@ -12,7 +12,7 @@ from assay.explorer.sources.gates import GateLines
 from assay.explorer.sources.manifests import Manifests
 from assay.network.files import write_json
 from assay.protocol.encoding import to_json
-from assay.protocol.parameters import EnvironmentChoice
+from assay.protocol.parameters import EnvironmentChoice, Gate
 from tests.artifacts.gates.lines import GATE, KnownManifests, make_line, write_line
 from tests.explorer.inside import look_into
 
@@ -86,7 +86,18 @@ def test_problems_of_a_file_are_drawn_after_and_not_unknown(gated, monkeypatch):
     assert "nobody could prepare" not in page
 
 
-def test_without_a_gate_nothing_is_said(copy):
+def test_a_course_of_any_numbers_at_all_is_not_read(gated, line):
+    """What a stranger's manifest counts may be so large that its bounds take minutes."""
+    huge = replace(line[-1].course.counts[-1], asked=2**32 - 1, first_wins=2**32 - 1)
+    course = replace(line[-1].course, counts=(*line[-1].course.counts[:-1], huge))
+    lied = replace(line[-1], course=course)
+    leave_line(gated, [*line[:-1], lied])
+    with look_into(gated) as inside:
+        assert inside.get_json("/training")["gate"] is None
+
+
+def test_without_a_gate_nothing_is_said(copy, monkeypatch):
+    set_gate(monkeypatch, Gate())
     with look_into(copy) as inside:
         assert inside.get_json("/training")["gate"] is None
         assert inside.get_json("/watch")["gate"] is None

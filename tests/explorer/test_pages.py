@@ -101,7 +101,8 @@ def test_pages_say_what_the_demo_came_to(served, summary):
     bars = next(look["d"] for tag, look in drawn if look.get("class") == "bars")
     assert bars.count("V") == len(values)
     lines = sum(tag == "polyline" for tag, _ in drawn)
-    assert lines == 4, "two runs' rewards and scores; nothing between those that were tried"
+    # two runs' rewards and scores, and what was gained; nothing between those that were tried
+    assert lines == 5
     parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
     assert set(filter(None, parents.values())) <= set(parents)
 

@@ -167,6 +167,7 @@ _CONTINUED = (
     (Course(), True),
     (_ON, False),
     (_course(), False),
+    (_course(outcome=Outcome.MILESTONE), False),
     (_SHOWN, False),
     (_FALLEN, False),
     (_course((30, 29), outcome=Outcome.MILESTONE), False),

@@ -1,5 +1,7 @@
 """What a line of checkpoints has shown by its gate, from their manifests."""
 
+from dataclasses import dataclass
+
 from assay.artifacts.gates.gains import (
     GateLine,
     Measured,
@@ -11,11 +13,31 @@ from assay.explorer.documents.training import CourseEndRow, MeasuredRow
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GateReading
 from assay.explorer.sources.manifests import Manifests
-from assay.protocol.gate import Outcome
+from assay.protocol.gate import Outcome, find_course_fault
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Gate
 
 #: Lines in memory: each newest checkpoint has its own.
 _CACHED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _SoundManifests:
+    """Manifests whose courses are not refused: others' counts are any numbers at all."""
+
+    manifests: Manifests
+    gate: Gate
+
+    def read_manifest(self, digest: bytes) -> Manifest | None:
+        found = self.manifests.read_manifest(digest)
+        if found is None or found.step == ZERO_DIGEST:
+            return found
+        return found if find_course_fault(found.course, self.gate) is None else None
+
+    def read_number(self, digest: bytes) -> int | None:
+        """The number that a manifest states."""
+        return self.manifests.read_number(digest)
 
 
 class GateLines:
@@ -29,7 +51,7 @@ class GateLines:
         """What is shown up to a checkpoint. None: its manifest is not at hand."""
         known = self._known.get((newest, gate))
         if known is None:
-            line = follow_line(newest, self._manifests)
+            line = follow_line(newest, _SoundManifests(self._manifests, gate))
             if line is None:
                 return None
             known = GateReading(

@@ -122,7 +122,7 @@ def test_a_machine_that_becomes_slow_in_a_step_earns_the_groups_before(make_subn
 
     class SlowLater(Noting):
         def generate(self, work, indices):
-            pace["factor"] = 1.0 if not work.groups else 50.0
+            pace["factor"] = 1.0 if not work.groups else 200.0
             return super().generate(work, indices)
 
     miner = subnet.start(SlowLater)

@@ -51,7 +51,7 @@ const isEmpty = (course) => course.milestone === NONE && course.attempt === 0n &
 function continueCourse(parent, course, isFirst) {
   const begin = (milestone, attempt) => ({ milestone, attempt, counts: [], outcome: 'goes on' });
   if (isFirst) return begin(parent, 1n);
-  if (course.outcome === 'milestone') return begin(course.counts.at(-1).checkpoint, 1n);
+  if (course.outcome === 'milestone') return course.counts.length ? begin(course.counts.at(-1).checkpoint, 1n) : begin(NONE, 0n);
   if (course.outcome === 'return') return begin(course.milestone, course.attempt + 1n);
   return { ...course, outcome: 'goes on' };
 }
