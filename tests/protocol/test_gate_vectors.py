@@ -105,6 +105,8 @@ def name_due(row: Json) -> Json:
     if row["is_first"]:
         return {"milestone": row["parent"], "attempt": 1} | empty
     match course["outcome"]:
+        case "milestone" if not course["counts"]:
+            return {"milestone": "00" * 32, "attempt": 0} | empty
         case "milestone":
             return {"milestone": course["counts"][-1]["checkpoint"], "attempt": 1} | empty
         case "return":
