@@ -14,6 +14,7 @@ from assay.neurons.program.counters import Counters
 from assay.protocol.commitment import parse_commitment
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import Phase, compute_block
+from assay.subnet.presets import DEMO_WORK
 
 #: Seconds of drawing a token, and of reading it: a group of some 280 tokens takes 1.4 s, and a
 #: window has 6 s for all.
