@@ -179,6 +179,7 @@ class Record:
             last.audit.beacon.round,
             tuple(SeatScore(hotkey, uid, 7, score) for uid, (hotkey, score) in enumerate(pairs)),
             make_score_tree(pairs).root,
+            0,
             tuple(Weight(*one) for one in listed),
             compute_weights_digest(listed),
         )

@@ -15,6 +15,8 @@ from assay.protocol.betting import STAKES, Pairs, is_better, is_worse
 
 ASKED, ERROR = 256, 50_000
 COURSES = 500 if FAST else 10_000
+#: Courses that are given up one after the other, and checkpoints of each.
+RETRIES, EACH = 50, 8
 #: Courses of which each checkpoint is read by exact integers too.
 READ = 5 if FAST else 50
 _KEPT = np.log1p(np.array(STAKES) / 16), np.log1p(-np.array(STAKES) / 16)
@@ -50,11 +52,11 @@ def find_worse(counts: Counts) -> np.ndarray:
     return found
 
 
-def find_better(counts: Counts) -> np.ndarray:
-    """Checkpoints until a first course is called better; 0: never."""
+def find_better(counts: Counts, attempt: int = 1) -> np.ndarray:
+    """Checkpoints until a course is called better; 0: never."""
     wins, losses = (np.cumsum(part, axis=1)[:, :, None] for part in counts)
     capital = np.exp(wins * _KEPT[0] + losses * _KEPT[1]).mean(axis=2)
-    passed = capital >= 1.644935 * 10**6 / ERROR
+    passed = capital >= 1.644935 * attempt**2 * 10**6 / ERROR
     return np.where(passed.any(axis=1), passed.argmax(axis=1) + 1, 0)
 
 
@@ -101,6 +103,14 @@ def main() -> None:
             bound=0,
         ),
     ]
+    generator, retries = np.random.default_rng(1), np.zeros(COURSES, dtype=bool)
+    for attempt in range(1, RETRIES + 1):
+        parts = [USUAL / 2, USUAL / 2, 1 - USUAL]
+        drawn = generator.multinomial(ASKED, parts, size=(COURSES, EACH))
+        retries |= find_better((drawn[..., 0], drawn[..., 1]), attempt) > 0
+    name = f"alike, {RETRIES} courses of {EACH} from one milestone, one after the other: any better"
+    most = COURSES * ERROR / 10**6
+    figures.append(Figure(name, int(retries.sum()), f"of {COURSES:,}", bound=most))
     for share in (0.10, USUAL, 0.25, 0.40):
         usual = share == USUAL
         fall = count_problems(find_worse(draw(share, [-0.05] * 60)))

@@ -10,9 +10,9 @@ those of rollouts that are never old. Tasks: `sums` (the shipped model, sums of 
 groups a step, the learner's defaults) and `guess` (the recipe `genesis-guess`, 32 groups a step),
 12 steps each; `long` (sums of 19 terms, whose completions have some 210 tokens, by the shipped
 model after a warm start on worked ones; 12 groups a step and 4 an update). There a weight for a
-whole completion is a product of so many ratios that it may leave little: see its sample size. `gsm` (the
-recipe `smollm2-135m-gsm` with LoRA, 8 steps of 16 groups) is played if DIR/smollm2 is a model that
-`assay train warm-start` made for it (docs/public_run.md has the command).
+whole completion is a product of so many ratios that it may leave little: see its sample size.
+`gsm` (the recipe `smollm2-135m-gsm` with LoRA, 8 steps of 16 groups) is played if DIR/smollm2 is a
+model that `assay train warm-start` made for it (docs/public_run.md has the command).
 
 DIR keeps a line for each course, and a run goes on where the last one stopped. Courses are played
 on as many processes as there are cores. Seconds are processor time of the learner alone: of the

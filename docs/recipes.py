@@ -18,14 +18,15 @@ PAGE = Path(__file__).with_name("recipes.md")
 
 def make_recipe_table() -> str:
     rows = [
-        "| recipe | model | environment | group size × max_tokens | miners | trainer | steps | hours |",
-        "|---|---|---|---|---|---|---|---|",
+        "| recipe | model | environment | group size × max_tokens | miners | trainer | steps | hours | gate |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in list_recipes():
         recipe = read_recipe(name)
         course = recipe.course
         plan = make_plan(recipe, get_card(course.card), course.miners)
-        work = recipe.make_rules().work
+        rules = recipe.make_rules()
+        work, gate = rules.work, rules.gate
         cells = (
             f"[`{name}`](../assay/subnet/recipes/{name}.toml)",
             recipe.model.name,
@@ -35,6 +36,7 @@ def make_recipe_table() -> str:
             f"{course.trainer_cards} × {course.card}",
             f"{course.steps} × {plan.step_seconds:,.0f} s",
             f"{plan.hours:,.1f}",
+            f"{gate.rule}, {gate.problems}" if gate.problems else "",
         )
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

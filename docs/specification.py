@@ -13,6 +13,7 @@ from typing import Any
 from page_parts import fill, find_remarks, write_or_check
 
 from assay.artifacts.store_objects import (
+    make_answers_name,
     make_checkpoint_name,
     make_child_name,
     make_delta_name,
@@ -59,6 +60,7 @@ from assay.protocol.encoding import (
     get_fields,
 )
 from assay.protocol.hashing import Domain
+from assay.protocol.gate import Course, GateCounts
 from assay.protocol.manifest import FurtherFile, LevelSuccess, LevelWeight
 from assay.protocol.parameters import (
     DEMO_TIMING,
@@ -67,6 +69,7 @@ from assay.protocol.parameters import (
     STEERING,
     SMALL_MODEL_TESTS,
     EnvironmentChoice,
+    Gate,
     Identity,
     Parameters,
     Prompts,
@@ -96,7 +99,14 @@ from assay.protocol.record import (
     make_statistics_name,
     make_window_record_name,
 )
-from assay.protocol.step import DelayedRollout, StepLeftOut, StepRecord, StepReplay, StepSource
+from assay.protocol.step import (
+    DelayedRollout,
+    ReturnRecord,
+    StepLeftOut,
+    StepRecord,
+    StepReplay,
+    StepSource,
+)
 from assay.protocol.trace import OperatorRecord, TraceRecord
 from assay.protocol.submission import GroupSizes
 from assay.rounds.outer_records import ChildRecord, MergedChild, MergeRecord
@@ -109,6 +119,7 @@ PAGE = Path(__file__).with_name("specification.md")
 RECORDS: dict[type[Any], dict[str, Any]] = {
     Parameters: {},
     Start: {},
+    Gate: {},
     Rounds: {},
     Identity: {},
     BeaconChain: {},
@@ -126,6 +137,8 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     GroupSizes: {},
     Calibration: {},
     Manifest: {},
+    Course: {},
+    GateCounts: {},
     FurtherFile: {},
     LevelWeight: {},
     LevelSuccess: {},
@@ -144,6 +157,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     StepSource: {},
     StepLeftOut: {},
     StepReplay: {},
+    ReturnRecord: {},
     DelayedRollout: {},
     ChildRecord: {},
     MergeRecord: {},
@@ -219,6 +233,7 @@ OBJECTS = [
         "trainer",
         "section 11; the checkpoint's manifest",
     ),
+    (_name(make_answers_name(_ONE), "<SHA-256>"), "trainer", "section 7.1; its own SHA-256"),
     (_name(make_child_name(_ONE), "<digest>"), "trainer", "section 11.1; the digest on chain"),
     (_name(make_piece_name(_ONE), "<SHA-256>"), "trainer", "section 11.1; its own SHA-256"),
     (
@@ -274,6 +289,7 @@ PREIMAGES = {
     Domain.STEP: "the encoded step record",
     Domain.STEP_LEAF: "section 11",
     Domain.STEP_DELAY: "section 11.4",
+    Domain.RETURN: "the encoded return record",
     Domain.CHILD: "the encoded child record",
     Domain.MERGE: "the encoded merge record",
     Domain.SHARE: "audit_seed, hotkey, u32 index",
@@ -285,6 +301,9 @@ PREIMAGES = {
     Domain.ENVIRONMENT_STREAM: "environments.md",
     Domain.ENVIRONMENT_PROOF: "environments.md",
     Domain.HELD_OUT: "section 11, and a trainer's own uses; no verdict depends on it",
+    Domain.GATE: "section 7.1",
+    Domain.GATE_PROBLEM: "section 7.1",
+    Domain.GATE_CHECK: "section 7.1",
     Domain.TRAINER: "section 11: a trainer's own choices; no verdict depends on it",
     Domain.LOCAL_KEY: "the demo's own beacon key; no verdict depends on it",
 }

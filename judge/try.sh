@@ -3,7 +3,7 @@
 # Outside of the checkout, of which it takes the bundle alone.
 set -eu
 bin=$1/bin
-run=$(cd "$(dirname "$0")/.." && echo "$PWD"/tests/data/real_run/run-*.tar.xz)
+run=$(cd "$(dirname "$0")/.." && echo "$PWD"/tests/data/kept_run/run-*.tar.xz)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"

@@ -43,7 +43,8 @@ def needs_calibration(old: Parameters, new: Parameters) -> bool:
     def get_bounds(parameters: Parameters) -> tuple[object, ...]:
         work = parameters.work
         calibrated = parameters.tests, parameters.environment, work.temperature, work.max_tokens
-        return *calibrated, parameters.steering  # by which a checkpoint's levels follow
+        # by which a checkpoint's levels follow, and by which it is measured
+        return *calibrated, parameters.steering, parameters.gate
 
     return get_bounds(old) != get_bounds(new)
 

@@ -23,19 +23,24 @@ integer: two programs never disagree about a bound. Pure.
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp, log, log1p
 
 from assay.protocol.encoding import U32
 
 #: Sixteenths of what they have that two bettors stake. Where 17 % of pairs differ, a fall of 5
 #: points is found soonest by 4.7, and where 40 % do by 2.
 STAKES = (3, 5)
-_PARTS = 16
+_PARTS, _BITS = 16, 4
 #: Denominator of an error rate.
 RATE = 10**6
 #: π²/6 in millionths, rounded up: course k from one milestone has α · 6 / (π² k²).
 _BASEL = 1_644_935
 #: Of a capital of 1, what is bet from checkpoint j on, for "worse": ⌊2^32 / (j (j + 1))⌋ of 2^32.
 _WHOLE = 1 << 32
+#: Logarithms of what a bettor keeps of 1 when he wins and when he loses, by stake. They decide
+#: where nothing depends on their rounding: exact integers of a long course take a second.
+_LOGS = [(log1p(stake / _PARTS), log1p(-stake / _PARTS)) for stake in STAKES]
+_CLOSE = 1e-6
 #: Half points between two gains that `bound_gain` tells apart: 1/200 of a success.
 _GRID = 200
 
@@ -58,8 +63,11 @@ def is_better(course: Sequence[Pairs], attempt: int, error: int) -> bool:
         error: α of all courses from a milestone, 1e-6; from 1 to 999,999.
     """
     wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
-    capital = sum(_bet(stake, wins, losses) for stake in STAKES)
-    whole = len(STAKES) * _raise(_PARTS, wins + losses)
+    ends = [0.0 + wins * gained + losses * lost for gained, lost in _LOGS]
+    needed = log(_BASEL * attempt**2 / error)
+    if (sign := _tell(_add_logs(ends) - log(len(STAKES)), needed)) is not None:
+        return sign
+    capital, whole = _bet_on_better(course)
     return capital * error >= whole * _BASEL * attempt**2
 
 
@@ -74,17 +82,59 @@ def is_worse(course: Sequence[Pairs], error: int) -> bool:
         course: as of `is_better`.
         error: α of a course, 1e-6; from 1 to 999,999.
     """
-    capital, started, scale = [0 for _ in STAKES], 0, 1
+    held, waiting = [], _WHOLE
+    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
     for number, one in enumerate(course, 1):
         part = _WHOLE // (number * (number + 1))
-        capital = [
-            (held + part * scale) * _bet(stake, one.losses, one.wins)
-            for held, stake in zip(capital, STAKES, strict=True)
-        ]
-        scale *= _raise(_PARTS, one.wins + one.losses)
-        started += part
-    waiting = len(STAKES) * (_WHOLE - started) * scale
-    return (sum(capital) + waiting) * error >= len(STAKES) * _WHOLE * scale * RATE
+        held += [log(part / len(STAKES)) + losses * gain + wins * lost for gain, lost in _LOGS]
+        waiting -= part
+        wins, losses = wins - one.wins, losses - one.losses
+    capital_log = _add_logs([*held, log(waiting)]) - log(_WHOLE)
+    if (sign := _tell(capital_log, log(RATE / error))) is not None:
+        return sign
+    capital, whole = _bet_on_worse(course)
+    return capital * error >= whole * RATE
+
+
+def _tell(capital: float, needed: float) -> bool | None:
+    """Which of two logarithms is larger; None: they are so close that rounding may decide. A
+    manifest's counts have logarithms below 10^6, known to better than 10^-8."""
+    return None if abs(capital - needed) < _CLOSE else capital > needed
+
+
+def _add_logs(logs: Sequence[float]) -> float:
+    """The logarithm of a sum of positive numbers."""
+    most = max(logs)
+    return most + log(sum(exp(one - most) for one in logs))
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a bettor has made of a capital of 1, and what decides; all in thousandths."""
+
+    better: int
+    better_needed: int
+    worse: int
+    worse_needed: int
+
+
+def measure_evidence(
+    course: Sequence[Pairs], attempt: int, error_better: int, error_worse: int
+) -> Evidence:
+    """How far a course is from being better or worse, for people: all of it rounded down. Whether
+    it is reached, `is_better` and `is_worse` say.
+
+    Args:
+        course, attempt: as of `is_better`.
+        error_better, error_worse: as of `is_better` and `is_worse`.
+    """
+    (better, all_better), (worse, all_worse) = _bet_on_better(course), _bet_on_worse(course)
+    return Evidence(
+        better * 1_000 // all_better,
+        _BASEL * attempt**2 * 1_000 // error_better,
+        worse * 1_000 // all_worse,
+        RATE * 1_000 // error_worse,
+    )
 
 
 def bound_gain(course: Sequence[Pairs], error: int) -> tuple[int, int]:
@@ -105,6 +155,38 @@ def bound_gain(course: Sequence[Pairs], error: int) -> tuple[int, int]:
     low = _find_surpassed(wins, losses, ties, error)
     high = -_find_surpassed(losses, wins, ties, error)
     return low * 1_000 // _GRID, high * 1_000 // _GRID
+
+
+def _bet_on_better(course: Sequence[Pairs]) -> tuple[int, int]:
+    """What the two bettors have made of a capital, and that capital."""
+    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
+    capital = sum(_bet(stake, wins, losses) for stake in STAKES)
+    return capital, len(STAKES) << _BITS * (wins + losses)
+
+
+def _bet_on_worse(course: Sequence[Pairs]) -> tuple[int, int]:
+    """The same, with a part of the capital that is bet from each checkpoint on."""
+    parts = [_WHOLE // (number * (number + 1)) for number in range(1, len(course) + 1)]
+    held, bits = 0, 0
+    for stake in STAKES if course else ():
+        _, capital, bits = _bet_from(stake, course, parts)
+        held += capital
+    waiting = len(STAKES) * (_WHOLE - sum(parts)) << bits
+    return held + waiting, len(STAKES) * _WHOLE << bits
+
+
+def _bet_from(stake: int, course: Sequence[Pairs], parts: Sequence[int]) -> tuple[int, int, int]:
+    """What a stake on losses makes of 1 over a course, and of the parts that are bet from each
+    checkpoint on; both times 2 to the third number. By halves, so that a long course of many pairs
+    takes a second, not minutes."""
+    if len(course) == 1:
+        one = course[0]
+        made = _bet(stake, one.losses, one.wins)
+        return made, parts[0] * made, _BITS * (one.wins + one.losses)
+    half = len(course) // 2
+    first, held, before = _bet_from(stake, course[:half], parts[:half])
+    then, begun, behind = _bet_from(stake, course[half:], parts[half:])
+    return first * then, held * then + (begun << before), before + behind
 
 
 def _bet(stake: int, wins: int, losses: int) -> int:

@@ -32,7 +32,7 @@ from assay.protocol.parameters import Name, Parameters, find_parameters_fault
 from assay.protocol.seeds import compute_audit_seed, compute_challenge_seed, compute_sample_seed
 from assay.protocol.window import Block, Phase, compute_block, compute_round
 
-CONTEXT_VERSION = 3
+CONTEXT_VERSION = 4
 #: Name of the network's beacon chain in a context's table.
 BEACON_NAME = "beacon"
 

@@ -24,8 +24,16 @@ from assay.protocol.encoding import (
     encode,
     read_json,
 )
-from assay.protocol.hashing import Domain, compute_root, hash_fields
-from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Tests
+from assay.protocol.gate import (
+    NO_COURSE,
+    Course,
+    Outcome,
+    continue_course,
+    find_course_fault,
+    find_line_fault,
+)
+from assay.protocol.hashing import ZERO_DIGEST, Domain, compute_root, hash_fields
+from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Gate, Tests
 
 #: Denominator of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
@@ -100,7 +108,7 @@ def start_levels(levels: Iterable[int]) -> LevelWeights:
 class Manifest:
     """Everything that two copies of a checkpoint must have in common to be the same checkpoint."""
 
-    version: U16  # 3
+    version: U16  # 4
     structure: Digest  # digest of config.json's bytes
     tokenizer: Digest  # digest of the tokenizer files' bytes
     chat_template: Digest  # digest of the template's bytes; of no bytes where there is no template
@@ -124,8 +132,10 @@ class Manifest:
     #: files served with the checkpoint, by ascending name
     files: Annotated[tuple[FurtherFile, ...], Many(Record(FurtherFile), FILES_MAX)]
     parent: Digest  # checkpoint digest it was trained from, zeros for a genesis
-    step: Digest  # digest of the step or merge record, zeros for a genesis
+    step: Digest  # digest of the step, return or merge record, zeros for a genesis
     number: U64  # steps from the genesis; of a merged checkpoint the round's end
+    #: what was measured since the milestone; nothing if step is zeros or there is no gate
+    course: Course = NO_COURSE
 
     @property
     def digest(self) -> bytes:
@@ -137,6 +147,11 @@ class Manifest:
     def level_numbers(self) -> tuple[int, ...]:
         """The levels in force, without their weights."""
         return tuple(pair.level for pair in self.levels)
+
+    @property
+    def is_return(self) -> bool:
+        """Whether it is its milestone again, whose course was given up (section 7.1)."""
+        return self.course.outcome is Outcome.RETURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +264,7 @@ def compute_files_digest(domain: Domain, files: Mapping[str, bytes]) -> bytes:
 
 
 def find_fault(
-    manifest: Manifest, calibration: Calibration, tests: Tests, max_tokens: int
+    manifest: Manifest, calibration: Calibration, tests: Tests, gate: Gate, max_tokens: int
 ) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None.
 
@@ -285,7 +300,25 @@ def find_fault(
         return f"max_tokens {manifest.max_tokens} is outside [1, {max_tokens}]"
     if not manifest.end_tokens or not manifest.levels:
         return "the manifest names no end token or no level"
-    return find_files_fault(manifest)
+    if manifest.step == ZERO_DIGEST:
+        fault = None if manifest.course == NO_COURSE else "it carries a course, and has no step"
+    else:
+        fault = find_course_fault(manifest.course, gate)
+    return fault or find_files_fault(manifest)
+
+
+def continue_line(parent: Manifest) -> Course:
+    """The course that a checkpoint's child belongs to, see `continue_course`."""
+    return continue_course(parent.digest, parent.course, parent.step == ZERO_DIGEST)
+
+
+def find_line_lie(manifest: Manifest, parent: Manifest) -> str | None:
+    """What a checkpoint's course wrongly says of its parent's, or None. It makes no checkpoint
+    unusable: whoever has no parent at hand could not follow."""
+    if manifest.step == ZERO_DIGEST or manifest.course == NO_COURSE:
+        return None
+    is_first = parent.step == ZERO_DIGEST
+    return find_line_fault(parent.digest, parent.course, is_first, manifest.course)
 
 
 def find_files_fault(manifest: Manifest) -> str | None:

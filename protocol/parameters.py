@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from assay.protocol.encoding import (
     U16,
     U32,
     U64,
+    Choice,
     Digest,
     EncodingError,
     FixedBytes,
@@ -38,7 +40,7 @@ from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 
 #: Fraction bits of every logit, margin and Gumbel value.
 FRACTION_BITS = 20
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 #: Fraction bits of a manifest's μ and scale.
 CENTRE_BITS = 16
 #: Fraction bits of the number of experts that a token needs.
@@ -57,6 +59,10 @@ PROPOSE = "propose"
 SCORING_RATE, SCORING_SHARE = 32 * 2_000, 2
 #: Largest bound on a level's weight: with those of a mixture's parts, all shares fit 64 bits.
 WEIGHT_MAX = 64_000
+#: Of a checkpoint's problems the first of so many is answered by the first checkpoint, too.
+GATE_PART = 4
+#: Most problems of a checkpoint, and most checkpoints of a course under `better`.
+GATE_PROBLEMS_MAX, GATE_CHECKPOINTS_MAX = 1_024, 1_000
 #: Hotkeys of a subnet at most.
 SEATS_MAX = 256
 #: Most trainers of a network with rounds.
@@ -186,13 +192,15 @@ STEERING = Steering(
 class Identity:
     """The network's identity, and who may speak for it."""
 
-    version: U16  # 3
+    version: U16  # 4
     genesis_hash: Digest  # of the chain
     netuid: U16
     owner_uid: U16  # takes the burn share
     burn_share: U32  # millionths of every settlement
     trainer: Digest  # hotkey that publishes checkpoints
     genesis_checkpoint: Digest  # in force until the trainer has published one
+    #: hotkey whose slot names amendments; zeros: the one that the chain calls the subnet's owner
+    amender: Digest = ZERO_DIGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +247,9 @@ class Work:
     reply_bytes: U32 = 0  # most bytes of a reply's content; 0 with one turn
     #: most reply tokens that are paid as a prompt's are, in thousandths of a rollout's own tokens
     paid_reply: U32 = 0
+    #: most settlements in a row in which nobody earned and no weights are set; then owner_uid has
+    #: everything
+    idle_settlements: U32 = 12
 
     def weigh_completion(self, tokens: int) -> int:
         """w(T): a completion's work, in millionths of the first token's."""
@@ -271,6 +282,29 @@ class Tests:
     #: ε, 2^-20 of a router's scores: the choice of experts is a ramp of width 2ε (section 3)
     router_ramp: U32
     experts_max: U32  # most experts that a token may need on average, 2^-10; 0: no mixtures
+
+
+class GateRule(StrEnum):
+    """What becomes of checkpoints that show nothing, or worse."""
+
+    NONE = "none"  # nothing is measured
+    NOT_WORSE = "not-worse"  # a course that is worse than its milestone is given up
+    #: so is one that has not shown to be better in so many checkpoints
+    BETTER = "better"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How checkpoints are measured against a milestone, on problems drawn when they are in force
+    (section 7.1)."""
+
+    rule: Annotated[GateRule, Choice(GateRule, "a rule")] = GateRule.NONE
+    problems: U32 = 0  # of each checkpoint, a multiple of 4
+    error_worse: U32 = 0  # α, millionths: that a course which is not worse is given up as worse
+    error_better: U32 = 0  # α, millionths: that all courses from a milestone show a better one
+    checkpoints: U32 = 0  # N: of `better`, checkpoints that a course has; else 0
+    #: what the problems are of, if of other files than the network's; none: the network's
+    environment: Annotated[tuple[EnvironmentChoice, ...], Many(Record(EnvironmentChoice), 1)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +353,7 @@ class Parameters:
     timing: Timing
     work: Work
     tests: Tests
+    gate: Gate = Gate()
     start: Start = Start()
     rounds: Annotated[Rounds | None, Last(Record(Rounds))] = None  # None: one trainer, no rounds
 
@@ -439,6 +474,7 @@ def find_parameters_fault(parameters: Parameters) -> str | None:
         or find_scoring_fault(
             compute_scoring_units(choice), timing, work, {one.name for one in choice.settings}
         )
+        or _find_gate_fault(parameters.gate, rounds)
         or (None if rounds is None else _find_rounds_fault(rounds, parameters)),
     )
 
@@ -549,6 +585,36 @@ def _find_worth_fault(rewards: Rewards) -> str | None:
         fits.append(f"length_penalty + overlong_penalty = {most:,} or less")
     would = ", or ".join(fits) or "more correctness_weight and less of the other weights"
     return f"rewards: a wrong answer could earn as much as a right one: {would} would fit"
+
+
+def _find_gate_fault(gate: Gate, rounds: Rounds | None) -> str | None:
+    if gate.rule is GateRule.NONE:
+        return None if gate == Gate() else "gate: there is none, and it has settings"
+    errors = gate.error_worse, gate.error_better
+    is_better = gate.rule is GateRule.BETTER
+    return next(
+        (
+            f"gate: {fault}"
+            for fault, holds in (
+                ("several trainers merge checkpoints that none of them answers for", not rounds),
+                (
+                    f"problems are not {GATE_PART} to {GATE_PROBLEMS_MAX:,}, a multiple of "
+                    f"{GATE_PART}",
+                    GATE_PART <= gate.problems <= GATE_PROBLEMS_MAX
+                    and gate.problems % GATE_PART == 0,
+                ),
+                ("an error is not 1 to 999,999", all(0 < one < MILLION for one in errors)),
+                (
+                    f"checkpoints are not 1 to {GATE_CHECKPOINTS_MAX:,} under better, and 0 else",
+                    (1 if is_better else 0)
+                    <= gate.checkpoints
+                    <= (GATE_CHECKPOINTS_MAX if is_better else 0),
+                ),
+            )
+            if not holds
+        ),
+        None,
+    )
 
 
 def _is_steering(steering: Steering) -> bool:

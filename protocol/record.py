@@ -38,7 +38,7 @@ from assay.protocol.parameters import Parameters
 from assay.protocol.reason import Reason
 from assay.protocol.window import Block, Phase, compute_block
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 #: `previous` of a chain's first record; also a checkpoint that was never known.
 NOTHING = bytes(32)
 #: Most members of a record: as many as there can be uids.
@@ -101,7 +101,7 @@ class MemberRow:
 class WindowRecord:
     """One window as one validator judged it. `decode_window_record` decodes one."""
 
-    version: U16  # 3
+    version: U16  # 4
     software: Software  # name and version of the software that judged
     parameters: Digest
     validator: Digest  # its hotkey
@@ -155,7 +155,7 @@ class Weight:
 class SettlementRecord:
     """One settlement of one validator. `decode_settlement_record` decodes one."""
 
-    version: U16  # 3
+    version: U16  # 4
     software: Software  # as in a window's record
     parameters: Digest  # those of the last window that it covers
     validator: Digest
@@ -170,7 +170,8 @@ class SettlementRecord:
     #: epoch block, including scores of 0
     scores: Annotated[tuple[SeatScore, ...], Many(Record(SeatScore), MEMBERS_MAX)]
     score_root: Digest  # of the tree over (hotkey, score); zeros where there is no score
-    #: by ascending uid, without zeros; empty where no window counts
+    idle: U32  # settlements in a row, up to this one, in which nobody earned (section 9)
+    #: by ascending uid, without zeros; empty where no window counts, or nobody earned
     weights: Annotated[tuple[Weight, ...], Many(Record(Weight), MEMBERS_MAX)]
     weights_digest: Digest  # see below
 

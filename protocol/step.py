@@ -32,7 +32,7 @@ from assay.protocol.hashing import Domain, compute_root, hash_fields
 from assay.protocol.reason import Reason
 from assay.protocol.record import MEMBERS_MAX, Software
 
-STEP_VERSION = 3
+STEP_VERSION = 4
 #: Most groups with a fault of a file from whose other groups a step learns. A file with one more
 #: teaches nothing.
 LEFT_OUT_MAX = 64
@@ -74,7 +74,7 @@ class StepReplay:
 class StepRecord:
     """One step: its start, its inputs and its results."""
 
-    version: U16  # 3
+    version: U16  # 4
     software: Software  # name and version of the software that learned
     #: the libraries and machine that computed: others may give other last bits
     engine: Annotated[str, Prefixed(128, text=True)]
@@ -103,6 +103,29 @@ class StepRecord:
     def digest(self) -> bytes:
         """hash(step, canonical bytes), 32 bytes: named by the new checkpoint's manifest."""
         return hash_fields(Domain.STEP, encode(self))
+
+
+@dataclass(frozen=True)
+class ReturnRecord:
+    """A course that is given up: the milestone is published again, under a new number (section
+    7.1)."""
+
+    version: U16  # 4
+    software: Software
+    parameters: Digest
+    window: U64  # the last one whose checkpoint's counts are in the manifest
+    number: U64  # of the made checkpoint: one more than its parent's
+    parent: Digest  # digest of the checkpoint that is given up
+    milestone: Digest  # digest of the checkpoint whose tensors these are
+    tensors: Digest  # root over the milestone's tensors, as in its manifest
+    #: root over the masters, moments and counters that the next step begins with: those behind the
+    #: milestone's step, or new ones where the trainer has lost them
+    optimiser: Digest
+
+    @cached_property
+    def digest(self) -> bytes:
+        """hash(return, canonical bytes), 32 bytes: named by the manifest as its step."""
+        return hash_fields(Domain.RETURN, encode(self))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,7 +55,7 @@ PROOF_BITS_MAX = _CLASS_MAX + (_CLASS_MAX - 1) + SKETCH_COLUMNS * 13
 class Header:
     """A file's own description. The judge knows all of its fields but the last two beforehand."""
 
-    version: U16  # 3
+    version: U16  # 4
     parameters: Digest
     window: U64
     hotkey: Digest

@@ -45,6 +45,7 @@ VALIDATOR: dict[str, Any] = {
     "settlements": [],
     "record": None,
     "workers": [],
+    "gate": [],
     "posts": [],
     "posting_trouble": None,
 }
@@ -56,6 +57,11 @@ def check_status(document: dict[str, Any]) -> None:
     """Every field is there, of its type, and no other."""
     shape = DemoStatus if "demo" in document else _OWN[document["program"]]
     _check(document, shape, document["program"])
+
+
+def check_part(document: Any, shape: Any) -> None:
+    """The same of a part."""
+    _check(document, shape, shape.__name__)
 
 
 def _check(value: Any, kind: Any, where: str) -> None:

@@ -97,7 +97,8 @@ def build_wheel(distribution: str, tmp_path: Path) -> Path:
 def test_the_version_is_one_and_the_changelog_describes_it():
     engine = tomllib.loads((ROOT / "engines" / "vllm" / "pyproject.toml").read_text())
     changelog = (ROOT / "CHANGELOG.md").read_text()
-    assert re.findall(r"^## (\S+)", changelog, re.M)[0] == PROJECT["version"]
+    told = [one for one in re.findall(r"^## (\S+)", changelog, re.M) if one != "Unreleased:"]
+    assert told[0] == PROJECT["version"]
     assert engine["project"]["version"] == PROJECT["version"]
     version = PROJECT["version"]
     assert DEVNET["version"] == PYTHON_WASM["version"] == JUDGE["version"] == version

@@ -28,6 +28,7 @@ from assay.verification.settlement import (
     compute_settlement,
     compute_value,
     compute_weights,
+    settle_weights,
 )
 from assay.verification.sketch import SKETCH_CLIP, SKETCH_GAIN, make_projection
 from assay.verification.verdict import (
@@ -76,4 +77,5 @@ __all__ = [
     "plan_audit",
     "plan_groups",
     "plan_samples",
+    "settle_weights",
 ]

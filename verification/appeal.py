@@ -29,7 +29,7 @@ def is_beyond_rounding(
         rollout: or its head.
         positions: where log-probabilities are compared; none of a head.
     """
-    if MARGIN_MAX.is_exceeded(measurement.margins.max(), ROUNDING_FACTOR * tests.margin_cap):
+    if is_margin_beyond_rounding(measurement, tests):
         return True
     sums, counts = compute_block_distances(rollout.sketch, measurement.sketch[:, :SKETCH_COLUMNS])
     bound = ROUNDING_FACTOR * tests.sketch_block_bound * counts
@@ -39,3 +39,9 @@ def is_beyond_rounding(
     return bool(
         LOGPROB_MAX.is_exceeded(differences, ROUNDING_FACTOR * tests.logprob_max_bound).any()
     )
+
+
+def is_margin_beyond_rounding(measurement: Measurement, tests: Tests) -> bool:
+    """Return whether no rounding explains a rollout's largest margin."""
+    bound = ROUNDING_FACTOR * tests.margin_cap
+    return bool(MARGIN_MAX.is_exceeded(measurement.margins.max(), bound))

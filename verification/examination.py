@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.environments.registry import open_environment_of
 from assay.protocol.context import Context
@@ -175,24 +176,43 @@ def decode_groups(read: Sequence[ReadGroup], id_bits: int) -> list[ShownGroup] |
 def _find_structural_faults(case: Case, groups: Sequence[ShownGroup]) -> Iterator[Refusal]:
     """Faults of tokens first, in all completions that were read; then faults of how each one
     ends."""
-    drawable = case.tokenizer.drawable
-    each = [(group.index, r, tokens) for group in groups for r, tokens in group.tokens.items()]
-    for g, r, tokens in each:
-        known = np.minimum(tokens, len(drawable) - 1)
-        bad = (tokens >= len(drawable)) | ~drawable[known]
-        if bad.any():
-            t = int(bad.argmax())
-            detail = f"token {tokens[t]} is not one the model may draw"
-            yield Refusal(Reason.TOKEN_OUT_OF_RANGE, detail, g, r, t)
-    longest = case.manifest.max_tokens
-    is_end = np.zeros(len(drawable), bool)
-    is_end[[end for end in case.manifest.end_tokens if end < len(drawable)]] = True
+    drawable, manifest = case.tokenizer.drawable, case.manifest
+    each = [((group.index, r), tokens) for group in groups for r, tokens in group.tokens.items()]
     turns = case.context.parameters.work.turns
-    for g, r, tokens in each:
-        count, stop = len(tokens), find_stop(is_end[tokens], turns, longest)
-        if count != stop:
-            detail = (
-                f"the completion has {count} tokens, but ends with an end token, at the latest "
-                f"that of its {turns}. turn, or at {longest} tokens: {stop}"
-            )
-            yield Refusal(Reason.WRONG_TERMINATION, detail, g, r, min(count, stop) - 1)
+    faults = chain(
+        (find_token_fault(place, tokens, drawable) for place, tokens in each),
+        (find_stop_fault(place, tokens, manifest, turns) for place, tokens in each),
+    )
+    return (fault for fault in faults if fault is not None)
+
+
+def find_token_fault(place: Place, tokens: Tokens, drawable: NDArray[np.bool_]) -> Refusal | None:
+    """The fault of a completion with an id that the model may not draw, or None.
+
+    Args:
+        drawable: bool [V].
+    """
+    known = np.minimum(tokens, len(drawable) - 1)
+    bad = (tokens >= len(drawable)) | ~drawable[known]
+    if not bad.any():
+        return None
+    t = int(bad.argmax())
+    detail = f"token {tokens[t]} is not one the model may draw"
+    return Refusal(Reason.TOKEN_OUT_OF_RANGE, detail, *place, t)
+
+
+def find_stop_fault(place: Place, tokens: Tokens, manifest: Manifest, turns: int) -> Refusal | None:
+    """The fault of a completion that ends where none ends, as far as its ids alone show, or None.
+
+    Args:
+        turns: most of them.
+    """
+    is_end = np.isin(tokens, manifest.end_tokens)
+    count, stop = len(tokens), find_stop(is_end, turns, manifest.max_tokens)
+    if count == stop:
+        return None
+    detail = (
+        f"the completion has {count} tokens, but ends with an end token, at the latest "
+        f"that of its {turns}. turn, or at {manifest.max_tokens} tokens: {stop}"
+    )
+    return Refusal(Reason.WRONG_TERMINATION, detail, *place, min(count, stop) - 1)

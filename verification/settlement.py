@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
-from assay.protocol.parameters import MILLION, Work
+from assay.protocol.parameters import MILLION, Parameters, Work
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
 from assay.verification.verdict import Refused, Verdict
 
@@ -98,6 +98,31 @@ def compute_settlement(results: Iterable[Result]) -> dict[Seat, int]:
             if withheld[result.seat] > _WITHHELD_ALLOWED:
                 zeroed.add(result.seat)
     return {seat: 0 if seat in zeroed else scores[seat] for seat in sorted(scores)}
+
+
+def settle_weights(
+    scores: Mapping[int, int] | None, parameters: Parameters, idle: int
+) -> tuple[int, dict[int, int]]:
+    """How many settlements in a row nobody earned in, up to this one, and its weights.
+
+    Where nobody earned, the chain keeps the weights that it has for a while: it would count a
+    settlement that gives the owner's uid everything as burnt.
+
+    Args:
+        scores: uid → score of the settlement; None: no window counts.
+        parameters: those of the last window that counts, or any if none does.
+        idle: the same count of the settlement before; 0 for the first.
+
+    Returns:
+        The count, and weights as `compute_weights` gives them. Empty: none are set.
+    """
+    if scores is None:
+        return idle, {}
+    idle = 0 if any(scores.values()) else idle + 1
+    if 0 < idle <= parameters.work.idle_settlements:
+        return idle, {}
+    identity = parameters.identity
+    return idle, compute_weights(scores, identity.owner_uid, identity.burn_share)
 
 
 def compute_weights(scores: Mapping[int, int], owner_uid: int, burn_share: int) -> dict[int, int]:

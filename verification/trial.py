@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from assay.protocol.context import Context
 from assay.protocol.manifest import Calibration
-from assay.protocol.parameters import FRACTION_BITS
+from assay.protocol.parameters import FRACTION_BITS, Parameters
 from assay.protocol.reason import Reason, Refusal
 from assay.protocol.seeds import compute_rollout_seed
 from assay.protocol.selection import select_positions
@@ -276,24 +276,32 @@ class Trial:
     def _check_sampling(
         self, index: int, r: int, rollout: Rollout, measurement: Measurement
     ) -> Finding:
+        del rollout  # its tokens have been measured
         parameters = self._context.parameters
-        result = judge_sampling(
-            measurement.margins,
-            measurement.gini,
-            self._calibration,
-            parameters.tests,
-            parameters.work.temperature,
+        return try_sampling((index, r), measurement, self._calibration, parameters)
+
+
+def try_sampling(
+    place: Place, measurement: Measurement, calibration: Calibration, parameters: Parameters
+) -> Finding:
+    """The sampling test of one rollout."""
+    result = judge_sampling(
+        measurement.margins,
+        measurement.gini,
+        calibration,
+        parameters.tests,
+        parameters.work.temperature,
+    )
+    fault = None
+    if result.token is not None:
+        margin = measurement.margins[result.token] / (1 << FRACTION_BITS)
+        detail = (
+            f"token {result.token} is not the model's keyed draw: another id scores "
+            f"{margin:.4f} logits higher"
         )
-        fault = None
-        if result.token is not None:
-            margin = measurement.margins[result.token] / (1 << FRACTION_BITS)
-            detail = (
-                f"token {result.token} is not the model's keyed draw: another id scores "
-                f"{margin:.4f} logits higher"
-            )
-            fault = Refusal(Reason.SAMPLING_MISMATCH, detail, index, r, result.token)
-        statistics = Statistics(margin_max=result.margin_max, log_capital=result.log_capital)
-        return Finding(statistics, fault, result.log_bets)
+        fault = Refusal(Reason.SAMPLING_MISMATCH, detail, *place, result.token)
+    statistics = Statistics(margin_max=result.margin_max, log_capital=result.log_capital)
+    return Finding(statistics, fault, result.log_bets)
 
 
 def _cut(rollout: Rollout, tokens: int) -> Rollout:

@@ -2,7 +2,8 @@
 
 The owner's slot on chain names the parameters. A store has them at the slot's locator, and they
 name the rest. Parameters with a predecessor amend it. If the slot names unrelated ones, it names
-another network, and programs stop rather than work for the abandoned one.
+another network, and programs stop rather than work for the abandoned one. Parameters may name an
+amender: its slot then takes the place of the owner's.
 """
 
 import json
@@ -17,7 +18,7 @@ from assay.protocol.commitment import Commitment, Tag, parse_commitment
 from assay.protocol.encoding import EncodingError, Json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.parameters import PROTOCOL_VERSION, Parameters, find_parameters_fault
+from assay.protocol.parameters import PROTOCOL_VERSION, Identity, Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 
 PARAMETERS_BYTES_MAX = 1 << 20
@@ -134,6 +135,20 @@ def read_announcement(chain: BlockReader, number: int | None = None) -> Commitme
     return commitment
 
 
+def find_amender(chain: BlockReader, identity: Identity, number: int) -> bytes:
+    """The hotkey whose slot names a network's amendments at a block: the one that its parameters
+    name, or the owner's. Raises ChainError: the chain cannot be read."""
+    return chain.get_owner(number) if identity.amender == ZERO_DIGEST else identity.amender
+
+
+def read_amendment(chain: BlockReader, identity: Identity, number: int) -> Commitment | None:
+    """The parameters' commitment in the slot of whoever amends a network, at a block; None: it has
+    none. Raises ChainError: the chain cannot be read."""
+    amender = find_amender(chain, identity, number)
+    slot = parse_commitment(chain.get_commitments(number).get(amender, b""))
+    return slot if slot is not None and slot.tag is Tag.PARAMETERS else None
+
+
 def make_mirrors(
     chain: BlockReader,
     parameters: Parameters,
@@ -141,8 +156,8 @@ def make_mirrors(
     own_stores: Sequence[ObjectStore] = (),
 ) -> Callable[[], Iterator[ObjectStore]]:
     """The stores that may have checkpoints: the operator's own mirrors, and the stores that
-    trainers and owner currently name on chain. Raises ChainError: when iterated, the chain cannot
-    be read."""
+    trainers, amender and owner currently name on chain. Raises ChainError: when iterated, the chain
+    cannot be read."""
 
     def iterate() -> Iterator[ObjectStore]:
         yield from own_stores
@@ -151,7 +166,8 @@ def make_mirrors(
         seen = set()
         rounds = parameters.rounds
         trainers = (parameters.identity.trainer, *(() if rounds is None else rounds.trainers))
-        for hotkey in dict.fromkeys((*trainers, chain.get_owner(head))):
+        amender = find_amender(chain, parameters.identity, head)
+        for hotkey in dict.fromkeys((*trainers, amender, chain.get_owner(head))):
             commitment = parse_commitment(slots.get(hotkey, b""))
             if commitment is None or commitment.locator in seen:
                 continue

@@ -23,29 +23,30 @@ from assay.environments.problem_file import (
 )
 from assay.network.files import write_file
 from assay.network.store.base import ObjectStore
-from assay.protocol.parameters import EnvironmentChoice
+from assay.protocol.parameters import Parameters
 
 #: Seconds that a store may take for a part. Tuning.
 _PATIENCE = 120.0
 
 
-def publish_problem_files(store: ObjectStore, choice: EnvironmentChoice) -> None:
-    """Put the files that an environment needs where their digests say, unless they are there.
+def publish_all_problems(store: ObjectStore, parameters: Parameters) -> None:
+    """Put the files that a network's environments need, the gate's included, where their digests
+    say, unless they are there.
 
     Raises:
         ProblemFileError: one is not on this machine. StoreError: the store cannot be read or
             written.
     """
-    for digest, family in _list_needed(choice).items():
+    for digest, family in _list_needed(parameters).items():
         _, data = find_file(digest, family)
         put_object(store, make_problems_name(digest), bytes.fromhex(digest), memoryview(data))
 
 
-def fetch_problem_files(
-    open_store: Callable[[], ObjectStore], folder: Path, choice: EnvironmentChoice
+def fetch_all_problems(
+    open_store: Callable[[], ObjectStore], folder: Path, parameters: Parameters
 ) -> None:
-    """Get the files that an environment needs and this process does not find, and find them from
-    now on.
+    """Get the files that a network's environments need, the gate's included, and this process does
+    not find, and find them from now on.
 
     Args:
         open_store: the owner's; called only if a file is missing.
@@ -55,7 +56,7 @@ def fetch_problem_files(
         UnavailableError: the store has no such file, or another. StoreError: it cannot be read.
         OSError: the folder cannot be written.
     """
-    for digest, family in _list_needed(choice).items():
+    for digest, family in _list_needed(parameters).items():
         file = folder / digest
         if file.is_file():  # of an earlier run
             add_problem_files([file])
@@ -66,8 +67,12 @@ def fetch_problem_files(
             add_problem_files([file])
 
 
-def _list_needed(choice: EnvironmentChoice) -> dict[str, str]:
-    return list_needed_files(choice.name, (setting.name for setting in choice.settings))
+def _list_needed(parameters: Parameters) -> dict[str, str]:
+    """Digest → family."""
+    needed: dict[str, str] = {}
+    for choice in (parameters.environment, *parameters.gate.environment):
+        needed |= list_needed_files(choice.name, (setting.name for setting in choice.settings))
+    return needed
 
 
 def _read_object(store: ObjectStore, digest: str) -> bytes:

@@ -84,6 +84,11 @@ def make_step_name(digest: bytes, name: str) -> str:
     return f"steps/{digest.hex()}/{name}"
 
 
+def make_answers_name(digest: bytes) -> str:
+    """The name of a checkpoint's answers to its gate's problems, by the file's SHA-256."""
+    return f"gates/{digest.hex()}.parquet"
+
+
 def make_child_name(digest: bytes) -> str:
     return f"{CHILDREN}/{digest.hex()}.json"
 

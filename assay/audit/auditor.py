@@ -15,6 +15,7 @@ from assay.artifacts.records.reader import (
     open_reader,
 )
 from assay.audit.findings import Aspect, AuditReport, Findings
+from assay.audit.gate_check import CourseChecks
 from assay.audit.ports import Public
 from assay.audit.settlement_check import check_settlement
 from assay.audit.window_check import Ledgers, check_window
@@ -138,7 +139,7 @@ def audit(
     published = _Published(public, open_reader(public.records, validator, public.history))
     epochs, forgotten = _find_epochs(published, windows)
     ledgers: dict[int, Ledgers | None] = {}
-    found_windows = []
+    found_windows, courses = [], CourseChecks()
     for done, window in enumerate(windows):
         progress(done, len(windows))
         findings = Findings(window)
@@ -149,7 +150,7 @@ def audit(
             known = ledgers.get(epoch) if epoch is not None else None
             if epoch is not None and epoch not in ledgers:
                 known = {} if _is_first(published, window, epoch) else None
-            ran = check_window(public, validator, record, known, findings)
+            ran = check_window(public, validator, record, known, findings, courses)
             if epoch is not None:
                 ledgers[epoch] = known if ran else None
         elif window in epochs:

@@ -101,6 +101,8 @@ def open_bundle(folder: Path, scratch: Path, copies: dict[str, Objects] | None =
         copies=copies or {},
         ledger=None if facts.ledger is None else RecordedScoreLedger(facts),
         rules=lambda _: store,
+        mirrors=lambda: [store],
+        is_bundle=True,
     )
     return Bundle(folder, about, public, store)
 

@@ -86,7 +86,7 @@ def export_bundle(
     with ExitStack() as stack:
         _claim(folder, about, stack)
         facts = _open_facts(folder, public)
-        keep = partial(_KeptObjects, folder / STORE_FOLDER)
+        keep = partial(KeptObjects, folder / STORE_FOLDER)
         for parameters in public.history.all:
             name = make_parameters_name(parameters.digest)
             _put(folder / STORE_FOLDER / name, encode_published(parameters))
@@ -100,6 +100,7 @@ def export_bundle(
             submissions=submissions,
             outlines=FetchedOutlines(scratch, lambda: [keep(store) for store in mirrors()]),
             rules=None if rules is None else lambda slot: keep(rules(slot)),
+            mirrors=lambda: [keep(store) for store in mirrors()],
         )
         saved = time.monotonic()
 
@@ -178,7 +179,7 @@ def _put(path: Path, data: bytes) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _KeptObjects:
+class KeptObjects:
     """Objects that are copied into the bundle's own store when they are read."""
 
     folder: Path

@@ -1,10 +1,11 @@
 """The results of an audit: checked, different, and not known.
 
-There are four kinds. A *difference* is a lie or a mistake: public data differ. *Not checked* is a
+There are five kinds. A *difference* is a lie or a mistake: public data differ. *Not checked* is a
 part that could not be looked at: a file that its miner no longer serves, state that the nodes have
 pruned. A *claim* is a part that only a model can decide, and that was taken on trust because there
 was none. A *note* is a fact that nobody can prove either way afterwards, such as a file that exists
-now and was reported missing then.
+now and was reported missing then. A *fault of the trainer's course* is a lie or a mistake, too, but
+not the validator's, whose record may be right.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +14,12 @@ from enum import StrEnum
 from typing import Any
 
 from assay.protocol.record import SettlementRecord, WindowRecord
+from assay.session.gate_evidence import CourseFault
 
 #: Most differences that are kept of one window. The first says what is wrong.
 DIFFERENCES_MAX = 32
+#: Most faults of the trainer's course that are kept of one window.
+FAULTS_MAX = 32
 #: Text for state that the nodes have forgotten.
 FORGOTTEN = "the nodes have forgotten block {}'s state: it needs an archive endpoint"
 
@@ -31,6 +35,7 @@ class Aspect(StrEnum):
     BLOCKS = "blocks"
     BEACONS = "beacons"
     CHECKPOINT = "checkpoint"
+    COURSE = "course"
     MEMBERS = "members"
     COMMITMENTS = "commitments"
     FILES = "files"
@@ -59,6 +64,8 @@ class Findings:
     differences: list[tuple[Aspect, str]] = field(default_factory=list)
     unknown: list[tuple[Aspect, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: what the trainer did wrong in its course; none of it is the validator's
+    course_faults: list[CourseFault] = field(default_factory=list)
     claims: int = 0  # verdicts taken on trust because there was no model
     words: int = 0  # verdicts that nobody can check: they cost a miner its pay
     witnessed: int = 0  # verdicts whose witness is of the validator's own forward pass
@@ -84,6 +91,12 @@ class Findings:
         for sentence in sentences:
             self.differ(check, sentence)
 
+    def blame(self, fault: CourseFault) -> None:
+        """Note a fault of the trainer's course."""
+        self.looked[Aspect.COURSE] = None
+        if len(self.course_faults) < FAULTS_MAX:
+            self.course_faults.append(fault)
+
     def miss(self, check: Aspect, sentence: str) -> None:
         """Note that a part could not be looked at, and why."""
         self.unknown.append((check, sentence))
@@ -94,6 +107,7 @@ class Findings:
         self.differences += part.differences[: DIFFERENCES_MAX - len(self.differences)]
         self.unknown += part.unknown
         self.notes += part.notes
+        self.course_faults += part.course_faults[: FAULTS_MAX - len(self.course_faults)]
         self.claims += part.claims
         self.words += part.words
         self.witnessed += part.witnessed
@@ -121,10 +135,21 @@ class Findings:
             "claims": self.claims,
             "words": self.words,
             "notes": self.notes,
+            "course_faults": [describe_fault(fault) for fault in self.course_faults],
         }
         if self.differences:
             document["first_difference"] = self.differences[0][1]
         return document
+
+
+def describe_fault(fault: CourseFault) -> dict[str, Any]:
+    """A fault of a course as JSON: `problem` and `model` are null where it is about no answer."""
+    return {
+        "checkpoint": fault.checkpoint.hex(),
+        "problem": fault.problem,
+        "model": None if fault.model is None else fault.model.name.lower(),
+        "what": fault.what,
+    }
 
 
 def _list(entries: Iterable[tuple[Aspect, str]]) -> list[dict[str, str]]:
@@ -147,6 +172,11 @@ class AuditReport:
     def differs(self) -> bool:
         """Return whether anything differs from the validator's claims."""
         return any(part.differences for part in (*self.windows, *self.settlements))
+
+    @property
+    def has_course_faults(self) -> bool:
+        """Return whether the trainer did something wrong in its course."""
+        return any(part.course_faults for part in self.windows)
 
     @property
     def matched(self) -> bool:

@@ -124,6 +124,7 @@ def open_network(
             copies=copies,
             ledger=open_settled_ledger(settings, stack),
             rules=lambda slot: stores.open(slot.locator),
+            mirrors=mirrors,
         )
         windows = asked
         if windows is None:

@@ -1,6 +1,6 @@
 """The ports to an audit's inputs, from the network or from a bundle."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +48,10 @@ class ScoreLedgerReader(Protocol):
         """Digest of the entry of a settlement, 32 bytes; zeros if there is none."""
 
 
+def _know_no_stores() -> Iterable[Objects]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Public:
     """Everything that an audit reads."""
@@ -67,3 +71,6 @@ class Public:
     #: a slot of the owner's → the store that it names, for parameters that the network has since
     #: replaced; may raise a StoreError. None: verdicts under them stay unchecked.
     rules: Callable[[Commitment], Objects] | None = None
+    #: stores with what the trainer publishes beside its checkpoints, asked in order
+    mirrors: Callable[[], Iterable[Objects]] = _know_no_stores
+    is_bundle: bool = False  # nothing can be asked for but what it holds

@@ -10,6 +10,8 @@ from assay.audit.ports import Public
 from assay.audit.window_parameters import check_parameters, is_decided_so
 from assay.judge.record_faults import (
     compute_scores,
+    earns,
+    find_idle_fault,
     find_last_faults,
     find_root_fault,
     find_score_faults,
@@ -74,6 +76,7 @@ def check_settlement(
     findings.look(Aspect.ROOT)
     findings.differ_all(Aspect.ROOT, filter(None, [find_root_fault(record)]))
     findings.look(Aspect.WEIGHTS)
+    _check_idle(record, read, findings)
     findings.differ_all(Aspect.WEIGHTS, find_weight_faults(record, public.history))
     _check_shown_weights(public.chain, record, read, findings)
     _check_ledger(public, record, findings)
@@ -182,6 +185,22 @@ def _check_scores(
                 f"{encode_ss58(hotkey)} comes to {_name(wanted)}, and the record says "
                 f"{_name(stated)}",
             )
+
+
+def _check_idle(record: SettlementRecord, read: _Read, findings: Findings) -> None:
+    """Check in how many settlements in a row nobody earned: it decides whether weights are set."""
+    before = None if record.previous == NOTHING else read(record.previous_epoch)
+    if before is not None and before.digest != record.previous:
+        before = None
+    if before is None and record.previous != NOTHING and not earns(record):
+        findings.miss(
+            Aspect.WEIGHTS,
+            f"the settlement of epoch {record.previous_epoch}, from which it counts how often "
+            "nobody earned, is not there",
+        )
+        return
+    count = 0 if before is None else before.idle
+    findings.differ_all(Aspect.WEIGHTS, filter(None, [find_idle_fault(record, count)]))
 
 
 def _name(score: SeatScore | None) -> str:

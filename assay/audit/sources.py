@@ -135,6 +135,30 @@ def _fetch(store: Objects, digest: bytes, name: str, limit: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainerFiles:
+    """Records and answers in the folder of a trainer, or a fetched one, by their names in a store.
+
+    Args:
+        steps: the folder of its steps.
+    """
+
+    steps: Path
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """An object's bytes; None: it is not there, or larger."""
+        kind, _, rest = name.partition("/")
+        if kind == "steps":
+            paths = [*self.steps.glob(f"*-{rest[:16]}.json")]
+        else:
+            place = self.steps.parent / "course" / "gates" / rest
+            paths = [place] if kind == "gates" else []
+        for path in paths:
+            if path.is_file() and path.stat().st_size <= limit:
+                return path.read_bytes()
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class MadeModels:
     """Checkpoints that are made of models which an auditor has: by their adapters, or only by their
     small files.

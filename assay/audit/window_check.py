@@ -22,6 +22,7 @@ from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.audit.derived_context import derive_context
 from assay.audit.findings import Aspect, Findings
+from assay.audit.gate_check import CourseChecks
 from assay.audit.ports import Public, Submissions
 from assay.audit.window_parameters import check_parameters, choose_parameters
 from assay.environments.steering import find_parent_fault
@@ -53,12 +54,14 @@ def check_window(
     record: WindowRecord,
     ledgers: Ledgers | None,
     findings: Findings,
+    courses: CourseChecks,
 ) -> bool:
     """Check a record's content.
 
     Args:
         ledgers: of the settlement of the window, up to the window; None if they are not known.
             Updated to their state after it.
+        courses: of the audit.
 
     Returns:
         Whether forward passes were run, so that `ledgers` are right.
@@ -90,7 +93,7 @@ def check_window(
     if context is None or record.audit is None:
         findings.notes.append("the validator abstained before the window's inputs were known")
         return public.models is not None  # the validator judged nobody, and no ledger has changed
-    return _check_rows(public, record, context, ledgers, findings)
+    return _check_rows(public, record, context, ledgers, findings, courses)
 
 
 def _check_outcome(record: WindowRecord, findings: Findings) -> None:
@@ -109,6 +112,7 @@ def _check_rows(
     context: Context,
     ledgers: Ledgers | None,
     findings: Findings,
+    courses: CourseChecks,
 ) -> bool:
     outline = _open_outline(public, record, context, findings)
     if outline is None:
@@ -118,6 +122,8 @@ def _check_rows(
     if (void is not None) is not (record.outcome is Outcome.VOID):
         _check_void(record, void, checkpoint, findings)
     _note_lie(public, outline, findings)
+    if void is None:
+        courses.check(public, record.window, outline, findings)
     if void is not None or record.outcome is Outcome.VOID:
         return False
     inputs = _RowInputs(

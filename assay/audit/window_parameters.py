@@ -1,10 +1,10 @@
-"""Checks that a record uses the parameters that held for its window, according to the owner's
-slot."""
+"""Checks that a record uses the parameters that held for its window, according to the slot of the
+owner, or of the amender that the parameters name."""
 
 from dataclasses import replace
 from functools import partial
 
-from assay.artifacts.discovery import fetch_parameters, fetch_predecessors
+from assay.artifacts.discovery import fetch_parameters, fetch_predecessors, read_amendment
 from assay.artifacts.store_objects import UnavailableError
 from assay.audit.findings import FORGOTTEN, Aspect, Findings
 from assay.audit.ports import Public
@@ -18,7 +18,8 @@ from assay.protocol.amendment import (
     compute_decision_block,
     find_amendment_fault,
 )
-from assay.protocol.commitment import Commitment, Tag, parse_commitment
+from assay.protocol.commitment import Commitment
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters
 
 
@@ -49,10 +50,18 @@ def check_parameters(
     then = choose_parameters(public, window, findings)
     if then is None or not is_decided_so(then, findings):
         return None
+    identity = public.history.first.identity
+    is_known = record_digest in _list_digests(public.history)
     try:
-        slot = _read_slot(public.chain, number)
+        slot = read_amendment(public.chain, identity, number)
+        if slot is None and identity.amender != ZERO_DIGEST:
+            if is_known:  # an amender need not announce anything, and nobody else can
+                _compare_parameters(then, record_digest, window, findings)
+                return then
+            # before it, its owner's slot named another network
+            slot = read_amendment(public.chain, replace(identity, amender=ZERO_DIGEST), number)
     except ForgottenError:
-        if record_digest in _list_digests(public.history):
+        if is_known:
             _compare_parameters(then, record_digest, window, findings)
             return then
         findings.miss(
@@ -70,8 +79,9 @@ def check_parameters(
     if _was_decided(public, slot, record_digest, window):
         findings.miss(
             Aspect.PARAMETERS,
-            f"it used {record_digest.hex()[:16]}…, which the owner's slot had named where that was "
-            f"decided; it has led elsewhere since, and nothing of it is derived again",
+            f"it used {record_digest.hex()[:16]}…, which the {_name_amender(then.parameters)}'s "
+            "slot had named where that was decided; it has led elsewhere since, and nothing of it "
+            "is derived again",
         )
         return None
     if slot.digest in _list_digests(public.history):
@@ -89,7 +99,7 @@ def check_parameters(
 
 
 def is_decided_so(public: Public, findings: Findings) -> bool:
-    """Return whether the current parameters hold by the content of the owner's slot at their
+    """Return whether the current parameters hold by the content of the amender's slot at their
     decision."""
     start, digest = public.parameters.start, public.parameters.digest
     before = next((p for p in public.history.all if p.digest == start.predecessor), None)
@@ -97,11 +107,11 @@ def is_decided_so(public: Public, findings: Findings) -> bool:
         return True
     number = compute_decision_block(before, start.window)
     try:
-        slot = _read_slot(public.chain, number)
+        slot = read_amendment(public.chain, before.identity, number)
     except ForgottenError:
         note = (
             f"that parameters {digest.hex()[:16]}… hold from window {start.window} on is their "
-            "owner's word: " + FORGOTTEN.format(number)
+            f"{_name_amender(before)}'s word: " + FORGOTTEN.format(number)
         )
         if note not in findings.notes:
             findings.notes.append(note)
@@ -110,15 +120,20 @@ def is_decided_so(public: Public, findings: Findings) -> bool:
         return True
     findings.miss(
         Aspect.PARAMETERS,
-        f"those looked with here, {digest.hex()[:16]}…, were not in the owner's slot at block "
-        f"{number}, which decides what holds from window {start.window} on",
+        f"those looked with here, {digest.hex()[:16]}…, were not in the {_name_amender(before)}'s "
+        f"slot at block {number}, which decides what holds from window {start.window} on",
     )
     return False
 
 
+def _name_amender(parameters: Parameters) -> str:
+    return "owner" if parameters.identity.amender == ZERO_DIGEST else "amender"
+
+
 def _was_decided(public: Public, slot: Commitment, digest: bytes, window: int) -> bool:
-    """Return whether unknown parameters still hold for a window: their owner's slot had named them
-    until their decision, and then others that do not lead to them. A later program cannot know."""
+    """Return whether unknown parameters still hold for a window: their amender's slot had named
+    them until their decision, and then others that do not lead to them. A later program cannot
+    know."""
     known = {parameters.digest: parameters for parameters in public.history.all}
     if digest in known or public.rules is None:
         return False
@@ -159,12 +174,6 @@ def _compare_parameters(
         f"parameters {digest.hex()[:16]}… hold for window {window}{network}, and the record used "
         f"{record_digest.hex()[:16]}…{when}",
     )
-
-
-def _read_slot(chain: BlockReader, number: int) -> Commitment | None:
-    """The parameters' commitment in the owner's slot at a block; None: it has none."""
-    slot = parse_commitment(chain.get_commitments(number).get(chain.get_owner(number), b""))
-    return slot if slot is not None and slot.tag is Tag.PARAMETERS else None
 
 
 def _list_digests(history: ParameterHistory) -> set[bytes]:
@@ -242,10 +251,10 @@ def _look_back(public: Public, path: list[Parameters], window: int) -> Public:
 
 
 def _was_named(chain: BlockReader, parameters: Parameters, number: int) -> bool:
-    """Return whether the owner's slot named parameters at a block. If no node has that state any
-    more, trust the owner."""
+    """Return whether their amender's slot named parameters at a block. If no node has that state
+    any more, trust the amender."""
     try:
-        slot = _read_slot(chain, number)
+        slot = read_amendment(chain, parameters.identity, number)
     except ForgottenError:
         return True
     named = parameters.digest, parameters.start.window

@@ -75,7 +75,7 @@ def show_exported(bundle: ExportedBundle, as_json: bool) -> int:
 
 def get_code(report: AuditReport) -> int:
     """The exit code of an audit."""
-    if report.differs:
+    if report.differs or report.has_course_faults:
         return FINDING
     return OK if report.matched else COULD_NOT_RUN
 
@@ -112,8 +112,16 @@ def _print_report(report: AuditReport) -> None:
             "other validators' records.",
             style="yellow",
         )
+    if report.has_course_faults:
+        console.print(
+            "The trainer's course is not what public data say. That voids no window, and is no "
+            "fault of this record.",
+            style="bold red",
+        )
     if report.differs:
         console.print("This record contradicts public data.", style="bold red")
+    elif report.has_course_faults:
+        return
     elif report.matched:
         console.print("Everything matches public data.", style="bold green")
     else:
@@ -134,6 +142,8 @@ def print_findings(console: Console, title: str, findings: Findings) -> None:
         console.print(f"  {check.value}: {sentence}", style="red", markup=False)
     for check, sentence in findings.unknown:
         console.print(f"  {check.value} not checked: {sentence}", style="yellow", markup=False)
+    for fault in findings.course_faults:
+        console.print(f"  the trainer's course: {fault}", style="red", markup=False)
     for note in findings.notes:
         console.print(f"  {note}", style="dim", markup=False)
 

@@ -120,6 +120,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"the plan assumes that all programs run {course.implementation}: start them with "
         f"--implementation {course.implementation}",
         *(() if plan.scoring is None else (_describe_scoring(plan.scoring),)),
+        *(() if plan.gate is None else plan.gate.describe()),
         position_cost,
         _describe_levels(plan),
         *(_describe_shortage(role, plan) for role in plan.roles if not role.fits_memory),

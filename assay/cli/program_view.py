@@ -18,7 +18,7 @@ from assay.artifacts.status.miner import (
     UploadStatus,
 )
 from assay.artifacts.status.program import ProgramStatus
-from assay.artifacts.status.trainer import PaceStatus, ScheduleStatus, TrainerStatus
+from assay.artifacts.status.trainer import GateStatus, PaceStatus, ScheduleStatus, TrainerStatus
 from assay.artifacts.status.validator import (
     RoundStatus,
     ValidatorStatus,
@@ -326,12 +326,29 @@ def _render_schedule(schedule: ScheduleStatus | None) -> list[RenderableType]:
     ]
 
 
+def render_gate(gate: GateStatus) -> list[RenderableType]:
+    """What a gate has shown: the gain, the course, and the newest return."""
+    low, high = gate["gain_low"], gate["gain_high"]
+    good, bad = low is not None and low > 0, high is not None and high < 0
+    style = "green" if good else "red" if bad else ""
+    lines: list[RenderableType] = [
+        Text(gate["gain_sentence"], style=style),
+        Text(gate["course_sentence"]),
+    ]
+    if back := gate["returned"]:
+        milestone = "its milestone" if back["milestone"] is None else f"{back['milestone']}"
+        lines.append(Text(f"newest return: checkpoint {back['number']} is {milestone} again"))
+    return lines
+
+
 def _render_trainer(status: TrainerStatus) -> list[RenderableType]:
     pace = [*render_pace(status.get("pace")), *_render_schedule(status.get("schedule"))]
     if silence := status.get("silence"):  # older programs lack it
         pace = [*pace, Text(silence, style="yellow")]
     if course := status.get("course"):  # older programs lack it
         pace = [*pace, Text(course["sentence"], style=_find_style(course["state"]))]
+    if gate := status.get("gate"):  # older programs lack it
+        pace = [*pace, *render_gate(gate)]
     if pool := status.get("pool"):  # older programs lack it
         pace = [*pace, Text(f"pool: {pool['sentence']}")]
     if not status["steps"]:

@@ -12,7 +12,9 @@ from assay.audit.provenance.reexecution import StepComparison
 from assay.audit.tracing.bisection import Bisection
 from assay.cli.audit_view import print_findings
 from assay.cli.console import open_console
+from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.protocol.errors import OperatorError
+from assay.protocol.step import ReturnRecord, StepRecord
 from assay.protocol.trace import TraceFault, TraceRecord
 
 
@@ -21,37 +23,56 @@ def show_groups(step: Step, findings: Findings) -> None:
     print_findings(open_console(), f"groups of window {step.record.window}", findings)
 
 
+def get_step_code(comparison: StepComparison, findings: Findings | None) -> int:
+    """The exit code of a step, or a return, that was verified."""
+    if not comparison.equal or (findings is not None and findings.course_faults):
+        return FINDING
+    is_whole = not comparison.uncounted and (findings is None or findings.matched)
+    return OK if is_whole else COULD_NOT_RUN
+
+
 def show_comparison(
-    step: Step, comparison: StepComparison, findings: Findings | None, as_json: bool, quiet: bool
+    record: StepRecord | ReturnRecord,
+    comparison: StepComparison,
+    findings: Findings | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Show what a step gave when it was repeated."""
     if as_json:
-        _print_document(step, asdict(comparison), findings)
+        _print_document(record, asdict(comparison), findings)
     elif not quiet:
-        _print_comparison(comparison, findings is not None)
+        _print_comparison(record, comparison, findings)
 
 
 def show_unrepeated(step: Step, error: OperatorError, findings: Findings) -> None:
     """Print the JSON document of a step that cannot be repeated: what was found about its groups is
     useful alone."""
-    _print_document(step, {"equal": None, "detail": str(error)}, findings)
+    _print_document(step.record, {"equal": None, "detail": str(error)}, findings)
 
 
-def _print_document(step: Step, comparison: dict[str, Any], findings: Findings | None) -> None:
-    head = {"number": step.record.number, "digest": step.record.digest.hex()}
+def _print_document(
+    record: StepRecord | ReturnRecord, comparison: dict[str, Any], findings: Findings | None
+) -> None:
+    head = {"number": record.number, "digest": record.digest.hex()}
     groups = {"groups": None if findings is None else findings.to_json("window")}
     print(json.dumps(head | comparison | groups, indent=1))
 
 
-def _print_comparison(comparison: StepComparison, has_provenance: bool) -> None:
+def _print_comparison(
+    record: StepRecord | ReturnRecord, comparison: StepComparison, findings: Findings | None
+) -> None:
     print(f"{'EQUAL' if comparison.equal else 'DIFFERENT'}  {comparison.detail}")
     for remark in comparison.remarks:
         print(f"  {remark}")
-    if not has_provenance:
-        print(
-            "  not checked: whether miners had committed to these groups (name a bundle with "
-            "--offline, or a network)"
-        )
+    named = "(name a bundle with --offline, or a network)"
+    if isinstance(record, StepRecord):
+        if findings is None:
+            print(f"  not checked: whether miners had committed to these groups {named}")
+    elif findings is None:
+        print(f"  not checked: whether the answers demand it {named}")
+    else:
+        print_findings(open_console(), f"counts up to window {record.window}", findings)
 
 
 def show_trace(

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from assay.artifacts.announced_parameters import list_announced
 from assay.artifacts.database import VALIDATOR_FILE, Database
+from assay.artifacts.discovery import find_amender
 from assay.artifacts.status.validator import WeightsStatus
 from assay.artifacts.store_objects import make_checkpoint_name
 from assay.cli.console import FIGURES, print_result
@@ -24,7 +25,9 @@ from assay.network.store.base import ObjectStore, StoreError
 from assay.neurons.validator.weights_outbox import describe_row, list_rows
 from assay.protocol.beacon import QUICKNET, BeaconChain
 from assay.protocol.encoding import EncodingError, from_json, read_json
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import Parameters
 from assay.protocol.prompt_terms import describe_prompts
 from assay.protocol.reward_terms import describe_rewards
 from assay.protocol.ss58 import encode_ss58
@@ -72,6 +75,7 @@ def show_network(session: Session, as_json: bool) -> None:
         "block": head,
         "window": window,
         "owner": encode_ss58(owner),
+        "amender": encode_ss58(find_amender(chain, parameters.identity, head)),
         "neurons": len(members),
         "hyperparameters": asdict(rules),
         "checkpoint": checkpoint.hex(),
@@ -91,6 +95,7 @@ def show_network(session: Session, as_json: bool) -> None:
     lines = {
         "subnet": f"{chain.netuid}, {len(members)} of {rules.max_uids} uids taken, block {head}",
         "owner": encode_ss58(owner),
+        "amended by": _name_amender(parameters),
         "registration": format_tao(rules.registration_cost) + closed,
         "weights": f"{hidden}, {apart}; tempo {rules.tempo} blocks",
         "parameters": parameters.digest.hex(),
@@ -118,6 +123,13 @@ def show_network(session: Session, as_json: bool) -> None:
         rows.append(("note", followed.note))
     text = "\n".join(f"{name:<13} {value}" for name, value in rows)
     print_result(document, as_json, text)
+
+
+def _name_amender(parameters: Parameters) -> str:
+    amender = parameters.identity.amender
+    if amender == ZERO_DIGEST:
+        return "whoever owns the subnet"
+    return f"{encode_ss58(amender)} alone, whoever owns the subnet"
 
 
 def _find_levels(session: Session, checkpoint: bytes) -> list[LevelStanding]:

@@ -202,6 +202,11 @@ class RewardParts:
         if self.satisfaction == MILLION > self.correctness:
             raise ValueError(f"what meets all parts is a right answer: {parts} says otherwise")
 
+    @property
+    def is_right(self) -> bool:
+        """Whether all of the answer is right."""
+        return self.correctness == MILLION
+
 
 #: What a completion achieves from which no answer can be read.
 UNREAD = RewardParts(correctness=0, quality=0, satisfaction=0, format=0)

@@ -42,6 +42,8 @@ class FromFile:
         tells: from the objects among a file's first rows, and its lines, whether it is one, where
             its columns alone do not.
         archive: whether it reads an archive whose first member has that name; None: it reads none.
+        is_drawn: whether its code makes problems from numbers; False: they are the file's own, and
+            whoever has it knows them.
     """
 
     make: Callable[[str, Mapping[str, int]], Environment]
@@ -50,6 +52,7 @@ class FromFile:
     rows: RowFormat | None = None
     tells: Callable[[Sequence[dict[str, Any]], Sequence[bytes]], bool] | None = None
     archive: Callable[[str], bool] | None = None
+    is_drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

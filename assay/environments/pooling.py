@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
-from assay.environments.base import Environment, OneTurn, RewardParts, State
+from assay.environments.base import PART_LEVELS, Environment, OneTurn, RewardParts, State
 from assay.environments.mixture import Mixture
 from assay.environments.pieces.abduce import Abduce
 from assay.environments.pieces.induce import Induce
@@ -31,6 +31,20 @@ def with_pool(environment: Environment, pieces: Sequence[Piece]) -> Environment:
         outer.inner = with_pool(environment.inner, pieces)
         return outer
     return environment
+
+
+def list_pool_levels(environment: Environment) -> frozenset[int]:
+    """The levels of parts that draw from a pool: the first one, or a checkpoint's with it."""
+    if isinstance(environment, Mixture):
+        return frozenset(
+            PART_LEVELS * number + level
+            for number, part in enumerate(environment.parts, 1)
+            for level in list_pool_levels(part)
+        )
+    if isinstance(environment, PromptedEnvironment | ToolEnvironment):
+        return list_pool_levels(environment.inner)
+    is_drawn = isinstance(environment, PieceEnvironment) and environment.known
+    return frozenset(environment.levels if is_drawn else ())
 
 
 def is_proposing(state: State) -> bool:

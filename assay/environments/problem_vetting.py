@@ -116,7 +116,7 @@ def list_rights(problem: Problem) -> Sequence[str]:
 
 
 def _earns(environment: _FileEnvironment, problem: Problem, completion: str) -> bool:
-    return environment.score(problem, completion).correctness == MILLION
+    return environment.score(problem, completion).is_right
 
 
 def _try_rights(
@@ -168,7 +168,7 @@ def _try_level(environment: _FileEnvironment, level: int, rights: Sequence[str])
     best, text = 0, ""
     for column in answers:
         scores = score_all(environment, list(zip(asked, column, strict=True)))
-        solved = sum(score.correctness == MILLION for score in scores)
+        solved = sum(score.is_right for score in scores)
         best, text = max((best, text), (solved, column[0]))
     share = MILLION * best // len(asked)
     return share, f"{text[:40]!r} solves {best} of {len(asked)} problems of level {level}"

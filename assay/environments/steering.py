@@ -14,6 +14,7 @@ from math import gcd
 from assay.environments.base import Environment, require_levels
 from assay.environments.levels import PROBLEMS_MIN, Success, compute_candidates, compute_levels
 from assay.environments.registry import open_environment
+from assay.protocol.gate import Outcome
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import (
     WEIGHT_START,
@@ -132,11 +133,13 @@ def find_levels_fault(manifest: Manifest, parameters: Parameters) -> str | None:
 
 
 def find_parent_fault(manifest: Manifest, parent: Manifest) -> str | None:
-    """The reason why a checkpoint's levels_before are a lie about its parent, or None.
+    """The reason why a checkpoint's levels_before are a lie about its parent, or None. Those of a
+    return to a milestone are the milestone's.
 
     It makes no checkpoint unusable: whoever has no parent at hand could not follow.
     """
-    if manifest.step == ZERO_DIGEST or manifest.levels_before == parent.levels:
+    is_return = manifest.course.outcome is Outcome.RETURN
+    if manifest.step == ZERO_DIGEST or is_return or manifest.levels_before == parent.levels:
         return None
     before, due = describe_levels(manifest.levels_before), describe_levels(parent.levels)
     return f"it says that its parent has the levels {before or 'none'}, and the parent has {due}"

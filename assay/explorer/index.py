@@ -18,7 +18,7 @@ from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.ss58 import encode_ss58
 
 #: Changes with the tables below: an older file is replaced.
-_VERSION = 3
+_VERSION = 4
 #: Largest number that the index holds.
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
@@ -35,7 +35,7 @@ CREATE TABLE settlements (
     previous BLOB NOT NULL, first INTEGER, last INTEGER, counted INTEGER NOT NULL,
     total TEXT NOT NULL, miners INTEGER NOT NULL, weighed INTEGER NOT NULL,
     score_root BLOB NOT NULL, checkpoint BLOB NOT NULL, audit_round TEXT NOT NULL,
-    weights_digest BLOB NOT NULL,
+    weights_digest BLOB NOT NULL, idle INTEGER NOT NULL,
     sound INTEGER NOT NULL
 );
 CREATE TABLE windows (
@@ -209,7 +209,7 @@ class Index:
             database.executemany("INSERT INTO weights VALUES (?, ?, ?)", rows)
             numbers = [indexed.window for indexed in windows]
             database.execute(
-                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     settlement.epoch,
                     _fit(settlement.previous_epoch),
@@ -225,6 +225,7 @@ class Index:
                     settlement.checkpoint,
                     str(settlement.audit_round),
                     settlement.weights_digest,
+                    settlement.idle,
                     has_true_roots(settlement),
                 ),
             )

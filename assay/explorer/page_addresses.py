@@ -84,6 +84,8 @@ PAGES: dict[str, PageAddress] = {
         "training.html",
         {
             "checkpoints": "checkpoints",
+            "ends": "gate.ends",
+            "measured": "gate.measured",
             "held-out": "tried",
             "levels": "levels",
             "rewards": "rewards",

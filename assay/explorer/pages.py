@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from assay.charts.axes import Axis, write_plain
 from assay.charts.drawing import STYLE_FILE, Plot, Point, Series, describe, draw_plot
 from assay.explorer.documents.curves import Curve
+from assay.explorer.gain_drawing import draw_gains
 from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
@@ -88,6 +89,7 @@ def _make_environment() -> Environment:
         address=make_address,
         static=link_static,
         curve_drawing=draw_curve,
+        gain_drawing=draw_gains,
     )
     return environment
 
@@ -131,6 +133,7 @@ def _write_chance(probability: float) -> str:
 
 _NUMBERS: dict[str, Callable[..., str]] = {
     "integer": "{:,}".format,
+    "points": lambda share: f"{100 * share:+.1f}".replace("-", "−"),
     "percent": lambda share: f"{100 * share:.1f} %",
     "chance": lambda nats: _write_chance(math.exp(-nats)),
     "real": lambda value, digits=3: "0" if value == 0 else f"{value:.{digits}g}",

@@ -18,12 +18,20 @@ from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.documents.curves import Curve
 from assay.explorer.documents.proposals import PoolSummary, ProposalRow, ProposalStep
 from assay.explorer.documents.settlements import EntryFields
-from assay.explorer.documents.training import AccuracyPoint, LevelRow, RuleRow, WatchedRow
+from assay.explorer.documents.training import (
+    AccuracyPoint,
+    CourseEndRow,
+    CourseOutcome,
+    LevelRow,
+    MeasuredRow,
+    RuleRow,
+    WatchedRow,
+)
 from assay.explorer.documents.windows import GroupFacts, ReadingLack, TokenRow, TurnRow
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.context import Context
 from assay.protocol.errors import Trouble
-from assay.protocol.parameters import Identity, Parameters, Timing
+from assay.protocol.parameters import Gate, Identity, Parameters, Timing
 from assay.protocol.window import Phase, compute_block, compute_window
 
 
@@ -173,6 +181,9 @@ class CheckpointOrigin:
     parent: str | None = None
     step: str | None = None
     levels: tuple[LevelRow, ...] = ()  # in force; empty where the manifest does not state them
+    outcome: CourseOutcome | None = None  # what it makes of its course; None: it has none
+    #: what it wrongly says of its parent; None: nothing, or one of the manifests is not at hand
+    lie: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +205,21 @@ class Training:
 
     steps: Sequence[TrainingStep] = ()
     points: Sequence[AccuracyPoint] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateReading:
+    """What a line of checkpoints has shown by its gate, by manifests whose digests match.
+
+    sentence: the newest gain. course: where the newest course stands. is_whole: whether that is all
+    from the first checkpoint on.
+    """
+
+    sentence: str
+    course: str
+    is_whole: bool
+    measured: Sequence[MeasuredRow]
+    ends: Sequence[CourseEndRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +414,8 @@ class PageSources:
     read_comparison: Callable[[], Mapping[str, Any] | None]
     #: the origin of a checkpoint, by its digest
     read_manifest: Callable[[bytes], CheckpointOrigin | None]
+    #: what the line up to a checkpoint has shown, by its digest and the gate of its parameters
+    read_gate: Callable[[bytes, Gate], GateReading | None]
     #: rounds that are known, the newest first; takes origins by the checkpoints' digests, hex
     list_rounds: Callable[[Mapping[str, CheckpointOrigin]], Sequence[MergedRound]]
     #: the last table of `assay gauntlet --json`, not checked

@@ -15,6 +15,8 @@ from assay.judge.pack import MissingPartError
 from assay.judge.provable import BY_CHAIN, BY_MODEL, BY_SAMPLES, UNBOUND
 from assay.judge.record_faults import (
     compute_scores,
+    earns,
+    find_idle_fault,
     find_last_faults,
     find_outcome_fault,
     find_root_fault,
@@ -353,6 +355,7 @@ def _check_settlements(bundle: Bundle, records: _Records) -> list[SettlementChec
             covers = any(covered.window in audited for covered in check.record.windows)
             if covers:
                 _check_settlement(bundle, check.record, records, check)
+                _check_idle(check.record, before, check)
         if covers or check.differences:
             checks.append(check)
         before = check
@@ -381,6 +384,24 @@ def _check_order(
         )
     elif before.record is not None and before.record.digest != record.previous:
         check.differences.append("it follows another record than the one before it")
+
+
+def _check_idle(
+    record: SettlementRecord, before: SettlementCheck | None, check: SettlementCheck
+) -> None:
+    """Check its count of settlements in which nobody earned by the settlement before it."""
+    known = None if before is None else before.record
+    if record.previous == NOTHING or earns(record):
+        count = 0
+    elif known is None or known.digest != record.previous:
+        check.missing.append(
+            f"the settlement of epoch {record.previous_epoch}, from which it counts how often "
+            "nobody earned, is not here"
+        )
+        return
+    else:
+        count = known.idle
+    check.differences += filter(None, [find_idle_fault(record, count)])
 
 
 def _check_settlement(

@@ -9,7 +9,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.reason import Reason
 from assay.protocol.record import NOTHING, Outcome, SettlementRecord, WindowRecord
 from assay.protocol.score_tree import compute_weights_digest, make_score_tree
-from assay.verification import Result, Seat, compute_settlement, compute_weights
+from assay.verification import Result, Seat, compute_settlement, settle_weights
 
 
 def find_outcome_fault(record: WindowRecord) -> str | None:
@@ -77,14 +77,32 @@ def find_root_fault(record: SettlementRecord) -> str | None:
     )
 
 
+def earns(record: SettlementRecord) -> bool:
+    """Return whether somebody earned in a settlement. If so, its count does not depend on the
+    settlement before it."""
+    return any(score.score for score in record.scores)
+
+
+def find_idle_fault(record: SettlementRecord, before: int) -> str | None:
+    """Why a settlement's count of those in which nobody earned is not right; None: it is.
+
+    Args:
+        before: the count of the settlement before it, 0 if it is the first.
+    """
+    counts = any(covered.outcome is Outcome.COUNTED for covered in record.windows)
+    right = 0 if earns(record) else before + counts
+    if record.idle == right:
+        return None
+    return f"nobody earned in {right} settlements in a row, and it says {record.idle}"
+
+
 def find_weight_faults(record: SettlementRecord, history: ParameterHistory) -> Iterator[str]:
-    """Weights that do not follow from a settlement's scores."""
+    """Weights that do not follow from a settlement's scores and its count."""
     by_uid = {score.uid: score.score for score in record.scores}
     counted = [covered.window for covered in record.windows if covered.outcome is Outcome.COUNTED]
     right: Mapping[int, int] = {}
     if counted:  # the burn share may change from one window to the next
-        identity = history.get(max(counted)).identity
-        right = compute_weights(by_uid, identity.owner_uid, identity.burn_share)
+        _, right = settle_weights(by_uid, history.get(max(counted)), record.idle - 1)
     stated = {weight.uid: weight.weight for weight in record.weights}
     difference = find_weight(right, stated)
     if difference is not None:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,23 @@ def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iter
             Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
         finally:  # still open, it would be locked, and the next writer get another name
             os.close(descriptor)
+
+
+def link(file: Path, target: Path) -> bool:
+    """Try to make `target`, which exists, another name of a file. Return whether that worked: some
+    filesystems cannot."""
+    try:
+        target.unlink()
+        target.hardlink_to(file)
+    except OSError:
+        return False
+    return True
+
+
+def link_or_copy(file: Path, target: Path) -> None:
+    """Make `target`, which exists, another name of a file, or a copy of it. Raises OSError."""
+    if not link(file, target):
+        shutil.copyfile(file, target)
 
 
 def _begin(path: Path) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Follows the parameters that the owner's slot names along the chain.
+"""Follows the parameters that the owner's slot, or the amender's, names along the chain.
 
 The slot names the newest parameters, and each names its predecessor. Parameters that are not
 decided yet are fetched and checked early, while there is time to fix a fault. Decided parameters
@@ -7,7 +7,7 @@ Specification, section 0.1.
 """
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,9 +22,10 @@ from assay.artifacts.discovery import (
     fetch_unchecked,
     find_mismatch,
     publish_parameters,
+    read_amendment,
     read_announcement,
 )
-from assay.artifacts.published_problems import fetch_problem_files
+from assay.artifacts.published_problems import fetch_all_problems
 from assay.artifacts.store_objects import UnavailableError
 from assay.environments.registry import open_environment
 from assay.network.chain.errors import ForgottenError
@@ -59,7 +60,7 @@ _RANGES_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class _SeenSlot:
-    """The content of the owner's slot at the first blocks of a range of windows."""
+    """The content of the slot that names amendments, at the first blocks of a range of windows."""
 
     digest: Annotated[bytes, Prefixed(DIGEST_BYTES)]  # empty: the slot held no parameters
     number: U64
@@ -122,12 +123,14 @@ class ParameterFollower:
     """Reads the parameters that hold now, and those that will hold later.
 
     Decisions are taken in order, each from the slot's content at a window's first block. Where one
-    cannot be read, no later one is looked at, and the history ends there until it can be read.
+    cannot be read, no later one is looked at, and the history ends there until it can be read. The
+    owner's slot names the network; who amends it, its parameters say (specification, section 0.1).
 
     Args:
         open_store: opens a locator, which is untrusted: this function decides what is allowed.
         folder: keeps fetched parameters, the files of problems that they need, and decisions, so
-            that all are available while the owner's store is not.
+            that all are available while the owner's store is not. A network with an amender that
+            it has known stays that network, whatever the owner's slot names later.
 
     Attributes:
         history: the decided parameters.
@@ -150,10 +153,14 @@ class ParameterFollower:
         self.pending: Parameters | None = None
         self.note: str | None = None
         self._reported: Parameters | None = None
-        slot = read_announcement(chain)
-        self.history = self._open(slot)
-        for parameters in self.history.all:
-            self._fetch_problems(slot.locator, parameters)
+        self._announcer = "owner"
+        stored = self._load_kept()
+        slot = self._find_first_slot(stored)
+        self.history = self._open(slot, stored)
+        self._announcer = "amender" if self._has_amender(self.history.all) else "owner"
+        if slot is not None:
+            for parameters in self.history.all:
+                self._fetch_problems(slot.locator, parameters)
         self.look()
 
     def look(self) -> None:
@@ -167,18 +174,35 @@ class ParameterFollower:
         if self._memory != before:
             with suppress(OSError):  # a full disk stops nothing: memory and chain have the facts
                 write_json(self._file, to_json(self._memory))
+        if self._has_amender(self.history.all):
+            identity = self.history.first.identity
+            self._look_ahead(read_amendment(self._chain, identity, self._chain.get_head()))
+            return
         try:
             slot = read_announcement(self._chain)
         except DiscoveryError as error:
             raise DiscoveryError(f"these parameters are withdrawn: {error}") from None
         self._look_ahead(slot)
 
+    @staticmethod
+    def _has_amender(known: Sequence[Parameters]) -> bool:
+        """Return whether a network's parameters name who amends it. No amendment changes that."""
+        return bool(known) and known[0].identity.amender != ZERO_DIGEST
+
     # --- fetching
 
-    def _open(self, slot: Commitment) -> ParameterHistory:
+    def _find_first_slot(self, stored: Sequence[Parameters]) -> Commitment | None:
+        """The slot to begin with: the owner's, or the amender's of a network that an earlier run
+        knew; None: this amender has announced nothing yet."""
+        if self._has_amender(stored):
+            return read_amendment(self._chain, stored[0].identity, self._chain.get_head())
+        return read_announcement(self._chain)
+
+    def _open(self, slot: Commitment | None, stored: list[Parameters]) -> ParameterHistory:
         """The history that an earlier run knew, unless the slot now names another network; else the
         first parameters of the network that the slot names."""
-        stored = self._load_kept()
+        if slot is None:
+            return make_history(stored)
         path: list[Parameters] = []
         try:
             path = self._fetch_path(slot.digest, slot.locator, {p.digest for p in stored})
@@ -227,7 +251,7 @@ class ParameterFollower:
         except (StoreError, UnavailableError) as error:
             raise DiscoveryError(
                 f"cannot fetch parameters {digest.hex()[:16]}… of subnet {self._chain.netuid} "
-                f"from its owner's store {locator!r}: {error}"
+                f"from its {self._announcer}'s store {locator!r}: {error}"
             ) from error
         with suppress(StoreError):  # they are fetched again
             publish_parameters(self._kept, parameters)
@@ -237,7 +261,7 @@ class ParameterFollower:
         """Get the files of problems that the parameters need. Return why one could not be had."""
         open_store = partial(self._open_store, locator)
         try:
-            fetch_problem_files(open_store, self._problems, parameters.environment)
+            fetch_all_problems(open_store, self._problems, parameters)
         except (StoreError, UnavailableError, OSError) as error:
             return str(error)
         return None
@@ -273,10 +297,9 @@ class ParameterFollower:
 
     def _read(self, window: int) -> _SeenSlot:
         """The slot's content at a window's first block."""
-        try:
-            block = window * self.history.first.timing.window_blocks
-            slot = read_announcement(self._chain, block)
-        except DiscoveryError:  # it held no parameters
+        first = self.history.first
+        slot = read_amendment(self._chain, first.identity, window * first.timing.window_blocks)
+        if slot is None:
             return _SeenSlot(b"", 0, "", window, window)
         return _SeenSlot(slot.digest, slot.number, slot.locator, window, window)
 
@@ -313,7 +336,7 @@ class ParameterFollower:
         latest = history.latest
         decided_at = max(0, one.number - latest.timing.notice_windows)
         soonest = latest.start.window + latest.timing.notice_windows
-        # for decisions before its first view of the chain, this program trusts the owner
+        # for decisions before its first view of the chain, this program trusts the announcer
         has_missed = self._memory.has_missed(decided_at, one.first)
         if not digest or digest in known or one.number < soonest:
             return None
@@ -341,16 +364,16 @@ class ParameterFollower:
 
     # --- announcements
 
-    def _look_ahead(self, slot: Commitment) -> None:
+    def _look_ahead(self, slot: Commitment | None) -> None:
         history, latest = self.history, self.history.latest
         self.pending = self.note = None
         if history.end is not None:
             self.note = f"this program stops before window {history.end}: {history.problem}"
             return
-        if slot.digest in {parameters.digest for parameters in history.all}:
+        if slot is None or slot.digest in {parameters.digest for parameters in history.all}:
             return
         is_late = slot.number - latest.timing.notice_windows <= self._memory.looked
-        delay = "they were not in the owner's slot when that was decided"
+        delay = f"they were not in the {self._announcer}'s slot when that was decided"
         try:
             parameters = self._fetch(slot.locator, slot.digest)
         except DiscoveryError as error:
@@ -382,7 +405,7 @@ class ParameterFollower:
 
     def _refuse_network(self, slot: Commitment) -> NoReturn:
         raise DiscoveryError(
-            f"the owner of subnet {self._chain.netuid} has published other parameters, "
+            f"the {self._announcer} of subnet {self._chain.netuid} has published other parameters, "
             f"{slot.digest.hex()[:16]}…, which do not follow "
             f"{self.history.latest.digest.hex()[:16]}…: it is another network; start again to "
             "join it"

@@ -130,6 +130,11 @@ class PublishSettings(_Section):
         None, description="first checkpoint: a folder, or ORG/NAME; None: the shipped one"
     )
     trainer: Address | None = Field(None, description="hotkey that publishes checkpoints, SS58")
+    amender: Address | None = Field(
+        None,
+        description="hotkey that alone may amend the network, for ever, SS58; "
+        "None: whoever owns the subnet",
+    )
     changes: File | None = Field(None, description="parameters to change, TOML or JSON")
     beacon_info: File | None = Field(None, description="info of a drand chain; None: quicknet")
     slot_ms: int | None = Field(

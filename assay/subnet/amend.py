@@ -8,10 +8,12 @@ from typing import Any
 
 from assay.artifacts.announced_parameters import AnnouncedParameters
 from assay.artifacts.checkpoints.publish import publish_checkpoint
-from assay.artifacts.discovery import DiscoveryError, publish_parameters
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.discovery import DiscoveryError, find_amender, publish_parameters
+from assay.artifacts.published_problems import publish_all_problems
 from assay.network.consent import Consent, agree
 from assay.network.store.base import ObjectStore
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.ss58 import encode_ss58
 from assay.session.parameter_follower import ParameterFollower
 from assay.settings.loading import ConfigError
 from assay.settings.sections import AmendSettings
@@ -41,7 +43,7 @@ class AmendRequest:
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """Announced parameters, and the final block in which the owner's slot names them."""
+    """Announced parameters, and the final block in which the amender's slot names them."""
 
     netuid: int
     announced: AnnouncedParameters
@@ -66,20 +68,28 @@ def read_amend_request(amending: AmendSettings) -> AmendRequest:
 def follow_owned(
     subnet: OwnedSubnet, open_store: Callable[[str], ObjectStore], folder: Path
 ) -> ParameterFollower:
-    """The parameters that the owner has named so far, for an owner who names more.
+    """The parameters that were named so far, for whoever names more: the subnet's owner, or the
+    amender that the parameters name.
 
     Args:
         open_store: the store of a locator.
         folder: where fetched parameters are kept.
 
     Raises:
-        ConfigError: the hotkey does not own the subnet.
+        ConfigError: the network is amended by another hotkey.
         DiscoveryError: decided parameters cannot be read: any other announcement would be void.
     """
     chain = subnet.chain
-    if chain.get_owner(chain.get_head()) != subnet.owner:
-        raise ConfigError(f"the wallet's hotkey does not own subnet {chain.netuid}")
     followed = ParameterFollower(chain, open_store, folder)
+    identity = followed.history.first.identity
+    amender = find_amender(chain, identity, chain.get_head())
+    if amender != subnet.owner:
+        why = "owns the subnet" if identity.amender == ZERO_DIGEST else "its parameters name for it"
+        raise ConfigError(
+            f"only {encode_ss58(amender)}, which {why}, amends the network of subnet "
+            f"{chain.netuid}: the wallet's hotkey is {encode_ss58(subnet.owner)}, and nobody reads "
+            "what it announces"
+        )
     if followed.history.end is not None:
         raise DiscoveryError(f"{followed.note}; put that file back into the store first")
     return followed
@@ -117,7 +127,7 @@ def announce_amendment(
     consent(f"Announce{instead} parameters {announced.describe()}?")
     if calibrated is not None:
         publish_checkpoint(subnet.store, calibrated, amended.start.checkpoint)
-    publish_problem_files(subnet.store, amended.environment)
+    publish_all_problems(subnet.store, amended)
     publish_parameters(subnet.store, latest)
     publish_parameters(subnet.store, amended)
     block = announce(chain, subnet.owner, subnet.locator, amended, wait)

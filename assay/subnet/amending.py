@@ -1,7 +1,7 @@
 """Changes of parameters by the owner of a running network: made, checked, announced, taken back."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from assay.protocol.parameters import Parameters, Start, find_parameters_fault
 from assay.protocol.window import compute_window
 from assay.session.window_reader import find_settlement
 from assay.settings.loading import ConfigError
+from assay.subnet.gating import list_gate_notes
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.subnet.reply_frames import fill_frames, find_closer_fault
+from assay.training.gate_answers import find_gate_fault, open_gate_environment
 
 #: Windows between the newest block and the decision, so that the announcement is on chain before
 #: it.
@@ -165,11 +167,16 @@ def require_amendment(
     if fault is None:
         try:
             notes += list_environment_notes(amended)
+            # those in force move with each checkpoint
+            levels: Sequence[int] = open_gate_environment(amended).levels
             if calibrated is not None:
                 checkpoint = load_checkpoint(calibrated, amended.start.checkpoint)
                 fault = find_checkpoint_fault(checkpoint, amended)
                 fault = fault or find_closer_fault(amended, checkpoint.tokenizer)
                 notes += list_prompt_notes(checkpoint, calibrated, amended)
+                levels = checkpoint.manifest.level_numbers
+            fault = fault or find_gate_fault(amended, levels)
+            notes += list_gate_notes(amended)
         except ValueError as error:
             fault = str(error)
     if fault is not None:

@@ -335,7 +335,7 @@ class PreparationFolder(ABC):
             parts += rate_problems(
                 drafter, self._tokenizer, self._environment, problems, seeds, work
             )
-        right = sum(one.correctness == MILLION for one in parts)
+        right = sum(one.is_right for one in parts)
         read = sum(one.format == MILLION for one in parts)
         return Success(right, len(parts)), Success(read, len(parts))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.environments.base import Environment
+from assay.environments.evaluation import name_choice
 from assay.environments.registry import make_environment, parse_choice
 from assay.environments.rewards import choose_rewards
 from assay.network.toml_settings import BYTES_MAX, read_toml
@@ -28,7 +29,6 @@ from assay.protocol.parameters import (
     Parameters,
     Prompts,
     Rewards,
-    Setting,
     Tests,
     Timing,
     Work,
@@ -36,6 +36,7 @@ from assay.protocol.parameters import (
 )
 from assay.rounds.choice import ROUNDS, complete_rounds
 from assay.settings.loading import ConfigError, open_named_environment
+from assay.subnet.gating import complete_gate, read_choice
 from assay.subnet.prompt_tables import read_prompts
 from assay.subnet.recipes import RECIPES
 
@@ -78,7 +79,7 @@ def make_parameters(
     return Parameters(
         identity=identity,
         beacon=beacon,
-        environment=_name_choice(opened),
+        environment=name_choice(opened),
         rewards=choose_rewards(opened.rated),
         steering=STEERING,
         timing=timing,
@@ -89,17 +90,7 @@ def make_parameters(
 
 def parse_environment(text: str) -> EnvironmentChoice:
     """An environment that a person names, in the form of the parameters."""
-    return _name_choice(open_named_environment(text))
-
-
-def _name_choice(environment: Environment, prompts: Sequence[Prompts] = ()) -> EnvironmentChoice:
-    """All settings, the owner's prompts, and the digest of this code."""
-    return EnvironmentChoice(
-        name=environment.name,
-        settings=tuple(Setting(k, v) for k, v in sorted(environment.params.items())),
-        prompts=tuple(prompts),
-        digest=environment.digest,
-    )
+    return name_choice(open_named_environment(text))
 
 
 def read_changes(file: Path) -> Mapping[str, Any]:
@@ -124,8 +115,9 @@ def read_changes(file: Path) -> Mapping[str, Any]:
 def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Parameters:
     """Parameters with some fields replaced, each in the form of `Parameters.to_json`.
 
-    An environment may be changed by name and by single settings; its digest follows. The trainers
-    of rounds are addresses; an empty list ends the rounds.
+    An environment may be changed by name and by single settings; its digest follows. A gate's
+    numbers have defaults, and its environment may be named by its files, see `complete_gate`. The
+    trainers of rounds are addresses; an empty list ends the rounds.
     """
     written = parameters.to_json()
     for section, fields in changes.items():
@@ -138,12 +130,18 @@ def change_parameters(parameters: Parameters, changes: Mapping[str, Any]) -> Par
             raise ConfigError(f"{section!r} is a section: write [{section}] and its fields below")
         if section == "environment":
             environment, prompts = _change_environment(parameters.environment, fields)
-            choice = to_json(_name_choice(environment, prompts))
+            choice = to_json(name_choice(environment, prompts))
             fields = {**fields, **choice, "digest": fields.get("digest", choice["digest"])}
             if parameters.rewards == Rewards():  # nothing may be able to earn quality
                 fallen = asdict(choose_rewards(environment.rated))
                 written["rewards"] = {**fallen, **changes.get("rewards", {})}
         written[section] = {**written[section], **fields}
+    try:
+        if "gate" in changes:
+            asked, held = read_choice(written["environment"]), parameters.to_json()["gate"]
+            written["gate"] = complete_gate(held, changes["gate"], asked)
+    except EncodingError as error:
+        raise ConfigError(f"parameters: {error}") from None
     written |= complete_rounds(written.pop(ROUNDS, None), changes.get(ROUNDS))
     try:
         changed = from_json(Parameters, written)

@@ -19,7 +19,9 @@ from assay.network.chain.ports import Chain
 from assay.network.consent import Consent, agree
 from assay.network.store.base import ObjectStore
 from assay.protocol.beacon import QUICKNET, BeaconChain
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters
+from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings, PublishSettings
@@ -56,6 +58,8 @@ class PublishRequest:
         trainer: hotkey that publishes checkpoints.
         environment, preset: by name; None: the recipe's, or arithmetic and main.
         slot_ms: the chain's, if it differs from the preset's.
+        amender: hotkey that alone may amend the network, for ever; None: whoever the chain calls
+            the subnet's owner.
         changes: section and field → value, applied last, see `change_parameters`.
         model: with a recipe, folder of the model that becomes checkpoint 0.
         genesis: folder of a finished checkpoint 0; None: the shipped one, unless a model is named.
@@ -68,6 +72,7 @@ class PublishRequest:
     environment: str | None = None
     preset: str | None = None
     slot_ms: int | None = None
+    amender: bytes | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe | None = None
     model: Path | None = None
@@ -85,6 +90,7 @@ class PreparedNetwork:
     environment: str
     preset: str
     slot_ms: int | None
+    amender: bytes | None
     changes: tuple[Mapping[str, Any], ...]
     genesis: Path
 
@@ -110,6 +116,7 @@ def read_publish_request(rules: PublishSettings, compute: ComputeSettings) -> Pu
         environment=rules.environment,
         preset=rules.preset,
         slot_ms=rules.slot_ms,
+        amender=None if rules.amender is None else parse_hotkey(rules.amender, "--amender"),
         recipe=None if rules.recipe is None else read_recipe(rules.recipe),
         changes={} if rules.changes is None else read_changes(rules.changes),
         model=rules.model,
@@ -166,7 +173,14 @@ def _fix(
     genesis: Path,
 ) -> PreparedNetwork:
     return PreparedNetwork(
-        request.trainer, request.beacon, environment, preset, request.slot_ms, changes, genesis
+        request.trainer,
+        request.beacon,
+        environment,
+        preset,
+        request.slot_ms,
+        request.amender,
+        changes,
+        genesis,
     )
 
 
@@ -197,18 +211,30 @@ def publish(
         network.environment,
         PRESETS[network.preset],
         network.slot_ms,
+        network.amender or ZERO_DIGEST,
     )
     for changes in network.changes:
         parameters = change_parameters(parameters, changes)
     parameters = fill_frames(parameters, load_outline(genesis).tokenizer, report)
     consent(
         f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
-        "Programs with other parameters are then on another network."
+        f"Programs with other parameters are then on another network.{_warn_of_amender(parameters)}"
     )
     block = publish_subnet(
         chain, subnet.owner, subnet.store, subnet.locator, parameters, genesis, report, wait=wait
     )
     return PublishedNetwork(chain.netuid, parameters, subnet.locator, block)
+
+
+def _warn_of_amender(parameters: Parameters) -> str:
+    """What an owner must know before a network has an amender; empty: it has none."""
+    amender = parameters.identity.amender
+    if amender == ZERO_DIGEST:
+        return ""
+    return (
+        f" Only hotkey {encode_ss58(amender)} amends them, whoever owns the subnet. No amendment "
+        "changes that: if its key is lost, these parameters stay for ever."
+    )
 
 
 def _read_beacon(file: Path | None) -> BeaconChain:

@@ -8,7 +8,7 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.discovery import DiscoveryError, find_mismatch, publish_parameters
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments.foreign.making import find_making_fault
 from assay.environments.registry import open_environment
@@ -17,12 +17,15 @@ from assay.network.chain.ports import Chain
 from assay.network.store.base import ObjectStore
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
+from assay.subnet.gating import list_gate_notes
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.subnet.reply_frames import find_closer_fault
+from assay.training.gate_answers import find_gate_fault
 
 #: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
@@ -36,6 +39,7 @@ def make_subnet_parameters(
     environment: str,
     preset: Preset,
     slot_ms: int | None = None,
+    amender: bytes = ZERO_DIGEST,
 ) -> Parameters:
     """Parameters for a new network on a subnet, for its owner to check and change.
 
@@ -44,6 +48,7 @@ def make_subnet_parameters(
             slot.
         environment: by name, with settings that differ from its defaults: `sat,k=4`.
         slot_ms: the chain's, if it differs from the preset's; the beacon's delay has as many slots.
+        amender: hotkey that alone may amend them; zeros: whoever the chain calls the owner.
 
     Raises:
         CheckpointError: the genesis checkpoint cannot be used.
@@ -61,6 +66,7 @@ def make_subnet_parameters(
         )
     checkpoint = load_checkpoint(genesis_folder)
     identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, checkpoint.digest)
+    identity = replace(identity, amender=amender)
     slot, delay = preset.timing.slot_ms, preset.timing.beacon_delay_ms
     timing = replace(
         preset.timing,
@@ -99,9 +105,22 @@ def publish_subnet(
     """
     _require_publishable(chain, owner, parameters, genesis_folder, warn)
     publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
-    publish_problem_files(store, parameters.environment)
+    publish_all_problems(store, parameters)
     publish_parameters(store, parameters)
     return announce(chain, owner, locator, parameters, wait)
+
+
+def _find_amender_fault(parameters: Parameters, slot: Commitment | None) -> str | None:
+    """Why the content of an amender's slot would end the network at once; None: it would not."""
+    if slot is None or slot.tag is not Tag.PARAMETERS or slot.number:
+        return None
+    if slot.digest == parameters.digest:
+        return None
+    return (
+        f"the slot of the amender's hotkey {encode_ss58(parameters.identity.amender)} names "
+        f"another network, {slot.digest.hex()[:16]}…, which would replace this one: name a "
+        "hotkey with --amender that has published none"
+    )
 
 
 def announce(
@@ -111,9 +130,9 @@ def announce(
     parameters: Parameters,
     wait: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Name parameters in the owner's slot. Return the final block in which they were seen there.
-    Raises DiscoveryError: no final block has them. ChainError: the chain cannot be read or
-    written."""
+    """Name parameters in the slot of a hotkey, the owner's or the amender's. Return the final block
+    in which they were seen there. Raises DiscoveryError: no final block has them. ChainError: the
+    chain cannot be read or written."""
     window = parameters.start.window
     commitment = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, locator)
     announcement = Announcement(chain, owner, encode_commitment(commitment))
@@ -150,20 +169,27 @@ def _require_publishable(
         )
     if fault is None and identity.owner_uid not in holders:
         fault = f"nobody has owner_uid {identity.owner_uid}"
+    slots, amender = chain.get_commitments(head), identity.amender
     if fault is None and identity.trainer == owner:
         fault = "trainer and owner share a hotkey: its one slot cannot serve both"
+    if fault is None and identity.trainer == amender != ZERO_DIGEST:
+        fault = "trainer and amender share a hotkey: its one slot cannot serve both"
+    if fault is None and amender not in (ZERO_DIGEST, owner):
+        fault = _find_amender_fault(parameters, parse_commitment(slots.get(amender, b"")))
     if fault is None:
         checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
         try:
             notes = list_environment_notes(parameters)
             fault = find_making_fault(open_environment(parameters.environment))
             fault = fault or find_checkpoint_fault(checkpoint, parameters)
+            fault = fault or find_gate_fault(parameters, checkpoint.manifest.level_numbers)
             fault = fault or find_closer_fault(parameters, checkpoint.tokenizer)
         except ValueError as error:
             fault = str(error)
     if fault is not None:
         raise DiscoveryError(f"not published, because nobody could join: {fault}")
     notes += list_prompt_notes(checkpoint, genesis_folder, parameters)
+    notes += list_gate_notes(parameters)
     for note in notes:
         warn(note)
     if holders[identity.owner_uid] != owner:
@@ -173,7 +199,11 @@ def _require_publishable(
             f"the trainer's hotkey {encode_ss58(identity.trainer)} is not registered: it cannot "
             "publish a checkpoint until it is"
         )
-    slots = chain.get_commitments(head)
+    if amender not in (ZERO_DIGEST, *members):
+        warn(
+            f"the amender's hotkey {encode_ss58(amender)} is not registered: it cannot announce an "
+            "amendment until it is"
+        )
     announced = parse_commitment(slots.get(owner, b""))
     is_new = announced is None or announced.digest != parameters.digest
     if is_new and slots.get(identity.trainer):

@@ -54,6 +54,7 @@ _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
 _CHANGED: Mapping[str, tuple[str, ...]] = {
     "environment": ("prompts",),
     "identity": ("burn_share",),
+    "gate": (),
     "rewards": (),
     "steering": (),
     "timing": (),
@@ -230,6 +231,8 @@ class Recipe(_RecipePart):
         own = dict(self.parameters)
         if absent and "environment" in own:  # whose parts the stand-in does not have
             read_prompts(own.pop("environment").get("prompts", {}), *parse_choice(named))
+        if absent and "gate" in own:
+            own["gate"] = {k: value for k, value in own["gate"].items() if k != "environment"}
         return change_parameters(change_parameters(rules, own), changes or {})
 
     def require_levels(self, environment: str) -> None:

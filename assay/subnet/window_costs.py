@@ -18,6 +18,7 @@ from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE, Para
 from assay.session.window_time import compute_window_seconds
 from assay.settings.loading import ConfigError
 from assay.settings.sections import MinerSettings, TrainerSettings
+from assay.subnet.gating import count_completions
 from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained. Reading by split3 on an H100 was
@@ -254,6 +255,7 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     learned = (external + own_groups) * of_group * settings.epochs
     seconds = compute_read_seconds(model, card, runs, lengths, (groups + own_groups) * of_group)
     drawn = _TRIES * settings.problems + own_groups * work.group_size
+    drawn += count_completions(rules.gate)
     seconds += compute_draft_seconds(model, card, runs, lengths, drawn)
     learning = compute_learn_seconds(model, card, lengths, learned, settings)
     seconds += learning / recipe.course.trainer_cards + compute_keep_seconds(recipe)
@@ -262,6 +264,16 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
         moved += _count_state_bytes(recipe)
     tokens = round((groups + own_groups) * of_group + learned)
     return WindowCost(tokens, seconds, round(moved), compute_trainer_bytes(recipe), groups)
+
+
+def compute_gate_cost(recipe: Recipe, rules: Parameters, card: Card) -> tuple[int, float]:
+    """The tokens that the answers to a checkpoint's gate have, prompts included, and the seconds
+    for drawing them: a part of the trainer's cost of a window."""
+    drawn, lengths = count_completions(rules.gate), recipe.course.lengths
+    seconds = compute_draft_seconds(
+        recipe.model, card, recipe.course.implementation, lengths, drawn
+    )
+    return round(drawn * (lengths.prompt + lengths.behind)), seconds
 
 
 def compute_keep_seconds(recipe: Recipe) -> float:

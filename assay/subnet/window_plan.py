@@ -8,7 +8,7 @@ from typing import Any
 from assay.environments.programs.speed import measure_rate
 from assay.environments.registry import compute_named_shares, count_named_units
 from assay.inference.placing.model_sizes import compute_weight_bytes
-from assay.protocol.parameters import GROUP_CONTEXT_MAX, Parameters
+from assay.protocol.parameters import GROUP_CONTEXT_MAX, GateRule, Parameters
 from assay.session.memory import (
     OPENED_MIN,
     PROGRAM_BYTES,
@@ -18,6 +18,7 @@ from assay.session.memory import (
 )
 from assay.session.window_time import compute_window_seconds
 from assay.settings.sections import MinerSettings
+from assay.subnet.gating import GateReach, compute_reach
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
     DISK,
@@ -27,6 +28,7 @@ from assay.subnet.window_costs import (
     Card,
     ScoringCost,
     WindowCost,
+    compute_gate_cost,
     compute_late_share,
     compute_miner_cost,
     compute_scoring_cost,
@@ -81,6 +83,24 @@ class RolePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GatePlan:
+    """What a gate costs in each window, and what it can show."""
+
+    reach: GateReach
+    tokens: int
+    seconds: float
+    share: float  # of a window
+
+    def describe(self) -> list[str]:
+        """Lines for a person."""
+        cost = (
+            f"gate: {self.tokens:,} tokens and {self.seconds:,.1f} s of each window, "
+            f"{self.share:.1%} of it"
+        )
+        return [*self.reach.describe(), cost]
+
+
+@dataclass(frozen=True, slots=True)
 class CoursePlan:
     """A recipe's plan. `hours`: of its steps, with one in each window, or at the trainer's
     speed."""
@@ -93,6 +113,7 @@ class CoursePlan:
     roles: tuple[RolePlan, ...]
     #: of all completions that a validator scores; None: they bring no code
     scoring: ScoringCost | None = None
+    gate: GatePlan | None = None
 
     @property
     def late_share(self) -> int:
@@ -138,6 +159,7 @@ class CoursePlan:
             "miners": self.miners,
             "roles": {role.role: role.to_json() for role in self.roles},
             "scoring": self.scoring and asdict(self.scoring) | {"seconds": self.scoring.seconds},
+            "gate": self.gate and asdict(self.gate),
             "card": asdict(self.card),
             "sustained": SUSTAINED,
             "hashed": HASHED,
@@ -191,7 +213,15 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
             _plan_role("trainer", recipe, rules, card, team, taught, window),
         ),
         scoring,
+        _plan_gate(recipe, rules, card, window),
     )
+
+
+def _plan_gate(recipe: Recipe, rules: Parameters, card: Card, window: float) -> GatePlan | None:
+    if rules.gate.rule is GateRule.NONE:
+        return None
+    tokens, seconds = compute_gate_cost(recipe, rules, card)
+    return GatePlan(compute_reach(rules.gate), tokens, seconds, seconds / window)
 
 
 def _plan_role(

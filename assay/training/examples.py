@@ -191,7 +191,7 @@ def sample_right(
     scores = run_all(lessons.environment, [one.episode.state.score for one in played])
     right: dict[tuple[tuple[int, ...], tuple[int, ...]], Example] = {}
     for one, parts in zip(played, scores, strict=True):
-        if parts.correctness == MILLION and one.tokens[-1] in lessons.ends:
+        if parts.is_right and one.tokens[-1] in lessons.ends:
             replies = list(one.episode.replies)
             example = Example(list(one.prompt), list(one.tokens), replies)
             right.setdefault((one.prompt, one.tokens), example)

@@ -21,15 +21,15 @@ from assay.environments.steering import describe_levels, read_successes
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.draft import Drafter, OwnDrafter, Request
 from assay.inference.expert_stacks import stack_experts
-from assay.inference.sampled_episodes import sample_episodes
+from assay.inference.sampled_episodes import SampledEpisode, sample_episodes
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.manifest import HeldOutCounts, LevelSuccess, Manifest
-from assay.protocol.parameters import MILLION, EnvironmentChoice, Parameters, Work
+from assay.protocol.parameters import EnvironmentChoice, Parameters, Work
 from assay.verification import Tokenizer
 
 #: Completions that are sampled together.
-_BATCH = 256
+BATCH = 256
 #: Numbers that are tried for each problem, where some are not made.
 _DRAWN = 2
 
@@ -76,7 +76,7 @@ def count_successes(
     number = done = 0
     while done < problems:
         batch, seeds = list[Problem](), list[bytes]()
-        while len(batch) < min(_BATCH, problems - done):
+        while len(batch) < min(BATCH, problems - done):
             seed = make_held_out_seed(environment, number)
             problem = environment.make_problem(seed, levels or own)
             number += 1
@@ -112,7 +112,7 @@ def try_problems(
     """Return for each problem whether the rollout drawn with its 32-byte seed solves it. `work`:
     see `sample_episodes`."""
     scores = rate_problems(drafter, tokenizer, environment, problems, seeds, work)
-    return [parts.correctness == MILLION for parts in scores]
+    return [parts.is_right for parts in scores]
 
 
 def rate_problems(
@@ -125,12 +125,25 @@ def rate_problems(
 ) -> list[RewardParts]:
     """What the rollout drawn with its 32-byte seed achieves of each problem. `work`: see
     `sample_episodes`."""
+    played = play_problems(drafter, tokenizer, environment, problems, seeds, work)
+    return run_all(environment, [one.episode.state.score for one in played])
+
+
+def play_problems(
+    drafter: OwnDrafter,
+    tokenizer: Tokenizer,
+    environment: Environment,
+    problems: Sequence[Problem],
+    seeds: Sequence[bytes],
+    work: Work,
+) -> list[SampledEpisode]:
+    """The rollout of each problem that is drawn with its 32-byte seed. `work`: see
+    `sample_episodes`."""
     asked = [
         (problem, tuple(tokenizer.encode(problem.conversation)), seed)
         for problem, seed in zip(problems, seeds, strict=True)
     ]
-    played = sample_episodes(drafter, tokenizer, environment, asked, work)
-    return run_all(environment, [one.episode.state.score for one in played])
+    return sample_episodes(drafter, tokenizer, environment, asked, work)
 
 
 def answer_problems(

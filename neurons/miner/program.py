@@ -105,6 +105,8 @@ def _require_slot(session: NeuronSession) -> None:
     hotkey, chain = session.account.hotkey, session.chain
     if hotkey == chain.get_owner(chain.get_head()):
         holder = "the subnet's owner, whose slot names the network's parameters"
+    elif hotkey == session.parameters.identity.amender:
+        holder = "the amender, whose slot names the network's amendments"
     elif hotkey in list_trainers(session.history, session.followed.pending):
         holder = "a trainer, whose slot names checkpoints"
     else:

@@ -16,6 +16,7 @@ from assay.artifacts.records.run_folder import RunFolder
 from assay.artifacts.status.program import STOPPED, ProgramStatus
 from assay.artifacts.status.validator import ValidatorStatus
 from assay.artifacts.steps.file import DELAY_MAX
+from assay.environments.evaluation import name_draw
 from assay.environments.pieces import abduce, deduce
 from assay.environments.registry import get_pool_cap
 from assay.inference.checkpoint import Checkpoint
@@ -33,6 +34,7 @@ from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.window_reader import get_beacon
+from assay.training.gate_answers import find_gate_fault, open_gate_environment
 
 #: Slots that the newest final block may be old. Finality lags by about three.
 _LAG_SLOTS = 10
@@ -184,6 +186,21 @@ def check_proposals(tries: int, parameters: Parameters, miners: int) -> Prefligh
     else:
         return PreflightCheck("proposals", CheckState.OK, detail)
     return PreflightCheck("proposals", CheckState.WARN, detail, remedy)
+
+
+def check_gate(parameters: Parameters) -> PreflightCheck:
+    """Check whether this machine can ask and answer the problems of the network's gate."""
+    gate, remedy = parameters.gate, "tell the subnet's owner; `assay subnet amend` changes it"
+    try:
+        # levels move with each checkpoint: publish has looked at the first one's
+        fault = find_gate_fault(parameters, open_gate_environment(parameters).levels)
+    except ValueError as error:
+        fault, remedy = f"gate: {error}", "name the file with --file, or install what is missing"
+    if fault is not None:
+        return PreflightCheck("gate", CheckState.FAIL, fault, remedy)
+    detail = f"{gate.rule}, {gate.problems:,} problems of each checkpoint"
+    draw = name_draw(*gate.environment or (parameters.environment,))
+    return PreflightCheck("gate", CheckState.OK, f"{detail}, which are {draw}")
 
 
 def check_relays(faults: Mapping[str, str]) -> PreflightCheck:

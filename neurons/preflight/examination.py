@@ -32,6 +32,7 @@ from assay.neurons.preflight.checks import (
     check_clock,
     check_device,
     check_disk,
+    check_gate,
     check_memory,
     check_permit,
     check_program,
@@ -43,7 +44,7 @@ from assay.neurons.preflight.checks import (
     check_trainer,
 )
 from assay.neurons.program.loop import STATUS_FILE, is_running
-from assay.protocol.parameters import Parameters
+from assay.protocol.parameters import GateRule, Parameters
 from assay.sandbox import count_cores
 from assay.session.memory import count_parameters, count_rollouts, estimate_memory, estimate_sandbox
 from assay.training import LearnConfig
@@ -192,6 +193,8 @@ def _examine_chain(around: PreflightInputs, now_ms: int) -> Iterator[PreflightCh
     if around.role == "trainer" and rules is not None and hotkey is not None:
         coming = () if followed is None else (followed.history.latest, followed.pending)
         yield check_trainer(rules, [one for one in coming if one is not None], hotkey)
+        if rules.gate.rule is not GateRule.NONE:
+            yield check_gate(rules)
     tries = around.proposal_tries
     if chain is not None and rules is not None and tries:
         yield attempt(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from assay.artifacts.status.trainer import GroupsStatus, StatsStatus, TrainerStatus
+from assay.artifacts.status.trainer import GateStatus, GroupsStatus, StatsStatus, TrainerStatus
 from assay.neurons.program.metric import Metric, Reader, Samples, counter, gauge, mark
 
 #: Bottlenecks of a trainer.
@@ -21,6 +21,11 @@ def _stats(read: Callable[[StatsStatus], _Figure]) -> Reader[TrainerStatus]:
 def _groups(read: Callable[[GroupsStatus], _Figure]) -> Reader[TrainerStatus]:
     """A figure of the newest window's groups."""
     return lambda s: s["figures"] and s["figures"]["groups"] and read(s["figures"]["groups"])
+
+
+def _gate(read: Callable[[GateStatus], _Figure]) -> Reader[TrainerStatus]:
+    """A figure of what the newest checkpoint's course has shown."""
+    return lambda s: s["gate"] and read(s["gate"])
 
 
 def _leave_out_unknown(**figures: float | None) -> Samples:
@@ -91,6 +96,41 @@ TRAINER: tuple[Metric[TrainerStatus], ...] = (
         "assay_trainer_held_out_checkpoint",
         "the last tested checkpoint",
         lambda s: s["held_out"][-1]["number"] if s["held_out"] else None,
+    ),
+    gauge(
+        "assay_trainer_gain",
+        "gain over the first checkpoint, of the newest measured one and up to seven before it, a "
+        "share of 1: mean, and low, high of its 95 % band",
+        _gate(lambda g: _leave_out_unknown(mean=g["gain"], low=g["gain_low"], high=g["gain_high"])),
+        "bound",
+    ),
+    gauge(
+        "assay_trainer_evidence_ratio",
+        "evidence that the course is better, or worse, of what is needed",
+        _gate(
+            lambda g: {
+                "better": g["better"] / g["better_needed"],
+                "worse": g["worse"] / g["worse_needed"],
+            }
+        ),
+        "that",
+    ),
+    gauge(
+        "assay_trainer_pairs",
+        "problems that one of a course's checkpoints and its milestone solved and the other did "
+        "not: wins, losses",
+        _gate(lambda g: {"wins": g["wins"], "losses": g["losses"]}),
+        "kind",
+    ),
+    gauge(
+        "assay_trainer_milestone",
+        "checkpoint that others are measured beside",
+        _gate(lambda g: g["milestone"]),
+    ),
+    gauge(
+        "assay_trainer_return_checkpoint",
+        "the newest return: a checkpoint that is its milestone again",
+        _gate(lambda g: g["returned"] and g["returned"]["number"]),
     ),
     gauge(
         "assay_trainer_diverged",

@@ -69,6 +69,16 @@ VALIDATOR: tuple[Metric[ValidatorStatus], ...] = (
         outcome=("complete", "incomplete", "void"),
     ),
     counter("assay_validator_settlements", "settlements", "settled epochs"),
+    counter(
+        "assay_validator_gate_answers",
+        "gate_answers",
+        "answers of the trainer's gate that this validator has checked with their models",
+    ),
+    counter(
+        "assay_validator_gate_faults",
+        "gate_faults",
+        "faults found in the trainer's answers, missing files too; they void nothing",
+    ),
     gauge(
         "assay_validator_weights_pending",
         "settlements whose weights are not confirmed yet",

@@ -7,10 +7,12 @@ from pathlib import Path
 from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.artifacts.steps.examples import read_examples
-from assay.artifacts.steps.folder import StepError, read_steps_before
+from assay.artifacts.steps.folder import StepError, digest_tensors_of, read_steps_before
 from assay.artifacts.steps.learner import make_learner
+from assay.artifacts.steps.replay import iterate_line
+from assay.artifacts.steps.returns import keep_return, make_return_record
 from assay.artifacts.steps.store import fetch_record, publish_step
-from assay.inference.checkpoint import Checkpoint
+from assay.inference.checkpoint import Checkpoint, Outline
 from assay.inference.draws.sampler import NumericalError
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.network.store.base import ObjectStore
@@ -21,8 +23,11 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
 from assay.protocol.context import Context
 from assay.protocol.errors import Trouble
+from assay.protocol.gate import Course as Measured
+from assay.protocol.gate import Outcome
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters
+from assay.protocol.step import ReturnRecord
 from assay.protocol.window import compute_window
 from assay.rounds.config import RoundConfig
 from assay.rounds.course import ContinueFrom, NextThing
@@ -46,6 +51,7 @@ class Course:
     uploaded: bool  # the store has the parent
     announcement: Announcement | None  # of it, while the commitment is in no final block
     state: bytes | None = None  # digest of the learner's state; None: not computed yet
+    returned: int = 0  # number of the newest return to a milestone; 0: none is known
 
 
 class CourseKeeper:
@@ -109,9 +115,11 @@ class CourseKeeper:
         try:
             parent = open_checkpoint(sources.checkpoints, digest, parameters)
             steps = self.count_steps(parent, own, self._stores)
-            learner = self._restore(parent, steps) if state is not None and state.learner else None
+            returned = self._find_return(parent, state)
+            restores = state is not None and state.learner
+            learner = self._restore(parent, steps, returned) if restores else None
             learned = learner is not None
-            learner = learner or self._make_learner(parent, steps)
+            learner = learner or self._make_learner(parent, steps, returned)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
@@ -131,6 +139,7 @@ class CourseKeeper:
             learned,
             uploaded=False,
             announcement=None if silent else announcement,
+            returned=returned,
         )
         self.save(course)
         return course
@@ -141,7 +150,7 @@ class CourseKeeper:
         digest = parameters.start.checkpoint
         try:
             parent = open_checkpoint(self._sources.checkpoints, digest, parameters)
-            learner = self._make_learner(parent, course.learner.step)
+            learner = self._make_learner(parent, course.learner.step, 0)
         except UnusableCheckpointError:
             raise
         except CheckpointError as error:
@@ -152,10 +161,85 @@ class CourseKeeper:
         )
         course.parent, course.learner = parent, learner
         course.learned = course.uploaded = False
-        course.state = None
+        course.state, course.returned = None, 0
         course.announcement = self.make_announcement(parent)
         self.save(course)
         return None
+
+    def give_up(self, course: Course, evidence: Measured, parameters: Parameters) -> ReturnRecord:
+        """Give a course up: make the milestone the next checkpoint, with the learner's state behind
+        it if that is here, and with new moments if not. Nothing is saved yet.
+
+        Args:
+            evidence: the counts that demand it.
+
+        Raises:
+            CheckpointError: the milestone is not here, and no store has it.
+            OSError, SafetensorError: a file cannot be written.
+        """
+        checkpoints, parent = self._sources.checkpoints, course.parent
+        milestone = open_checkpoint(checkpoints, evidence.milestone, parameters)
+        number = parent.manifest.number + 1
+        steps = self.count_steps(milestone, None, self._stores)
+        restored = self._restore_milestone(milestone, milestone, steps, number)
+        course.state = digest_tensors_of(restored.export_state())
+        record = make_return_record(
+            parameters, course.window, parent.manifest, milestone.manifest, course.state
+        )
+        made = checkpoints.publish_return(parent, milestone, record.digest, evidence)
+        if self._config.steps is not None:
+            keep_return(self._config.steps, record, made.digest)
+        course.parent = open_checkpoint(checkpoints, made.digest, parameters)
+        # factors may be added to the return's own tensors
+        course.learner = self._restore_milestone(course.parent, milestone, steps, number)
+        course.learned, course.uploaded, course.returned = True, False, number
+        course.announcement = self.make_announcement(course.parent)
+        return record
+
+    def keep_milestone(self, course: Course, digest: bytes) -> None:
+        """Keep the learner's state behind a checkpoint that becomes the milestone, if it is here:
+        that of the newest checkpoint, or what a later step began with."""
+        if self._folder is None:
+            return
+        state = self._folder.find_learner(digest) if course.learned else None
+        steps = self._config.steps
+        if state is None and steps is not None:
+            for step in iterate_line(steps, course.parent.manifest):
+                if step.record.parent == digest:
+                    before = step.path.with_suffix(".before.safetensors")
+                    state = before if before.exists() else None
+                    break
+        if state is None:
+            self._report(
+                f"{NAME}: the optimiser's state behind the new milestone is not kept: "
+                "a return to it would begin with new moments"
+            )
+        else:
+            self._folder.keep_milestone(digest, state)
+
+    def _restore_milestone(
+        self, parent: Checkpoint, milestone: Checkpoint, steps: int, returned: int
+    ) -> Learner:
+        learner = self._make_learner(parent, steps, returned)
+        folder = self._folder
+        state = None if folder is None else folder.find_milestone(milestone.digest)
+        if state is None or not resume_learner(learner, state, parent):
+            learner = self._make_learner(parent, steps, returned)
+        return learner
+
+    def _find_return(self, parent: Checkpoint, state: TrainerState | None) -> int:
+        """The number of the newest return behind a checkpoint, as far as it matters: rollouts from
+        before it are not learned from. 0: there is none."""
+        if state is not None:
+            return state.returned or 0
+        manifest = parent.manifest
+        for _ in range(self._config.staleness + 1):
+            if manifest.course.outcome is Outcome.RETURN:
+                return manifest.number
+            if manifest.course.attempt <= 1 or manifest.step == ZERO_DIGEST:
+                return 0
+            manifest = self._sources.checkpoints.get_outline(manifest.parent).manifest
+        return 0
 
     def save(self, course: Course, learner: bool = False) -> None:
         """Save the position, and the learner's state if asked to."""
@@ -169,6 +253,7 @@ class CourseKeeper:
             course.parent.manifest.number,
             int(course.learned),
             course.learner.step,
+            course.returned or None,
         )
         self._folder.save(state, course.learner if learner else None)
 
@@ -278,17 +363,18 @@ class CourseKeeper:
     def _stores(self) -> list[ObjectStore]:
         return [] if self._config.store is None else [self._config.store]
 
-    def count_steps(
-        self, parent: Checkpoint, own: int | None, stores: Sequence[ObjectStore]
-    ) -> int:
+    def count_steps(self, parent: Outline, own: int | None, stores: Sequence[ObjectStore]) -> int:
         """The steps behind a course that goes on with a checkpoint: as many as its step's record
         names, and no fewer than the trainer's own, if it has a count. With neither it is the
         checkpoint's number, which is no less."""
         number, config = parent.manifest.number, self._config
-        made = None
+        made, course = None, parent.manifest.course
+        if own is None and course.outcome is Outcome.RETURN:
+            milestone = self._sources.checkpoints.get_outline(course.milestone)
+            return self.count_steps(milestone, None, stores)
         if config.steps is not None and parent.manifest.step != ZERO_DIGEST:
             try:
-                made = fetch_record(stores, parent.manifest, parent.digest, config.steps)
+                made = fetch_record(stores, parent.manifest, parent.manifest.digest, config.steps)
             except StepError as error:
                 self._report(f"{NAME}: {error}")
         before = None if made is None else read_steps_before(made.record)
@@ -303,17 +389,19 @@ class CourseKeeper:
             )
         return number
 
-    def _make_learner(self, parent: Checkpoint, steps: int) -> Learner:
+    def _make_learner(self, parent: Checkpoint, steps: int, returned: int) -> Learner:
         first = self._first.identity.genesis_checkpoint
-        checkpoints = self._sources.checkpoints
-        learning, get = replace(self._config.learning, step=steps), checkpoints.get
+        checkpoints, learning = self._sources.checkpoints, self._config.learning
+        # behind a return another seed: the same groups would be taken in the same order
+        learning = replace(learning, step=steps, seed=learning.seed + returned)
+        get = checkpoints.get
         kept, digest = self._config.steps, self._config.choice.sft_sha256
         examples = [] if kept is None else read_examples(kept.folder, digest, parent)
         return make_learner(parent, learning, lambda: get(first), get, examples)
 
-    def _restore(self, parent: Checkpoint, steps: int) -> Learner | None:
+    def _restore(self, parent: Checkpoint, steps: int, returned: int) -> Learner | None:
         """The learner as its last lesson left it, or None where that is lost."""
-        learner = self._make_learner(parent, steps)
+        learner = self._make_learner(parent, steps, returned)
         state = self.find_state(parent)
         if state is not None and resume_learner(learner, state, parent):
             return learner

@@ -2,6 +2,8 @@
 
     trainer.json                    the next window, the last checkpoint
     learner-<digest>.safetensors    masters and moments as that checkpoint left them
+    milestone-<digest>.safetensors  the same of the checkpoint to which a course would return
+    gates/                          what the checkpoints of a course showed
     parameters-<digest>/            both, as a course under other parameters left them, with its
                                     steps; with -2, … as a later one under the same parameters did
 
@@ -17,7 +19,7 @@ from typing import Annotated
 
 from safetensors import SafetensorError
 
-from assay.network.files import replace_file, take_lock, write_json
+from assay.network.files import link_or_copy, replace_file, take_lock, write_json
 from assay.protocol.encoding import (
     U8,
     U64,
@@ -55,6 +57,8 @@ class TrainerState:
     learner: U8  # 1 where the learner has a state beyond the checkpoint's weights
     #: steps behind the learner; None: an older program's, which did not keep them here
     steps: Annotated[int | None, Last(Integer(8))] = None
+    #: number of the newest return to a milestone; None: there was none
+    returned: Annotated[int | None, Last(Integer(8))] = None
 
 
 class TrainerFolder:
@@ -163,6 +167,31 @@ class TrainerFolder:
                 f"cannot write the trainer's state to {self._folder} ({error}): make sure that you "
                 "may write to the folder and that its disk is not full"
             ) from error
+
+    def keep_milestone(self, checkpoint: bytes, state: Path) -> None:
+        """Keep a file of the learner's state after a checkpoint for a return to it, and no other
+        one. Raises TrainerError: it cannot be kept."""
+        path = self._get_milestone_path(checkpoint)
+        try:
+            if not path.exists():
+                with replace_file(path) as temporary:
+                    link_or_copy(state, temporary)
+            for other in self._folder.glob("milestone-*"):
+                if other != path:
+                    other.unlink()
+        except OSError as error:
+            raise TrainerError(
+                f"cannot keep the milestone's state in {self._folder} ({error}): its disk may be "
+                "full"
+            ) from error
+
+    def find_milestone(self, checkpoint: bytes) -> Path | None:
+        """The file of the learner's state to return to, or None where it is gone."""
+        path = self._get_milestone_path(checkpoint)
+        return path if path.exists() else None
+
+    def _get_milestone_path(self, checkpoint: bytes) -> Path:
+        return self._folder / f"milestone-{checkpoint.hex()[:32]}.safetensors"
 
     def find_learner(self, checkpoint: bytes) -> Path | None:
         """The file of the learner's state after a checkpoint, or None where it is gone."""

@@ -230,8 +230,15 @@ class LearningMonitor:
         except OSError as failure:
             raise _make_disk_error(self._folder, failure) from failure
 
+    def show(self, axis: str, at: int, figures: dict[str, float]) -> None:
+        """Show figures in TensorBoard and in the tracker. Raises LearningMonitorError: they cannot
+        be written."""
+        try:
+            self._show(axis, at, figures)
+        except OSError as failure:
+            raise _make_disk_error(self._folder, failure) from failure
+
     def _show(self, axis: str, at: int, figures: dict[str, float]) -> None:
-        """Show figures in TensorBoard and in the tracker. Raises OSError."""
         if self._tracker is not None:
             self._tracker.log(axis, at, figures)
         if self._board is not None:

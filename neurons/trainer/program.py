@@ -25,6 +25,7 @@ from assay.neurons.program.neuron import NetworkMonitor, NeuronSession
 from assay.neurons.program.running import open_program, run_program
 from assay.neurons.program.status import SHOWN, describe_workers
 from assay.neurons.trainer.background_judge import BackgroundJudge
+from assay.neurons.trainer.gate_monitor import GateMonitor
 from assay.neurons.trainer.lessons import Lesson, Silence
 from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.setup import make_trainer_config
@@ -121,6 +122,7 @@ def _run_first(
         tracker = _open_tracker(section, session)
         checkpoints = session.sources.checkpoints
         monitor = LearningMonitor(section.dir, checkpoints, held_out, report, tracker)
+        gates = GateMonitor(checkpoints, monitor.show)
         note = make_report("suite_note")
         suites = read_suites(section.suites, get_known_files(), note, words)
         watched = SuiteMonitor(
@@ -151,6 +153,9 @@ def _run_first(
                 "window": trainer.window,
                 "schedule": None if learner is None else describe_schedule(learner),
                 "pool": describe_pool(parent, session.parameters.environment),
+                "gate": gates.look(
+                    None if parent is None else parent.digest, session.parameters.gate
+                ),
                 **course.describe(),
                 "workers": describe_workers(pool),
                 **loop(),

@@ -1,6 +1,6 @@
 """A trainer's configuration of learning and publishing, and its learner."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,10 +14,16 @@ from assay.inference.checkpoint import Checkpoint
 from assay.inference.model_loading import read_tensors
 from assay.inference.placing.devices import MemoryLackError, explain_lack, is_out_of_memory
 from assay.network.store.base import ObjectStore
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.parameters import GateRule
 from assay.settings.learning import make_choice, make_learning
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, Learner
 from assay.training.held_out import HeldOut
+
+#: States of steps that are kept where checkpoints are measured: those of the checkpoints that are
+#: made, and not in force and measured yet.
+GATE_STATES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class TrainerConfig:
     held_out: HeldOut | None = None
     publish_states: bool = False  # upload each step's initial state, too
     choice: StepChoice = field(default_factory=StepChoice)  # by what groups are chosen
+    #: where a gate's answers are uploaded, if there is no `store`; None: nowhere
+    answers: ObjectStore | None = None
 
     @property
     def step(self) -> StepConfig:
@@ -60,6 +68,15 @@ def make_trainer_config(
         publish_states=settings.publish_states,
         choice=make_choice(settings),
     )
+
+
+def keep_for_returns(config: TrainerConfig, parameters: ParameterHistory) -> TrainerConfig:
+    """The configuration with as many states kept as a return needs: a checkpoint becomes the
+    milestone some steps after it was made."""
+    steps = config.steps
+    if steps is None or all(one.gate.rule is GateRule.NONE for one in parameters.all):
+        return config
+    return replace(config, steps=replace(steps, kept=max(steps.kept, GATE_STATES)))
 
 
 def open_step_folder(folder: Path, settings: TrainerSettings) -> StepFolder:

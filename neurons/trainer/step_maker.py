@@ -21,6 +21,8 @@ from assay.inference.checkpoint import Checkpoint
 from assay.neurons.trainer.course import Course
 from assay.neurons.trainer.lessons import WindowReading
 from assay.neurons.trainer.setup import TrainerConfig
+from assay.protocol.gate import NO_COURSE
+from assay.protocol.gate import Course as Measured
 from assay.protocol.manifest import Manifest
 from assay.protocol.step import StepRecord
 from assay.training import LearnStats
@@ -44,6 +46,7 @@ class StepMaker:
         plan: StepPlan,
         groups: Sequence[ConsumedGroup],
         present: Path | None,
+        evidence: Measured = NO_COURSE,
     ) -> tuple[LearnStats, Manifest]:
         """Learn, and make the next checkpoint, which nobody knows of yet.
 
@@ -51,6 +54,7 @@ class StepMaker:
             course: its learner changes, and the digest of the learner's state.
             groups: of the window: the planned ones, then the trainer's own.
             present: a file with the learner's present state.
+            evidence: what was measured since the milestone.
 
         Raises:
             DeviceError, LessonError, NumericalError: the learner cannot learn from these groups.
@@ -77,7 +81,7 @@ class StepMaker:
             steps.keep_data(record, reading.context.parameters, consumed, plan.spares)
         adapter = make_adapter(learner.base, learner.export_factors())
         given = course.parent, weights, record.digest, plan.levels, plan.held_out
-        made = self._checkpoints.publish(*given, adapter=adapter, pool=plan.pool)
+        made = self._checkpoints.publish(*given, adapter=adapter, pool=plan.pool, course=evidence)
         if steps is not None:
             steps.keep_record(record, made.digest)
         return stats, made

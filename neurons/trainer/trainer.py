@@ -29,6 +29,7 @@ Specification, section 11.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from safetensors import SafetensorError
 
@@ -44,14 +45,18 @@ from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.choosing import StepChooser
 from assay.neurons.trainer.course import NAME, Course, CourseKeeper
 from assay.neurons.trainer.folder import TrainerError
+from assay.neurons.trainer.gate_keeping import GateKeeper
 from assay.neurons.trainer.lessons import Lesson, Silence, WindowReading
 from assay.neurons.trainer.reports import Reporter, WindowReport, report_silence, report_step
-from assay.neurons.trainer.setup import TrainerConfig
+from assay.neurons.trainer.setup import TrainerConfig, keep_for_returns
 from assay.neurons.trainer.stages import AT_ONCE, IDLE, TRAINER_STAGES, Stage, TrainerEvent
 from assay.neurons.trainer.step_maker import StepMaker
 from assay.neurons.trainer.window_judging import Outcome, Skip, WindowJudging
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
+from assay.protocol.gate import Course as Measured
+from assay.protocol.gate import Outcome as CourseOutcome
+from assay.protocol.gate import must_return
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.course import NextThing
 from assay.rounds.keeper import RoundKeeper
@@ -118,7 +123,7 @@ class Trainer:
         self._hotkey = hotkey
         self._parameters = parameters
         self._sources = sources
-        self._config = config
+        config = self._config = keep_for_returns(config, parameters)
         self.judge = judge
         self.pace = TrainerPace(get_time, config.choice.local_groups, judge is not None)
         self._keeper = CourseKeeper(hotkey, parameters, sources, config, report)
@@ -128,6 +133,9 @@ class Trainer:
         self._chooser = StepChooser(config, sources.checkpoints)
         self._maker = StepMaker(config, sources.checkpoints, self.pace)
         self._reporter = Reporter(NAME, report, on_lesson, on_silence, on_window)
+        self._gate = GateKeeper(
+            parameters, sources, config.folder, lambda line: report(f"{NAME}: {line}")
+        )
         self.rounds = self._keeper.open_rounds()
         self.stage = Stage.START
         self.course: Course | None = None
@@ -195,7 +203,7 @@ class Trainer:
             case Stage.OPEN, Course() as course, None:
                 return self._wait_or_prepare(course, self._open(course))
             case Stage.JUDGE, Course() as course, WindowReading() as reading:
-                return self._settle(course, self._windows.judge(course.parent, reading))
+                return self._settle(course, self._windows.judge(course, reading))
             case Stage.AWAIT, Course() as course, WindowReading() as reading:
                 return self._await(course, reading)
             case Stage.LOOK, Course() as course, WindowReading() as reading:
@@ -252,6 +260,9 @@ class Trainer:
         if not is_open:
             self._windows.judge_ahead(course, course.window)
         self.pace.begin(Activity.PUBLISHING)
+        answers = self._config.answers if self._config.store is None else self._config.store
+        if answers is not None and not course.uploaded:
+            self._gate.upload(answers, course.parent.manifest)
         self._keeper.upload(course)
         due.send()
         self.trouble = None
@@ -312,7 +323,7 @@ class Trainer:
 
     def _await(self, course: Course, reading: WindowReading) -> TrainerEvent:
         """Prepare the lesson's other inputs while workers judge."""
-        if self._windows.prepare(course):
+        if self._prepare(course):
             return TrainerEvent.PREPARED
         outcome = self._windows.wait(reading)
         if isinstance(outcome, Trouble):
@@ -325,7 +336,16 @@ class Trainer:
         """Where there is nothing else to do, evaluate the parent, so that no checkpoint waits for
         it."""
         is_idle = event is TrainerEvent.WAITING
-        return TrainerEvent.PREPARED if is_idle and self._windows.prepare(course) else event
+        return TrainerEvent.PREPARED if is_idle and self._prepare(course) else event
+
+    def _prepare(self, course: Course) -> bool:
+        """Measure or try a checkpoint whose turn it is. Return whether there was one."""
+        end, last = self._parameters.end, self._config.last_window
+        if (end is None or course.window < end) and (last is None or course.window <= last):
+            with suppress(CheckpointError, WorkerError):  # the step says so
+                if self._gate.prepare(course.parent, course.window):
+                    return True
+        return self._windows.prepare(course)
 
     def _skip(self, course: Course, skip: Skip) -> TrainerEvent:
         """Go on with the window behind one that is left out."""
@@ -345,17 +365,23 @@ class Trainer:
 
     def _finish(self, course: Course, reading: WindowReading) -> TrainerEvent:
         """Learn from the accepted groups, save the result, and tell of it."""
-        stale = self._windows.find_stale(course.parent, reading)
+        stale = self._windows.find_stale(course, reading)
         if stale is not None:  # it was judged before the lesson of the window before
             return self._skip(course, stale)
         window, is_in_round = course.window, reading.is_in_round
+        try:
+            evidence = self._gate.measure(course.parent, window)
+        except (CheckpointError, WorkerError) as error:
+            return self._pause(Trouble.from_error(error))
+        if evidence.outcome is CourseOutcome.RETURN:
+            return self._give_up(course, reading, evidence)
         self._windows.judge_ahead(course, window + 1)
         for hotkey, why in sorted(reading.unjudged.items()):
             self._reporter.say(f"window {window} goes without {encode_ss58(hotkey)}'s file: {why}")
         if not reading.groups and (is_in_round or not self._config.choice.local_groups):
             return self._pass(course, reading)
         try:
-            found = self._learn(course, reading)
+            found = self._learn(course, reading, evidence)
         except _STEP_ERRORS as error:
             return self._take_back(window, error)
         self._reporter.tell(found)
@@ -375,7 +401,27 @@ class Trainer:
         self._reporter.note_window(WatchedWindow(window))
         return event
 
-    def _learn(self, course: Course, reading: WindowReading) -> WindowReport:
+    def _give_up(self, course: Course, reading: WindowReading, evidence: Measured) -> TrainerEvent:
+        """Publish the milestone again: what was learned behind it is given up."""
+        window, parameters = course.window, reading.context.parameters
+        self.pace.begin(Activity.PUBLISHING)
+        try:
+            record = self._keeper.give_up(course, evidence, parameters)
+        except (CheckpointError, WorkerError) as error:  # the milestone is not here, or not yet
+            return self._pause(Trouble.from_error(error))
+        except _STEP_ERRORS as error:
+            return self._take_back(window, error)
+        self._leave(course, stale=True)
+        self._keeper.save(course, learner=True)
+        why = must_return(evidence.pairs, evidence.attempt, parameters.gate)
+        number = self._sources.checkpoints.get_outline(evidence.milestone).manifest.number
+        self._reporter.say(
+            f"checkpoint {record.number} is milestone {number} again: {why}; what {number + 1} to "
+            f"{record.number - 1} have learned is given up, and window {window} teaches nothing"
+        )
+        return TrainerEvent.LEARNED
+
+    def _learn(self, course: Course, reading: WindowReading, evidence: Measured) -> WindowReport:
         """Learn and make the next checkpoint. There is none where it would be its parent again: no
         group teaches, and levels and pool stay. In a round there is, since others wait for it."""
         parent, is_in_round = course.parent, reading.is_in_round
@@ -390,7 +436,9 @@ class Trainer:
             self._keeper.save(course)
             return report_silence(reading, parent.manifest, groups)
         present = self._keeper.find_state(parent) if course.learned else None
-        made = self._maker.make(course, reading, plan, groups, present)
+        if evidence.outcome is CourseOutcome.MILESTONE:
+            self._keeper.keep_milestone(course, evidence.counts[-1].checkpoint)
+        made = self._maker.make(course, reading, plan, groups, present, evidence)
         published = made[1]
         # raises here rather than commit to a checkpoint that everyone would refuse
         course.parent = open_checkpoint(self._sources.checkpoints, published.digest, parameters)
@@ -402,7 +450,20 @@ class Trainer:
         self._keeper.save(course, learner=True)
         remarks = describe_next_levels(parameters.environment, published)
         remarks += self._chooser.find_remarks(parent, reading)
+        if evidence.outcome is CourseOutcome.MILESTONE:
+            remarks.append(self._describe_milestone(evidence))
         return report_step(reading, parent.manifest, plan, groups, made, remarks)
+
+    def _describe_milestone(self, evidence: Measured) -> str:
+        """A line for a person about a course that has shown that it is better."""
+        outlines = self._sources.checkpoints
+        newest, before = evidence.counts[-1].checkpoint, evidence.milestone
+        new, old = (outlines.get_outline(digest).manifest.number for digest in (newest, before))
+        won, lost = (sum(getattr(one, n) for one in evidence.counts) for n in ("wins", "losses"))
+        return (
+            f"checkpoint {new} is the milestone now: since {old}, {won:,} new problems were won "
+            f"and {lost:,} lost"
+        )
 
     def _take_back(self, window: int, error: Exception) -> TrainerEvent:
         """See `CourseKeeper.take_back`."""

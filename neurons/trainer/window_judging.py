@@ -124,13 +124,9 @@ class WindowJudging:
             self._challenge = get_challenge(*given, window)
         return None if self._challenge is None else get_context(*given, self._challenge)
 
-    def judge(self, parent: Checkpoint, reading: WindowReading) -> Outcome:
+    def judge(self, course: Course, reading: WindowReading) -> Outcome:
         """Judge one file, or let workers judge all. A window without a checkpoint is waited for
-        until it is over.
-
-        Args:
-            parent: of the step that learns from it.
-        """
+        until it is over."""
         if self._judge is not None and self._judge.holds(reading):
             return TrainerEvent.HANDED_OVER
         if not reading.waiting:
@@ -141,7 +137,7 @@ class WindowJudging:
             return checkpoint
         reading.number = checkpoint.manifest.number
         reading.levels = checkpoint.manifest.level_numbers
-        if (stale := self.find_stale(parent, reading)) is not None:
+        if (stale := self.find_stale(course, reading)) is not None:
             return stale
         if self._judge is not None:
             self._judge.begin(reading)
@@ -189,11 +185,14 @@ class WindowJudging:
         self._pace.begin(Activity.WAITING)
         return TrainerEvent.LOOKED if reading.waiting else TrainerEvent.WAITING
 
-    def find_stale(self, parent: Checkpoint, reading: WindowReading) -> Skip | None:
+    def find_stale(self, course: Course, reading: WindowReading) -> Skip | None:
         """Why a window's rollouts are too old to learn from, or None."""
         if reading.number is None or reading.is_in_round:
             return None
-        behind = parent.manifest.number - reading.number
+        if reading.number < course.returned:
+            why = f"its rollouts are of checkpoint {reading.number}, which was given up"
+            return Skip(why, stale=True)
+        behind = course.parent.manifest.number - reading.number
         if behind <= self._config.staleness:
             return None
         return Skip(f"its rollouts are {behind} checkpoints behind", stale=True)

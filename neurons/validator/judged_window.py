@@ -184,8 +184,11 @@ class Settlement:
     windows: tuple[int, ...]
     #: windows that are void or that this validator could not judge in full; they do not count
     abstained: tuple[int, ...]
-    #: seat → score; weights: uid → u16; both empty where no window counts
+    #: seat → score; empty where no window counts
     scores: Mapping[Seat, int]
+    #: uid → u16; empty where no window counts, or nobody earned: the chain keeps those that it has
     weights: Mapping[int, int]
     #: seat → the hotkey that holds it at the epoch block
     holders: Mapping[Seat, bytes] = field(default_factory=dict)
+    #: settlements in a row, up to this one, in which nobody earned
+    idle: int = 0

@@ -42,6 +42,7 @@ class RecordHeads:
     window: bytes = NOTHING
     settlement: bytes = NOTHING
     epoch: int = 0  # of the newest settlement, 0 before the first
+    idle: int = 0  # the newest settlement's
 
 
 def make_records(
@@ -141,6 +142,7 @@ def _make_settlement_record(
         audit_round=0 if last is None or last.audit is None else last.audit.beacon.round,
         scores=scores,
         score_root=make_score_tree(pairs).root if pairs else NOTHING,
+        idle=settlement.idle,
         weights=tuple(Weight(uid, weight) for uid, weight in weights),
         weights_digest=compute_weights_digest(weights),
     )

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.artifacts.status.program import LoopStatus, NetworkStatus
-from assay.artifacts.status.validator import ValidatorStatus
+from assay.artifacts.status.validator import GateStatus, ValidatorStatus
 from assay.artifacts.submissions.judging_threads import JudgingThreads
 from assay.artifacts.submissions.mirror_writer import open_read_ahead
 from assay.network.store.base import ObjectStore
@@ -18,6 +18,7 @@ from assay.neurons.program.neuron import NetworkMonitor
 from assay.neurons.program.running import open_program, run_program
 from assay.neurons.program.software import get_software
 from assay.neurons.program.status import SHOWN
+from assay.neurons.validator.gate_watch import GateWatch
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author
 from assay.neurons.validator.post_outbox import describe_post, list_posts, open_posting
@@ -81,6 +82,13 @@ def run_validator(
             archive.write_settlement(settlement)
             _report_settlement(settlement, tally)
 
+        def note_gate(status: GateStatus) -> None:
+            tally.add("gate_answers", status["checked"])
+            tally.add("gate_faults", len(status["faults"]))
+
+        account, history = session.account.hotkey, session.history
+        mirrors = session.checkpoint_mirrors
+        gate = GateWatch(account, history, session.sources, mirrors, note_gate)
         validator = Validator(
             session.account.hotkey,
             session.history,
@@ -94,6 +102,7 @@ def run_validator(
             ahead=ahead,
             threads=threads,
             pool=pool,
+            gate=gate,
         )
         network = NetworkMonitor(session, needs_permit=True)
         verdicts = VerdictCounter(tally, list_verdicts(validator))
@@ -132,13 +141,15 @@ def _report_window(judged: JudgedWindow, tally: Counters) -> None:
 def _report_settlement(settlement: Settlement, tally: Counters) -> None:
     tally.add("settlements")
     paid = sum(1 for score in settlement.scores.values() if score)
+    if settlement.weights:
+        nobody = "nobody earned, all weight goes to the owner's uid"
+    else:
+        nobody = f"nobody earned, {settlement.idle} in a row: no weights, the chain keeps the last"
     logger.info(
         "epoch %d settles windows %s: %s",
         settlement.epoch,
         ", ".join(map(str, settlement.windows)),
-        f"weights for {paid} of {len(settlement.scores)} hotkeys"
-        if paid
-        else "nobody earned, all weight goes to the owner's uid",
+        f"weights for {paid} of {len(settlement.scores)} hotkeys" if paid else nobody,
         extra={"event": "epoch_settled"},
     )
 

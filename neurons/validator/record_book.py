@@ -21,6 +21,7 @@ from assay.artifacts.status.validator import RecordStatus
 from assay.network.chain.errors import ChainError, WrongChainError
 from assay.network.chain.ports import Chain
 from assay.network.store.base import ObjectStore, StoreError
+from assay.neurons.validator.idle_count import IdleCount
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.make_records import Author, RecordHeads, make_records
 from assay.neurons.validator.run_archive import describe_judged
@@ -136,6 +137,8 @@ class RecordBook:
         slot = self._chain.get_commitments(self._chain.get_head()).get(self._author.hotkey, b"")
         reader = RecordReader(self._store, self._author.hotkey, limit)
         heads = find_heads(reader, parse_commitment(slot))
+        # the chain of records is what everybody counts by
+        IdleCount(self._database).put(heads.idle if isinstance(heads, RecordHeads) else 0)
         if isinstance(heads, str):
             logger.warning(
                 "this validator has published records before and its database knows of none: it "
@@ -365,7 +368,7 @@ def find_heads(reader: RecordReader, announced: Commitment | None) -> RecordHead
         )
     if not windows and not is_first:
         return "the store lacks the records that its newest ones lead to"
-    return RecordHeads(windows[0] if windows else NOTHING, newest.digest, newest.epoch)
+    return RecordHeads(windows[0] if windows else NOTHING, newest.digest, newest.epoch, newest.idle)
 
 
 def _follow(reader: RecordReader, newest: SettlementRecord, last: int) -> list[SettlementRecord]:

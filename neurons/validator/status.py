@@ -40,6 +40,7 @@ def describe_validator(
         ],
         "record": None if book is None else book.describe(),
         "workers": describe_workers(validator.pool),
+        "gate": [] if validator.gate is None else list(validator.gate.done)[::-1],
     }
 
 

@@ -16,6 +16,8 @@ from assay.inference.workers.pool import WorkerPool
 from assay.network.chain.errors import ChainError, ForgottenError, WrongChainError
 from assay.network.chain.values import STATE_BLOCKS
 from assay.neurons.program.neuron import JudgeSources
+from assay.neurons.validator.gate_watch import GateWatch
+from assay.neurons.validator.idle_count import IdleCount
 from assay.neurons.validator.journal import Account, Journal, WindowProgress
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.neurons.validator.record_book import RecordBook
@@ -32,7 +34,7 @@ from assay.verification import (
     Seat,
     compute_score,
     compute_settlement,
-    compute_weights,
+    settle_weights,
 )
 
 logger = logging.getLogger("assay")
@@ -57,6 +59,7 @@ class Validator:
         threads: judge several submissions in parallel, at most one of a seat; the results are taken
             in the order in which jobs began. None: the step that begins a submission judges it.
         pool: the workers that judge, for reports about them; None: there are none.
+        gate: looks at the trainer's answers when nothing else is due; None: nobody does.
 
     Attributes:
         trouble: the problem that it waits on; None while all is well.
@@ -84,6 +87,7 @@ class Validator:
         ahead: ReadAhead | None = None,
         threads: JudgingThreads[JudgingJob] | None = None,
         pool: WorkerPool | None = None,
+        gate: GateWatch | None = None,
     ) -> None:
         self.name = "validator"
         self.trouble: Trouble | None = None
@@ -92,6 +96,7 @@ class Validator:
         self._parameters = parameters
         self._sources = sources
         self.pool = pool
+        self.gate = gate
         self._database = database
         self._on_context = on_context
         self._on_window = on_window
@@ -101,6 +106,7 @@ class Validator:
         first = WindowProgress(compute_window(parameters.first.timing, start) + (start > 0), start)
         self.journal = Journal(database, hotkey, parameters, first)
         self.outbox = WeightsOutbox(database, sources.chain, hotkey)
+        self._idle = IdleCount(database)
         self._book = book
         self.judged_windows = self.journal.load_judged_windows()
         self._queue = SubmissionQueue(hotkey, replace(sources, ahead=ahead), self.journal, threads)
@@ -145,6 +151,7 @@ class Validator:
             or (self._book is not None and self._book.step(head))
             or self._judge_one(head)
             or self._queue.wait()
+            or self._look_at_gate()
         )
 
     # --- windows
@@ -260,6 +267,13 @@ class Validator:
                 return True
         return False
 
+    def _look_at_gate(self) -> bool:
+        """Look at the answers that the newest checkpoint in force names."""
+        if self.gate is None or not self.judged_windows:
+            return False
+        challenge = self.judged_windows[max(self.judged_windows)].challenge
+        return self.gate.step(challenge.checkpoint, challenge.window)
+
     @property
     def jobs(self) -> list[JudgingJob]:
         """See `SubmissionQueue.jobs`."""
@@ -295,12 +309,13 @@ class Validator:
         return True
 
     def _settle(self, epoch: int) -> None:
-        """Settle the windows since the last epoch into weights; none where none counts."""
+        """Settle the windows since the last epoch into weights; none where none counts, and for a
+        while where nobody earned."""
         windows = self._parameters.compute_settled(self.last_epoch, epoch)
         known = self.judged_windows
         counted = {w: known[w] for w in windows if w in known and known[w].counts}
         if not counted:
-            nothing = Settlement(epoch, (), tuple(windows), {}, {})
+            nothing = Settlement(epoch, (), tuple(windows), {}, {}, idle=self._idle.load())
             self._finish(epoch, nothing if windows else None)
             return
         results = [
@@ -315,17 +330,19 @@ class Validator:
             for hotkey, member in judged.context.members.items()
         ]
         scores = compute_settlement(results)
-        identity = self._parameters.get(max(counted)).identity
         held = self._sources.chain.get_members(epoch).items()
         holders = {Seat(member.uid, member.registered_at): hotkey for hotkey, member in held}
         by_uid = {seat.uid: score for seat, score in scores.items() if seat in holders}
+        parameters = self._parameters.get(max(counted))
+        idle, weights = settle_weights(by_uid, parameters, self._idle.load())
         settlement = Settlement(
             epoch=epoch,
             windows=tuple(counted),
             abstained=tuple(w for w in windows if w not in counted),
             scores=scores,
-            weights=compute_weights(by_uid, identity.owner_uid, identity.burn_share),
+            weights=weights,
             holders=holders,
+            idle=idle,
         )
         self._on_settlement(settlement)
         self._finish(epoch, settlement)
@@ -337,10 +354,12 @@ class Validator:
         with self._database.transaction():
             if settlement is not None and settlement.weights:
                 self.outbox.put(epoch, settlement.weights)
+            if settlement is not None:
+                self._idle.put(settlement.idle)
             if settlement is not None and self._book is not None:
                 self._book.put(settlement, self.judged_windows)
             self.journal.settle(epoch, done)
-        if settlement is not None and settlement.weights:
+        if settlement is not None and settlement.windows:
             self.settlements.append(settlement)
         self.last_epoch = epoch
         self.next_window = max(self.next_window, done)

@@ -30,7 +30,7 @@ from assay.neurons.program.neuron import JudgeSources
 from assay.neurons.validator import weights_outbox
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.context import Committed, Context
-from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Parameters, Tests
+from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Gate, Parameters, Tests
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.session.window_reader import get_challenge, get_context
 from assay.subnet.presets import NETUID, make_demo_parameters
@@ -45,6 +45,7 @@ from tests.small_genesis import open_small_genesis
 LOCATOR = "test:store"
 GROUPS = 5
 LAB_GROUPS = 4
+NO_GATE = Gate()
 NAMES = ("owner", "trainer", "validator", "alice", "bob")
 
 
@@ -160,12 +161,13 @@ def make_world(
     last: int | None = None,
     genesis: Path | None = None,
     tests: Tests = SMALL_MODEL_TESTS,
+    gate: Gate = NO_GATE,
 ) -> World:
     """A fresh chain at block 0 with everyone registered and miners ready, up to a last window.
 
     Args:
         genesis: the folder of another checkpoint 0 than the shipped one.
-        tests: of the parameters.
+        tests, gate: of the parameters.
     """
     genesis_ms = 1_700_000_000_000
     hotkeys = {name: sha256(name.encode()).digest() for name in dict.fromkeys((*NAMES, *mining))}
@@ -180,7 +182,7 @@ def make_world(
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )
-    parameters = replace(parameters, tests=tests)
+    parameters = replace(parameters, tests=tests, gate=gate)
     store, history = open_folder(folder / "store"), ParameterHistory(parameters)
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     miners = {

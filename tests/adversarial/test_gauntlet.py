@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from assay.cli.app import app
 from assay.lab.gauntlet.attack_setup import AttackSetup
 from assay.lab.gauntlet.bench_models import SHIPPED
-from assay.lab.gauntlet.chain_setup import ChainAttackSetup
+from assay.lab.gauntlet.chain_attacks import RestsOnItsPay
+from assay.lab.gauntlet.chain_setup import ChainAttackSetup, play_resting
 from assay.lab.gauntlet.measuring import (
     choose,
     compute_income,
@@ -192,6 +193,16 @@ def test_on_chain(title, reasons, outcomes):
 def test_the_zero_follows_the_seat(outcomes):
     """Caught, renamed, honest ever after: the settlement is still lost."""
     assert outcomes["hotkey swapped after being caught"].settled == 0
+
+
+@pytest.mark.parametrize("kinds", [(Honest, RestsOnItsPay), (RestsOnItsPay,)], ids=["", "alone"])
+def test_resting_on_the_weights_of_the_last_pay(tmp_path, kinds):
+    """It is paid no longer than until somebody earns, or as often as the parameters allow."""
+    torch.set_num_threads(1)
+    row = play_resting(tmp_path, kinds, "here")
+    assert row.reasons == {"ACCEPTED": 1, "MALFORMED": 6}
+    assert 0 < row.income_per_compute < 1
+    assert not row.is_broken
 
 
 def test_the_table_is_the_same_twice(lab):

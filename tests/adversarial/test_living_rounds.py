@@ -143,9 +143,9 @@ class OtherGroups(Learner):
 class LiesAboutGroups(Trainer):
     """Its records and groups fit each other; its weights are of something else."""
 
-    def _learn(self, course, reading):
+    def _learn(self, course, reading, evidence):
         course.learner.__class__ = OtherGroups
-        return super()._learn(course, reading)
+        return super()._learn(course, reading, evidence)
 
 
 def boast(trainer, monkeypatch):

@@ -1,4 +1,4 @@
-"""A network of protocol version 2 moves: its last checkpoint begins a network of version 3."""
+"""A network of protocol version 3 moves: its last checkpoint begins a network of version 4."""
 
 import json
 import shutil
@@ -23,17 +23,17 @@ from assay.subnet.genesis_checkpoint import make_genesis
 from assay.training import GENESIS
 from tests.adversarial.conftest import make_world
 
-#: Fields that version 3 added to a manifest, and one that older libraries left out of config.json.
-_NEW = ("experts", "figures", "files", "router_ramp")
+#: What version 4 added to a manifest.
+_NEW = ("course",)
 _OLD_DIGEST = bytes(range(32))
 
 
 def write_last_checkpoint(folder: Path) -> None:
-    """A folder as a trainer of version 2 published it."""
+    """A folder as a trainer of version 3 published it."""
     shutil.copytree(GENESIS, folder)
     manifest = json.loads((folder / MANIFEST_FILE).read_text())
     manifest = {name: value for name, value in manifest.items() if name not in _NEW}
-    (folder / MANIFEST_FILE).write_text(json.dumps(manifest | {"version": 2, "number": 1_234}))
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest | {"version": 3, "number": 1_234}))
     config = json.loads((folder / CONFIG_FILE).read_text())
     config.pop("layer_types")
     (folder / CONFIG_FILE).write_text(json.dumps(config))
@@ -55,7 +55,7 @@ def test_the_last_checkpoint_begins_the_new_network(tmp_path: Path) -> None:
 
     world = make_world(tmp_path, mining=("alice",), genesis=first)
     identity = world.parameters.identity
-    assert (identity.version, world.parameters.start.predecessor) == (3, ZERO_DIGEST)
+    assert (identity.version, world.parameters.start.predecessor) == (4, ZERO_DIGEST)
     old = encode_commitment(Commitment(Tag.CHECKPOINT, 1_234, 0, _OLD_DIGEST, "test:store"))
     world.chain.set_commitment(world.hotkeys["bob"], old)
     world.contexts[0] = world.open_context(0)
@@ -70,9 +70,9 @@ def test_the_last_checkpoint_begins_the_new_network(tmp_path: Path) -> None:
 def test_parameters_of_another_version_name_it(tmp_path: Path) -> None:
     """Whatever fields it has."""
     store = open_folder(tmp_path)
-    document: dict[str, Any] = {"identity": {"version": 2, "netuid": 1}, "work": {}}
+    document: dict[str, Any] = {"identity": {"version": 3, "netuid": 1}, "work": {}}
     store.put(make_parameters_name(bytes(32)), json.dumps(document).encode())
     with pytest.raises(
-        UnavailableError, match="has protocol version 2, and this program 3: install"
+        UnavailableError, match="has protocol version 3, and this program 4: install"
     ):
         fetch_parameters(store, bytes(32))

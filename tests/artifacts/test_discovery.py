@@ -19,7 +19,7 @@ from assay.artifacts.discovery import (
     make_mirrors,
     publish_parameters,
 )
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import UnavailableError, make_parameters_name
 from assay.environments import problem_file
 from assay.environments.problem_file import add_problem_files, compute_file_digest
@@ -35,12 +35,13 @@ from assay.network.store.opening import open_store
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.errors import OperatorError
-from assay.protocol.parameters import EnvironmentChoice, Parameters, find_parameters_fault
+from assay.protocol.parameters import Gate, GateRule, Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.in_force import get_in_force_at
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet import publishing
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
+from assay.subnet.publish import OwnedSubnet, PreparedNetwork, publish
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.training import GENESIS
 from tests.disks import filling
@@ -165,11 +166,16 @@ def test_a_file_that_the_environment_needs_is_published_with_it(net, tmp_path, m
     file.write_text('{"question": "How many?", "answer": "#### 12"}\n')
     add_problem_files([file])
     digest = compute_file_digest(file)
-    net.publish(replace(net.parameters, environment=parse_environment(f"gsm:{digest}")))
+    choice = parse_environment(f"gsm:{digest}")
+    net.publish(replace(net.parameters, environment=choice))
     assert net.store.get(f"problems/{digest}", 100) == file.read_bytes()
+    gate = Gate(GateRule.NOT_WORSE, 64, 50_000, 50_000, environment=(choice,))
+    gated, other = replace(net.parameters, gate=gate), open_folder(tmp_path / "other")
+    publish_all_problems(other, gated)
+    assert other.get(f"problems/{digest}", 100) == file.read_bytes()
     file.unlink()
     with pytest.raises(OperatorError, match=f"no file with SHA-256 {digest}"):
-        publish_problem_files(net.store, EnvironmentChoice(f"gsm:{digest}", (), bytes(32)))
+        publish_all_problems(net.store, gated)
 
 
 def test_the_trainers_store_is_asked_before_the_owners(net, tmp_path):
@@ -320,6 +326,7 @@ def test_parameters_of_another_network(net, field, value, words):
     [
         ({"owner_uid": 9}, "nobody has owner_uid 9"),
         ({"trainer": OWNER}, "share a hotkey"),
+        ({"amender": TRAINER}, "trainer and amender share a hotkey"),
         ({"burn_share": 1_000_001}, "burn_share"),
     ],
 )
@@ -375,6 +382,46 @@ def test_faults_that_hinder_nobody_yet_are_warnings(net):
     assert len(net.warnings) == 3
     for said in ("is not registered", "burn share", "timing.tempo is 99"):
         assert said in words
+
+
+def test_an_owner_is_told_before_it_names_an_amender(net):
+    asked = []
+    chosen = PreparedNetwork(TRAINER, BEACON, "arithmetic", "demo", None, OTHER, (), GENESIS)
+    owned = OwnedSubnet(net.chain, OWNER, net.store, LOCATOR)
+    mint = lambda seconds: net.chain.mint()  # noqa: E731
+    published = publish(chosen, owned, asked.append, net.warnings.append, wait=mint)
+    assert published.parameters.identity.amender == OTHER
+    (question,) = asked
+    assert f"Only hotkey {encode_ss58(OTHER)} amends them" in question
+    assert "if its key is lost, these parameters stay for ever" in question
+    assert net.warnings == []
+    publish(replace(chosen, amender=None), owned, asked.append, wait=mint)
+    assert "amends" not in asked[1]
+
+
+def test_an_amender_that_cannot_announce_or_that_says_another_network(net):
+    net.publish(change(net.parameters, amender=b"\5" * 32))
+    (warning,) = net.warnings
+    assert "cannot announce an amendment" in warning
+    chosen = change(net.parameters, amender=OTHER)
+    for said in (net.parameters.digest, chosen.digest):
+        net.commit(OTHER, encode_commitment(Commitment(Tag.PARAMETERS, 0, 0, said, LOCATOR)))
+        if said == chosen.digest:
+            assert net.publish(chosen) > 0
+        else:
+            with pytest.raises(DiscoveryError, match="which would replace this one"):
+                net.publish(chosen)
+
+
+def test_mirrors_are_the_amenders_too(net, tmp_path):
+    """Its slot's store may be the only one that has an amendment's checkpoint."""
+    chosen, away = change(net.parameters, amender=OTHER), open_folder(tmp_path / "amender")
+    net.publish(chosen)
+    slot = Commitment(Tag.PARAMETERS, 9, 0, bytes(32), "test:amender")
+    net.commit(OTHER, encode_commitment(slot))
+    stores = {LOCATOR: net.store, "test:amender": away}
+    assert list(make_mirrors(net.chain, chosen, stores.__getitem__)()) == [away, net.store]
+    assert list(make_mirrors(net.chain, net.parameters, stores.__getitem__)()) == [net.store]
 
 
 def test_an_owner_without_a_uid_is_told_to_register(net, monkeypatch):

@@ -55,7 +55,7 @@ from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.ss58 import encode_ss58
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import DEMO_WORK, NETUID, make_demo_parameters
-from assay.verification import Result, Seat, compute_settlement, compute_weights
+from assay.verification import Result, Seat, compute_settlement, settle_weights
 from tests.small_genesis import open_small_genesis
 
 GENESIS_MS = 1_700_000_000_000
@@ -370,15 +370,15 @@ class Liar:
             fields |= {"previous": before.digest, "previous_epoch": before.epoch}
         record = self._replace(record, fields)
         pairs = [(score.hotkey, score.score) for score in record.scores]
-        identity = self.history.get(max((w.window for w in counted), default=0)).identity
-        weights = compute_weights(
-            {score.uid: score.score for score in record.scores},
-            identity.owner_uid,
-            identity.burn_share,
+        idle, weights = settle_weights(
+            {score.uid: score.score for score in record.scores} if counted else None,
+            self.history.get(max((w.window for w in counted), default=0)),
+            0 if before is None else before.idle,
         )
         record = self._replace(
             record,
             {
+                "idle": idle,
                 "score_root": make_score_tree(pairs).root if pairs else NOTHING,
                 "weights": tuple(Weight(*pair) for pair in sorted(weights.items())),
             },

@@ -44,7 +44,6 @@ def abstain(liar, epoch):
     """From all windows of an epoch, which then sets no weights."""
     for covered in liar.settlements[epoch].windows:
         liar.change(covered.window, outcome=Outcome.ABSTAINED, audit=None, members=())
-    liar.settle(epoch, weights=())
 
 
 class Showing:

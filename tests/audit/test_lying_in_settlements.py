@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from assay.protocol.reason import Reason
 from assay.protocol.record import NOTHING, CoveredWindow, Outcome, Weight
-from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar
+from tests.audit.audited import HOTKEYS, RIVAL, accuse, audit_liar, list_differences
 
 
 def change_weights(liar):
@@ -154,3 +155,86 @@ def test_weights_match_is_false_for_any_lie_about_weights(public, liar):
     assert describe_report(audit_liar(public, liar))["weights_match"] is True
     set_other_weights_on_chain(liar)
     assert describe_report(audit_liar(public, liar))["weights_match"] is False
+
+
+# --- settlements in which nobody earned
+
+
+def pay_nobody(liar, *epochs):
+    """Refusals that nobody can refute take all windows from everybody."""
+    for epoch in epochs:
+        for covered in liar.settlements[epoch].windows:
+            for row in liar.windows[covered.window].members:
+                name = next(name for name, hotkey in HOTKEYS.items() if hotkey == row.hotkey)
+                if row.score:
+                    liar.change_row(
+                        covered.window,
+                        name,
+                        reason=Reason.NOT_REVEALED,
+                        values=(),
+                        score=0,
+                        witness=b"",
+                    )
+
+
+def keep_the_weights(liar, *epochs):
+    """The chain still has those of the settlement that paid somebody."""
+    for epoch in epochs:
+        liar.shown[epoch] = {w.uid: w.weight for w in liar.settlements[48].weights}
+
+
+def test_settlements_without_weights_because_nobody_earned_are_not_accused(public, liar):
+    pay_nobody(liar, 73, 98)
+    keep_the_weights(liar, 73, 98)
+    liar.agree()
+    counts = [(r.idle, bool(r.weights)) for r in liar.settlements.values()]
+    assert counts == [(0, True), (1, False), (2, False)]
+    report = audit_liar(public, liar)
+    assert not report.differs, list_differences(report)
+
+
+EVERYTHING = (Weight(0, 65_535),)
+
+
+@pytest.mark.parametrize(
+    ("lies", "words"),
+    [
+        ({73: {"weights": EVERYTHING}}, "uid 0 should weigh 0 and weighs 65535"),
+        ({73: {"idle": 13}}, "nobody earned in 1 settlements in a row, and it says 13"),
+        ({73: {"idle": 0}}, "nobody earned in 1 settlements in a row, and it says 0"),
+        ({98: {"idle": 1}}, "nobody earned in 2 settlements in a row, and it says 1"),
+        ({48: {"idle": 1}}, "nobody earned in 0 settlements in a row, and it says 1"),
+    ],
+    ids=["the owner's at once", "too many", "none", "begun again", "somebody earned"],
+)
+def test_a_count_of_settlements_without_pay_lies(public, liar, lies, words):
+    """It decides how long the miner that was paid last keeps its weight."""
+    pay_nobody(liar, 73, 98)
+    keep_the_weights(liar, 73, 98)
+    for epoch, changes in lies.items():
+        liar.settle(epoch, **changes)
+    found, sentence = accuse(public, liar)
+    assert (found, words in sentence) == ("weights", True), sentence
+
+
+def test_abstaining_does_not_begin_the_count_again(public, liar):
+    pay_nobody(liar, 73)
+    keep_the_weights(liar, 73, 98)
+    for covered in liar.settlements[98].windows:
+        liar.change(covered.window, outcome=Outcome.ABSTAINED, audit=None, members=())
+    liar.agree()
+    assert [record.idle for record in liar.settlements.values()] == [0, 1, 1]
+    assert not audit_liar(public, liar).differs
+    liar.settle(98, idle=0)
+    _, sentence = accuse(public, liar)
+    assert "nobody earned in 1 settlements in a row, and it says 0" in sentence
+
+
+def test_a_count_that_nothing_leads_to_is_told(public, liar):
+    pay_nobody(liar, 98)
+    keep_the_weights(liar, 98)
+    liar.agree()
+    del liar.settlements[73]
+    report = audit_liar(public, liar, windows=range(4, 6))
+    told = " ".join(text for found in report.settlements for _, text in found.unknown)
+    assert "from which it counts how often nobody earned" in told

@@ -154,7 +154,7 @@ def test_a_reply_without_a_line_break_is_shown_in_a_line() -> None:
 
 def test_a_script_plays_a_world() -> None:
     """The last line needs no newline."""
-    (played,) = play("guess", "0\n2\n3\n4", "--level", "1")
+    (played,) = play("guess", "0\n8\n3\n4", "--level", "1")
     assert [turn["reply"] for turn in played["turns"]] == ["higher\n", None]
     assert (played["end"], played["score"]["correctness"]) == ("DONE", 1_000_000)
     one, other = play("guess", "x\n" * 5, "--level", "1", "--n", "2")

@@ -17,6 +17,7 @@ from assay.network.store.folder import open_folder
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import DEMO_TIMING, Start
+from assay.protocol.ss58 import encode_ss58
 from assay.session.parameter_follower import ParameterFollower
 from assay.subnet.presets import NETUID, change_parameters, make_demo_parameters
 from assay.training import GENESIS
@@ -84,6 +85,8 @@ def test_nothing_is_announced(net, capsys):
     assert document["note"] is None
     assert "announced" not in text
     assert "environment   arithmetic\n" in text
+    assert "amended by    whoever owns the subnet\n" in text
+    assert document["amender"] == document["owner"] == encode_ss58(OWNER)
     assert "episodes" not in text
     assert document["levels"] == []
     assert "asked         not known" in text

@@ -34,6 +34,7 @@ def summary():
             for w, score in zip(range(5, 13, 2), scores, strict=True)
         ],
         "steps": [{"window": 5, "rewards": [400_000, 500_000]}],
+        "gate": None,
         "accuracy": {
             "problems": 1_500,
             "before": 0.37,
@@ -67,6 +68,13 @@ def test_a_demo_says_that_its_model_got_better_where_it_did(summary, low, is_sai
     shown = draw(render_summary(summary), FIGURES)
     assert "Every cheat earned 0, the chain paid every honest miner" in shown
     assert ("the model got better" in shown) is is_said
+
+
+def test_a_demo_with_a_gate_says_what_its_checkpoints_have_shown(summary):
+    assert "new problems" not in draw(render_summary(summary), FIGURES)
+    said = "checkpoint 4 solves 3.1 points more of 16 new problems than the first checkpoint"
+    summary["gate"] = {"gain_sentence": said}
+    assert f"on new problems: {said}" in " ".join(draw(render_summary(summary), 200).split())
 
 
 def test_an_episode_of_a_demo_is_shown_turn_by_turn(summary):

@@ -27,18 +27,18 @@ GOLDEN = [
     (
         {},
         [1, 5, 12],
-        "7f79e1709ff182e6588be780e3c10bb7071b5e7cf4b85bd77cf5b188a001d41e",
-        [("26+45+37=?\n", 5), ("2344+3740+1336+3254+7329+5427+1578+3009=?\n", 12), ("9+9=?\n", 1)],
+        "1a4435ae9331e5ad170c9bacb0423df6ebef98eb64314b0bfe035d9c77904db0",
+        [("43+3+2=?\n", 5), ("2+4=?\n", 1), ("6+9=?\n", 1)],
     ),
     (
         {"minus": 50, "words": 50},
         [2, 6],
-        "85aa100799a3a3c5181a072fcba39e792eda8b8e449d68c3f33b8a985c3609f7",
+        "2b6989dc8bd6ba8f454ba35cc63718828722bdc6e2af4734b3aec741c3f95927",
         [
-            ("5-6-8=?\n", 2),
-            ("Ada counts 4 shells, adds 5, takes away 4. How many?\n", 2),
-            ("Finn counts 9 pens, adds 9, takes away 6. How many?\n", 2),
-            ("Eve counts 25 pens, adds 23, takes away 10, adds 33. How many?\n", 6),
+            ("43+3+2-11=?\n", 6),
+            ("Finn counts 1 shells, adds 24, adds 26, adds 35. How many?\n", 6),
+            ("Ada counts 34 coins, adds 3, adds 29, adds 18. How many?\n", 6),
+            ("Finn counts 7 books, adds 7, adds 5. How many?\n", 2),
         ],
     ),
 ]
@@ -50,7 +50,8 @@ def test_pinned(
 ) -> None:
     environment = make_environment("arithmetic", params)
     assert environment.digest.hex() == digest
-    problems = [environment.make_problem(bytes([i]) * 32, levels) for i in range(len(prompts))]
+    seeds = (bytes([8 + i]) * 32 for i in range(len(prompts)))  # with words and without
+    problems = [environment.make_problem(seed, levels) for seed in seeds]
     assert [(problem.prompt, problem.level) for problem in problems] == prompts
 
 

@@ -52,14 +52,14 @@ def run(*commands: str) -> State | None:
 
 
 PINNED = [
-    ({}, 1, "c990975c3f53cb02ba6ab4c39e557620", "196f463c3b4115a5be66b17e120c0d72"),
-    ({}, 8, "71005b44e97240fc1759020986a0bdf0", "0e315f02c6145214f4a021a1e5932560"),
-    ({"slack": 0}, 4, "d1e1b005bf1fb667b183991158320418", "90d5b433081a4432952819071b402951"),
+    ({}, 1, "48c680562d0cc4b811462851a9e4b5b4", "f4b446805309d8ae0f0216ac4157594f"),
+    ({}, 8, "b0f5e6b6804bd61ae6315b4a82060bf9", "aff16b4c5942171c9560b3b0e62ec0fa"),
+    ({"slack": 0}, 4, "2fa76ffeb972bdb03016ab6b9846b7b5", "e9fd691d024d011238718105ba48c357"),
 ]
 
 
 def test_pinned_digest() -> None:
-    assert ENVIRONMENT.digest.hex()[:32] == "acdcdda62f016b8b9b42660115c9dc84"
+    assert ENVIRONMENT.digest.hex()[:32] == "04a9c3a67f11c8793df682638b68c2dd"
 
 
 @pytest.mark.parametrize(("params", "level", "prompt", "answer"), PINNED)

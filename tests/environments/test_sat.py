@@ -20,19 +20,20 @@ GOLDEN = [
     (
         {},
         [5],
-        "c0d3c823ccc843cedb117994dfa4d7135468b078ae1a1d689e5ba8fe7f541903",
+        "b57a955d03e999774013f674f01f2ae2bc72537ae4d339ea41f269ffa0412001",
         [
-            ("6ba9ef183d37f4d9c0089c4d0782c0073069140d2002d5d0de2a7e67d46b443d", 5),
-            ("3a1a2f17d8f34c3c08f14ababd4665bbb0b6cb727fc1eaed92bd0d56a926e910", 5),
+            ("b4f54cb8a11a7e067a70f84ba7c3ba4bf491f74fbc153d3c7cafed42a0ac35ed", 5),
+            ("e476c097bdb8464a02b3ff515fc93529da25dd9a88e676092978e3870d9d15ef", 5),
         ],
     ),
     (
         {"k": 4, "density": 900},
         [6, 9],
-        "f6a37df60ce7e85d304abf947bf2cfb6bf8996b1308ef5b7b7343afdc3b4eb2d",
+        "0da1a3772b0d8c2c805414b3a58393eb3b42e52b1bc36fa35b26eb39240f793e",
         [
-            ("b410b1d338281b634439a59197417c8194da2d97a24d56c024cc25cbf89a564e", 9),
-            ("df030a05a53864f7b8166e204124416525887fc904bf592658763b2790739e52", 9),
+            ("f72cae5588bc7f41da73054e381ea9f3a8ebf3b4fc6e168df8362037e4f45831", 6),
+            ("6d28eb043f219aa10ee58c1e70b9c72b4ab7c77369f7e68af3ef4433b93ee3fa", 6),
+            ("56098fde4c5a033666111cf369431904cee6d76d6a737b8343c0f80abaeec9b4", 9),
         ],
     ),
 ]

@@ -26,7 +26,7 @@ def find_failed(environment: WorldEnvironment) -> dict[str, str]:
 
 @pytest.fixture
 def all_constants(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world_vetting, "CONSTANTS", 40)
+    monkeypatch.setattr(world_vetting, "CONSTANTS", 60)
 
 
 @pytest.mark.usefixtures("few_texts", "all_constants")
@@ -64,7 +64,9 @@ def forget(step: Step) -> Step:
 
 def hedge(step: Step) -> Step:
     def hedging(self: Guesses, turn: str, is_ended: bool) -> tuple[State, str | None]:
-        return step(self, self.secret.text if self.secret.text in turn else turn, is_ended)
+        secret = self.secret.text  # one digit stands in many a turn
+        is_named = len(secret) > 1 and secret in turn
+        return step(self, secret if is_named else turn, is_ended)
 
     return hedging
 
@@ -87,7 +89,7 @@ def evaluate(step: Step) -> Step:
 @pytest.mark.parametrize(
     ("spoil", "check", "words"),
     [
-        (leak, "replies", "says what is right, as in 40 of 40 problems"),
+        (leak, "replies", "says what is right, as in 60 of 60 problems"),
         (forget, "same twice", "is another in another order"),
         (hedge, "hostile turns", "earns, in both orders"),
         (give_up, "silence", "saying nothing 1 times earns"),

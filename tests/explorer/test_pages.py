@@ -12,15 +12,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from assay.cli.app import app
+from assay.explorer import make_app
+from assay.explorer.ports import CheckpointOrigin
 from assay.explorer.sources.shell_commands import WINDOWS_MAX
 from assay.judge.about import AUDITED_MAX
 from assay.protocol.commitment import make_object_name
 from assay.protocol.record import decode_settlement_record
 from tests.commands import start_cold_program, start_program
-from tests.explorer.inside import Page, list_numbers, look_into, wait_for_course
+from tests.explorer.api_types import check_document
+from tests.explorer.inside import ADDRESS, UNLIMITED, Page, list_numbers, look_into, wait_for_course
 from tests.explorer.program import list_pages, serve
 
 pytestmark = pytest.mark.slow
@@ -97,7 +101,8 @@ def test_pages_say_what_the_demo_came_to(served, summary):
     bars = next(look["d"] for tag, look in drawn if look.get("class") == "bars")
     assert bars.count("V") == len(values)
     lines = sum(tag == "polyline" for tag, _ in drawn)
-    assert lines == 4, "two runs' rewards and scores; nothing between those that were tried"
+    # two runs' rewards and scores, and what was gained; nothing between those that were tried
+    assert lines == 5
     parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
     assert set(filter(None, parents.values())) <= set(parents)
 
@@ -472,3 +477,18 @@ def test_no_address_makes_a_page_link_to_another_host(served):
         links = re.findall(r'href="([^"]*)"', page)
         assert links
         assert not [link for link in links if link.startswith(("//", "http"))]
+
+
+def test_a_lie_of_the_trainer_is_shown_where_its_checkpoints_are(demo):
+    with look_into(demo) as inside:
+        assert inside.get_json("/training")["lies"] == []
+        lie = CheckpointOrigin(3, lie="it is measured against 6d6d…, and its parent against 7e7e…")
+        around = inside.answer_instead(read_manifest=lie)
+        shown, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+        client = TestClient(shown, base_url=ADDRESS)
+        document = client.get("/training.json").json()
+        check_document("/training.json", document)
+        assert {one["what"] for one in document["lies"]} == {lie.lie}
+        page = client.get("/training", headers={"accept": "text/html"}).text
+        assert "The trainer lies about checkpoint" in page
+        assert "it is measured against 6d6d" in page

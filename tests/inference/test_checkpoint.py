@@ -15,7 +15,7 @@ from assay.inference.checkpoint import load_checkpoint
 from assay.inference.folder import PASSAGES_FILE, CheckpointError, digest_tensors, read_passages
 from assay.inference.model_loading import load_model, outline_config
 from assay.protocol.manifest import find_fault
-from assay.protocol.parameters import SMALL_MODEL_TESTS
+from assay.protocol.parameters import SMALL_MODEL_TESTS, Gate
 from assay.training import GENESIS
 from tests.small_genesis import open_small_genesis
 
@@ -31,7 +31,10 @@ def folder(tmp_path):
 
 def test_the_shipped_model_is_small_and_whole(checkpoint):
     assert sum((GENESIS / name).stat().st_size for name in FILES) <= 4 << 20
-    assert find_fault(checkpoint.manifest, checkpoint.calibration, SMALL_MODEL_TESTS, 4_096) is None
+    assert (
+        find_fault(checkpoint.manifest, checkpoint.calibration, SMALL_MODEL_TESTS, Gate(), 4_096)
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_a_manifest_that_would_switch_the_tests_off_is_unusable(checkpoint):
         (replace(manifest, end_tokens=()), rates),
         (replace(manifest, levels=()), rates),
     ):
-        assert find_fault(bad, calibration, SMALL_MODEL_TESTS, 4_096) is not None
+        assert find_fault(bad, calibration, SMALL_MODEL_TESTS, Gate(), 4_096) is not None
 
 
 def publish_again(folder, base, times):

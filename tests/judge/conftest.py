@@ -12,7 +12,7 @@ from tests.tree import ROOT
 def kept(tmp_path_factory):
     """The bundle's folder, which nobody changes."""
     folder = tmp_path_factory.mktemp("kept") / "bundle"
-    (packed,) = (ROOT / "tests" / "data" / "real_run").glob("run-*.tar.xz")
+    (packed,) = (ROOT / "tests" / "data" / "kept_run").glob("run-*.tar.xz")
     with tarfile.open(packed) as archive:
         archive.extractall(folder, filter="data")
     return folder

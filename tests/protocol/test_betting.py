@@ -4,13 +4,16 @@ import doctest
 import itertools
 from fractions import Fraction
 from math import comb
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import betting
-from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse
+from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse, measure_evidence
+from assay.protocol.gate import COURSE_FULL
+from assay.protocol.parameters import GATE_PROBLEMS_MAX
 
 ALPHA = 50_000
 COURSES = st.lists(
@@ -51,6 +54,16 @@ def test_bounds_are_those_of_their_definition(course, error, attempt):
     needed = Fraction(1_644_935, 10**6) * attempt**2 / alpha
     assert is_better(course, attempt, error) == (bet(wins, losses) >= needed)
     assert is_worse(course, error) == (mix(course) >= 1 / alpha)
+
+
+@given(COURSES, RATES, RATES, st.integers(1, 60))
+def test_evidence_is_what_decides_in_thousandths(course, error_better, error_worse, attempt):
+    found = measure_evidence(course, attempt, error_better, error_worse)
+    wins, losses = sum(p.wins for p in course), sum(p.losses for p in course)
+    assert found.better == bet(wins, losses) * 1_000 // 1
+    assert found.worse == mix(course) * 1_000 // 1
+    assert found.better_needed == Fraction(1_644_935_000 * attempt**2, error_better) // 1
+    assert found.worse_needed == Fraction(10**9, error_worse) // 1
 
 
 def test_a_coin_is_called_better_no_oftener_than_alpha():
@@ -121,3 +134,12 @@ def test_bounds_miss_the_gain_no_oftener_than_alpha(gain):
                 rest = 1 - win - loss
                 missed += ways * win**wins * loss**losses * rest ** (n - wins - losses)
     assert missed <= Fraction(error, 10**6)
+
+
+def test_the_longest_course_of_the_most_pairs_is_read_in_seconds() -> None:
+    """Whoever opens a manifest reads it: no stranger's counts may hold that up."""
+    most = [Pairs(GATE_PROBLEMS_MAX, GATE_PROBLEMS_MAX // 2, GATE_PROBLEMS_MAX // 2)] * COURSE_FULL
+    began = process_time()
+    assert not is_worse(most, 50_000)
+    assert not is_better(most, 1, 50_000)
+    assert process_time() - began < 60

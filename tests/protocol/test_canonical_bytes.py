@@ -26,6 +26,7 @@ from assay.protocol.parameters import (
     DEMO_TIMING,
     MAIN_TIMING,
     MAIN_WORK,
+    Gate,
     Parameters,
     find_parameters_fault,
 )
@@ -144,15 +145,16 @@ def test_a_checkpoint_beyond_the_bounds_of_the_parameters_is_unusable() -> None:
     parameters = Parameters.from_json(load("parameters")["parameters"])
     manifest = from_json(Manifest, vector["manifest"])
     calibration = from_json(Calibration, vector["calibration"])
-    tests = parameters.tests
+    tests, gate = parameters.tests, from_json(Gate, vector["gate"])
 
     def find(m: Manifest, c: Calibration) -> str | None:
-        return find_fault(replace(m, calibration=c.digest), c, tests, parameters.work.max_tokens)
+        whole, most = replace(m, calibration=c.digest), parameters.work.max_tokens
+        return find_fault(whole, c, tests, gate, most)
 
     assert find(manifest, calibration) is None
     loose = (calibration.rates[0] * 100, *calibration.rates[1:])
     for fault in (
-        find_fault(manifest, replace(calibration, tokens=1), tests, 48),
+        find_fault(manifest, replace(calibration, tokens=1), tests, gate, 48),
         find(manifest, replace(calibration, rates=loose)),
         find(manifest, replace(calibration, rates=calibration.rates[:-1])),
         find(replace(manifest, scale=tests.scale_min - 1), calibration),

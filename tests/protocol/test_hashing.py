@@ -46,7 +46,7 @@ def test_vectors() -> None:
 def test_no_domain_label_stands_twice() -> None:
     assert len(Domain.__members__) == len(list(Domain))  # a repeated value would be an alias
     labels = [domain.value.decode() for domain in Domain]
-    assert all(re.fullmatch(r"assay/v3/[a-z-]+", label) for label in labels)
+    assert all(re.fullmatch(r"assay/v4/[a-z-]+", label) for label in labels)
 
 
 @given(fields, fields, st.sampled_from(Domain), st.sampled_from(Domain))

@@ -72,6 +72,7 @@ SETTLEMENT = SettlementRecord(
     99,
     (SeatScore(b"\1" * 32, 3, 17, 5), SeatScore(b"\2" * 32, 4, 17, 0)),
     b"t" * 32,
+    0,
     (Weight(0, 9), Weight(3, 65_535)),
     b"w" * 32,
 )
@@ -106,7 +107,7 @@ def test_vectors_of_records(of: type[Any], label: str, entry: Any) -> None:
     data = bytes.fromhex(entry["encoding"])
     assert encode(record) == data
     assert read(data, record) == record
-    name = f"assay/v3/{label}".encode()
+    name = f"assay/v4/{label}".encode()
     framed = bytes([len(name)]) + name + len(data).to_bytes(4, "big") + data
     assert entry["digest"] == record.digest.hex() == sha256(framed).hexdigest()
 

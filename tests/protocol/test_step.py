@@ -33,7 +33,7 @@ def digest(name: str) -> bytes:
 
 
 def hash_by_hand(label: str, *fields: bytes) -> bytes:
-    name = f"assay/v3/{label}".encode()
+    name = f"assay/v4/{label}".encode()
     data = bytes([len(name)]) + name
     for field in fields:
         data += len(field).to_bytes(4, "big") + field
@@ -68,7 +68,7 @@ def text(value: str) -> bytes:
 def test_the_record_byte_by_byte() -> None:
     data = b"".join(
         [
-            (3).to_bytes(2, "big"),
+            (4).to_bytes(2, "big"),
             text("assay 1.0"),
             text("torch 2 x"),
             (2).to_bytes(4, "big"),

@@ -29,7 +29,7 @@ def load(name: str) -> Any:
 
 
 def naive_hash(name: str, *fields: bytes) -> bytes:
-    label = f"assay/v3/{name}".encode()
+    label = f"assay/v4/{name}".encode()
     framed = b"".join(struct.pack(">I", len(field)) + field for field in fields)
     return sha256(bytes([len(label)]) + label + framed).digest()
 
@@ -106,7 +106,7 @@ def test_sample_is_fisher_yates_over_a_real_list() -> None:
 
 def test_hashes_are_length_prefixed_sha_256() -> None:
     for entry in load("hashing")["fields"]:
-        name = entry["domain"].removeprefix("assay/v3/")
+        name = entry["domain"].removeprefix("assay/v4/")
         fields = [bytes.fromhex(field) for field in entry["fields"]]
         assert entry["digest"] == naive_hash(name, *fields).hex()
 
@@ -158,11 +158,11 @@ def test_seeds_are_the_hashes_of_section_2_3_6_and_8() -> None:
 
 
 # Every parameter in order, and how it is written: bytes of an integer, h digest, b bytes, t text,
-# s settings, p prompts, l<n> list of integers of n bytes, r<n> record of such integers, m<n> list
-# of such records.
+# s settings, p prompts, e list of environments, l<n> list of integers of n bytes, r<n> record of
+# such integers, m<n> list of such records.
 PARAMETERS = {
     "identity": "version:2 genesis_hash:h netuid:2 owner_uid:2 burn_share:4 trainer:h "
-    "genesis_checkpoint:h",
+    "genesis_checkpoint:h amender:h",
     "beacon": "chain_hash:h scheme:t public_key:b genesis_ms:8 period_ms:4",
     "environment": "name:t settings:s digest:h prompts:p",
     "rewards": "correctness_weight:4 quality_weight:4 satisfaction_weight:4 format_weight:4 "
@@ -173,11 +173,13 @@ PARAMETERS = {
     "notice_windows:4",
     "work": "group_size:2 audited_rollouts:2 valued_groups:2 sampled_rollouts:2 group_cap:4 "
     "max_tokens:4 temperature:4 prompt_share:4 position_share:8 "
-    "value_base:8 value_mean:8 value_teach:8 turns:2 context:4 reply_bytes:4 paid_reply:4",
+    "value_base:8 value_mean:8 value_teach:8 turns:2 context:4 reply_bytes:4 paid_reply:4 "
+    "idle_settlements:4",
     "tests": "margin_cap:8 margin_levels:l8 alpha_inverse:4 mean_stakes:l4 level_stakes:l4 "
     "rate_inflation:1 rate_floor:8 rate_limits:l8 sketch_block_bound:4 sketch_rollout_bound:4 "
     "scale_min:8 scale_max:8 centre_ratio_max:4 logprob_rms_bound:4 logprob_max_bound:4 "
     "router_ramp:4 experts_max:4",
+    "gate": "rule:t problems:4 error_worse:4 error_better:4 checkpoints:4 environment:e",
     "start": "predecessor:h window:8 checkpoint:h number:8",
 }
 
@@ -205,6 +207,11 @@ def naive_write(kind: str, value: Any) -> bytes:
                 for field in ("texts", "shots")
             )
             for one in value
+        )
+    if kind == "e":
+        kinds = dict(column.split(":") for column in PARAMETERS["environment"].split())
+        return struct.pack(">I", len(value)) + b"".join(
+            naive_write(kind, one[name]) for one in value for name, kind in kinds.items()
         )
     if kind[0] == "l":
         items = [item.to_bytes(int(kind[1:]), "big") for item in value]
@@ -414,12 +421,24 @@ def test_commitments_are_a_struct() -> None:
         assert entry["payload"] == (struct.pack(">4sQI32s", *fixed) + locator).hex()
 
 
+def naive_course(course: Any) -> bytes:
+    columns = "checkpoint:h answers:h asked:4 wins:4 losses:4 first_wins:4 first_losses:4"
+    kinds = dict(column.split(":") for column in columns.split())
+    assert list(course) == ["milestone", "attempt", "counts", "outcome"]
+    written = naive_write("h", course["milestone"])
+    written += struct.pack(">II", course["attempt"], len(course["counts"]))
+    for one in course["counts"]:
+        assert list(one) == list(kinds)
+        written += b"".join(naive_write(kind, one[name]) for name, kind in kinds.items())
+    return written + naive_write("t", course["outcome"])
+
+
 def test_a_manifest_is_written_field_by_field() -> None:
     vector = load("manifest")
     kinds = (
         "version:2 structure:h tokenizer:h chat_template:h tensors:h end_tokens:l4 max_tokens:4 "
         "levels:m4 levels_before:m4 held_out:m4 centre:centre scale:8 router_ramp:4 experts:4 "
-        "calibration:h calibration_set:h files:files parent:h step:h number:8"
+        "calibration:h calibration_set:h files:files parent:h step:h number:8 course:course"
     )
     manifest, written = vector["manifest"], b""
     assert list(manifest) == [column.split(":")[0] for column in kinds.split()]
@@ -432,6 +451,8 @@ def test_a_manifest_is_written_field_by_field() -> None:
             for file in manifest[name]:
                 written += struct.pack(">I", len(file["name"])) + file["name"].encode()
                 written += bytes.fromhex(file["sha256"]) + struct.pack(">Q", file["size"])
+        elif kind == "course":
+            written += naive_course(manifest[name])
         else:
             written += naive_write(kind, manifest[name])
     assert vector["encoding"] == written.hex()

@@ -14,7 +14,7 @@ VECTOR = load("rounds")
 
 
 def hash_by_hand(label: str, *fields: bytes) -> bytes:
-    whole = f"assay/v3/{label}".encode()
+    whole = f"assay/v4/{label}".encode()
     parts = b"".join(len(field).to_bytes(4, "big") + field for field in fields)
     return sha256(bytes([len(whole)]) + whole + parts).digest()
 

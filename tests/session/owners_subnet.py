@@ -36,12 +36,14 @@ class Subnet:
     def follow(self, program: str = "program") -> ParameterFollower:
         return ParameterFollower(self.chain, self.open, self.folder / program)
 
-    def say(self, parameters: Parameters, *, number: int | None = None) -> Parameters:
-        """Publishes parameters and names them in the slot; the next block holds it."""
+    def say(
+        self, parameters: Parameters, *, number: int | None = None, by: bytes = HOTKEYS["owner"]
+    ) -> Parameters:
+        """Publishes parameters and names them in a hotkey's slot; the next block holds it."""
         publish_parameters(self.store, parameters)
         window = parameters.start.window if number is None else number
         slot = Commitment(Tag.PARAMETERS, window, 0, parameters.digest, LOCATOR)
-        self.chain.set_commitment(HOTKEYS["owner"], encode_commitment(slot))
+        self.chain.set_commitment(by, encode_commitment(slot))
         self.chain.mint()
         return parameters
 

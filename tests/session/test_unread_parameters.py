@@ -8,7 +8,7 @@ import pytest
 
 from assay.artifacts import published_problems
 from assay.artifacts.discovery import DiscoveryError
-from assay.artifacts.published_problems import publish_problem_files
+from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import make_parameters_name, make_problems_name
 from assay.environments import problem_file
 from assay.environments.problem_file import add_problem_files, compute_file_digest
@@ -287,8 +287,8 @@ def test_a_file_of_problems_is_fetched_by_its_digest_and_kept(
     subnet: Subnet, machine: Machine, name: str
 ) -> None:
     amended, file = ask_rows(subnet, name)
-    publish_problem_files(subnet.store, amended.environment)
-    publish_problem_files(subnet.store, amended.environment)
+    publish_all_problems(subnet.store, amended)
+    publish_all_problems(subnet.store, amended)
     subnet.say(amended)
     machine.change()
     followed = subnet.follow()

@@ -176,6 +176,7 @@ class Program:
                 sources=sources,
                 beacons=beacons,
                 stores=stores,
+                checkpoint_mirrors=lambda: iter(()),
                 pool=None,
             )
 

@@ -1,5 +1,6 @@
 """A network is amended: announced, taken back, and nothing over what cannot be read."""
 
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from assay.network.store.folder import open_folder
 from assay.protocol.amendment import compute_decision_block
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.commitment import Commitment, Tag, encode_commitment, parse_commitment
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.ss58 import encode_ss58
 from assay.session.window_reader import find_settlement
@@ -30,21 +32,25 @@ from assay.subnet.amending import amend, require_amendment
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.subnet.publish import OwnedSubnet
 
-OWNER, TRAINER = (sha256(name).digest() for name in (b"owner", b"trainer"))
+OWNER, TRAINER, AMENDER = (sha256(name).digest() for name in (b"owner", b"trainer", b"amender"))
 
 
 class Net:
     """A subnet on the simulator and its owner's folder of files; wallets are left out."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, amender=ZERO_DIGEST):
         self.chain = SimulatedChain(
-            b"amended", NETUID, 1_700_000_000_000, DEMO_TIMING.slot_ms, 24, (OWNER, TRAINER)
+            b"amended",
+            NETUID,
+            1_700_000_000_000,
+            DEMO_TIMING.slot_ms,
+            24,
+            (OWNER, TRAINER, AMENDER),
         )
         self.folder = folder / "store"
         self.locator = f"file://{self.folder}"
-        self.first = make_demo_parameters(
-            self.chain.genesis_hash, QUICKNET, 0, TRAINER, bytes([7]) * 32
-        )
+        first = make_demo_parameters(self.chain.genesis_hash, QUICKNET, 0, TRAINER, bytes([7]) * 32)
+        self.first = replace(first, identity=replace(first.identity, amender=amender))
         publish_parameters(open_folder(self.folder), self.first)
         said = Commitment(Tag.PARAMETERS, 0, 0, self.first.digest, self.locator)
         self.chain.set_commitment(OWNER, encode_commitment(said))
@@ -72,7 +78,10 @@ class Net:
 
     @property
     def slot(self):
-        return parse_commitment(self.chain.get_commitments(self.chain.get_head())[OWNER])
+        return self.read_slot(OWNER)
+
+    def read_slot(self, hotkey):
+        return parse_commitment(self.chain.get_commitments(self.chain.get_head())[hotkey])
 
 
 @pytest.fixture
@@ -166,3 +175,31 @@ def test_rounds_that_never_begin_with_a_settlement(net, monkeypatch):
 def test_an_amendment_without_changes_is_asked_for_them(net):
     with pytest.raises(ConfigError, match="nothing to change"):
         require_change(None, withdraw=False)
+
+
+def test_another_wallet_is_told_whose_key_is_needed(net, changes, tmp_path):
+    net.subnet = replace(net.subnet, owner=TRAINER)
+    with pytest.raises(ConfigError, match=f"only {encode_ss58(OWNER)}, which owns the subnet"):
+        net.amend(changes)
+    with TemporaryDirectory() as folder:
+        other = Net(Path(folder), AMENDER)
+        named = f"only {encode_ss58(AMENDER)}, which its parameters name"
+        for act in (lambda: other.amend(changes), other.withdraw):
+            with pytest.raises(ConfigError, match=named):
+                act()
+        assert other.questions == []
+
+
+def test_an_amender_announces_and_withdraws_in_its_own_slot(changes):
+    with TemporaryDirectory() as folder:
+        net = Net(Path(folder), AMENDER)
+        net.subnet = replace(net.subnet, owner=AMENDER)
+        with pytest.raises(DiscoveryError, match="nothing to withdraw"):
+            net.withdraw()
+        announced = net.amend(changes).announced.to_json()
+        assert net.read_slot(AMENDER).digest.hex() == announced["digest"]
+        assert net.slot.digest == net.first.digest
+        assert net.follow().pending.digest.hex() == announced["digest"]
+        net.withdraw()
+        assert net.read_slot(AMENDER).digest == net.first.digest
+        assert net.follow().pending is None

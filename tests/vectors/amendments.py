@@ -41,6 +41,7 @@ def _make_cases() -> list[tuple[str, Parameters, bool]]:
         ("steering", replace(amend(p, FIRST, steering=steering), start=named), True),
         ("netuid", amend(p, FIRST, identity=replace(identity, netuid=8)), False),
         ("trainer", amend(p, FIRST, identity=replace(identity, trainer=digest("other"))), False),
+        ("amender", amend(p, FIRST, identity=replace(identity, amender=digest("key"))), False),
         ("beacon", amend(p, FIRST, beacon=replace(p.beacon, period_ms=30_000)), False),
         ("length", amend(p, FIRST, timing=replace(timing, window_blocks=13)), False),
         (

@@ -75,6 +75,10 @@ def iterate_bad_manifests() -> list[Json]:
         ("more tokens than the parameters'", "max_tokens 49 is outside", "max_tokens", 49),
         ("no end token", "no end token or no level", "end_tokens", []),
         ("no level", "no end token or no level", "levels", []),
+        ("a course without a step", "a course, and has no step", "step", "00" * 32),
+        ("no course beside a gate", "it carries no course", "course", _measure(0, [])),
+        ("counts of other problems", "of 255 problems, not 256", "course", _measure(2, [(255, 9)])),
+        ("a milestone of nothing", "claims a milestone", "course", _measure(2, [], "milestone")),
         ("a file above the folder", "is no name", "files", [_name_file("../pool")]),
         ("a file in upper case", "is no name", "files", [_name_file("Pool")]),
         ("a file without a name", "is no name", "files", [_name_file("")]),
@@ -87,6 +91,24 @@ def iterate_bad_manifests() -> list[Json]:
         {"reason": reason, "because": because, "field": name, "value": value}
         for reason, because, name, value in bad
     ]
+
+
+def _measure(attempt: int, counts: list[tuple[int, int]], outcome: str = "goes on") -> Json:
+    """A course whose checkpoints were asked so many problems, of which so many differ."""
+    rows = [
+        {
+            "checkpoint": f"{number:064x}",
+            "answers": "22" * 32,
+            "asked": asked,
+            "wins": won,
+            "losses": 0,
+            "first_wins": 0,
+            "first_losses": 0,
+        }
+        for number, (asked, won) in enumerate(counts)
+    ]
+    milestone = "11" * 32
+    return {"milestone": milestone, "attempt": attempt, "counts": rows, "outcome": outcome}
 
 
 def _name_file(name: str, size: int = 1 << 26) -> Json:

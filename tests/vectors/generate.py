@@ -45,6 +45,7 @@ from families import make_families  # noqa: E402
 from file_rows import make_gsm_file  # noqa: E402
 from folders import make_folders  # noqa: E402
 from further import make_chat_template, make_deltas, make_levels, make_mirrors, make_weights  # noqa: E402
+from gates import make_gate  # noqa: E402
 from instructions import make_instructions  # noqa: E402
 from judging import make_completions, make_draws, make_logprobs, make_sampling, make_sketch  # noqa: E402
 from letters import make_letters  # noqa: E402
@@ -405,6 +406,7 @@ FAMILIES = {
     "levels": make_levels,
     "weights": make_weights,
     "rounds": make_rounds,
+    "gate": make_gate,
 }
 
 

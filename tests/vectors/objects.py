@@ -27,6 +27,7 @@ from assay.protocol.beacon import (
 from assay.protocol.commitment import Commitment, Tag, encode_commitment, make_object_name
 from assay.protocol.context import Committed, Context, Member, context_to_json
 from assay.protocol.encoding import encode, to_json
+from assay.protocol.gate import Course, GateCounts
 from assay.protocol.hashing import Domain
 from assay.protocol.manifest import (
     Calibration,
@@ -38,7 +39,7 @@ from assay.protocol.manifest import (
     compute_tensor_root,
     digest_safetensors,
 )
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION, Parameters
+from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION, Gate, GateRule, Parameters
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import Block
 
@@ -53,12 +54,16 @@ def mutate(value: Json) -> Json:
         case int():
             return value + 1
         case list():
+            if not value:  # a gate's environment, which may be left out
+                return [to_json(PARAMETERS.environment)]
             return [mutate(value[0]), *value[1:]]
         case dict():
             last = next(reversed(value))
             return value | {last: mutate(value[last])}
         case Scheme.UNCHAINED_G1.value:
             return Scheme.CHAINED_G2.value
+        case GateRule.NONE.value:
+            return GateRule.BETTER.value
         case "arithmetic":
             return "arithmetics"
     return value[:-1] + format(int(value[-1], 16) ^ 1, "x")
@@ -146,6 +151,10 @@ def _read_chain(info: Json) -> BeaconChain:
     )
 
 
+#: Of the manifest: the parameters of the other vectors have none.
+GATE = Gate(GateRule.NOT_WORSE, problems=256, error_worse=50_000, error_better=50_000)
+
+
 def make_safetensors(header: str, data: bytes) -> bytes:
     return len(header.encode()).to_bytes(8, "little") + header.encode() + data
 
@@ -179,11 +188,20 @@ def make_manifest() -> Json:
             FurtherFile("notes.txt", digest("notes"), 12),
             FurtherFile("pool", digest("pool"), 1 << 20),
         ),
-        parent=bytes(32),
-        step=bytes(32),
-        number=0,
+        parent=digest("parent"),
+        step=digest("step"),
+        number=7,
+        course=Course(
+            digest("milestone"),
+            2,
+            (
+                GateCounts(digest("fifth"), digest("answers of five"), 256, 30, 21, 9, 4),
+                GateCounts(digest("sixth"), digest("answers of six"), 256, 26, 19, 8, 8),
+            ),
+        ),
     )
     return {
+        "gate": to_json(GATE),
         "manifest": to_json(manifest),
         "encoding": encode(manifest).hex(),
         "digest": manifest.digest.hex(),

@@ -96,6 +96,7 @@ def make_settlement(windows: list[WindowRecord]) -> SettlementRecord:
         4_007,
         tuple(scores),
         make_score_tree([(score.hotkey, score.score) for score in scores]).root,
+        0,
         tuple(Weight(uid, weight) for uid, weight in weights),
         compute_weights_digest(weights),
     )

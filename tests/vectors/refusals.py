@@ -6,7 +6,7 @@ from typing import Any
 
 from subjects import PARAMETERS, digest
 
-from assay.protocol.encoding import EncodingError
+from assay.protocol.encoding import EncodingError, to_json
 from assay.protocol.parameters import Parameters, find_parameters_fault
 
 Json = Any
@@ -30,6 +30,15 @@ _ROUNDS = {
     "bits": 0,
     "feedback": 0,
 }
+_GATE = {
+    "rule": "not-worse",
+    "problems": 256,
+    "error_worse": 50_000,
+    "error_better": 50_000,
+    "checkpoints": 0,
+    "environment": [],
+}
+_OTHER = to_json(PARAMETERS.environment)
 #: Values of one field, legal ones and others.
 _VALUES: dict[str, Sequence[Json]] = {
     "identity.version": (2, 3, 4),
@@ -95,6 +104,13 @@ _VALUES: dict[str, Sequence[Json]] = {
     "tests.level_stakes": ([], [1] * 8, [1] * 9),
     "tests.rate_inflation": (255, 256),
     "tests.router_ramp": (1,),
+    "gate.rule": ("none", "not-worse", "better", "worse", "None", "", None),
+    **{
+        f"gate.{name}": (0, 4)
+        for name in ("problems", "error_worse", "error_better", "checkpoints")
+    },
+    "gate.environment": ([_OTHER], [_OTHER] * 2),
+    "gate": ({}, None),
     "start.window": (1,),
     "start.number": (1,),
     "start.checkpoint": ("01" * 32,),
@@ -143,6 +159,21 @@ _SEVERAL: Sequence[Edits] = (
     _START,
     (_START[0],),
     (*_START, ("start.checkpoint", "01" * 32), ("start.number", 9)),
+    *(
+        (("gate", _GATE | changes),)
+        for changes in (
+            {},
+            {"rule": "none"},
+            *({"problems": n} for n in (0, 4, 6, 255, 1_024, 1_028, 1 << 32)),
+            *({"error_worse": n} for n in (0, 1, 999_999, 1_000_000)),
+            *({"error_better": n} for n in (0, 1, 999_999, 1_000_000)),
+            *({"checkpoints": n} for n in (1, 1_000)),
+            *({"rule": "better", "checkpoints": n} for n in (0, 1, 1_000, 1_001)),
+            *({"environment": [_OTHER] * n} for n in (1, 2)),
+            {"environment": [_OTHER | {"name": "x" * 129}]},
+        )
+    ),
+    (*_START, ("rounds", _ROUNDS), ("gate", _GATE)),
     *(
         (("environment.settings", [{"name": name, "value": 1}]), *more)
         for name in ("propose", "proposes")

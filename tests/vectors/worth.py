@@ -19,6 +19,7 @@ from assay.verification import (
     compute_settlement,
     compute_value,
     compute_weights,
+    settle_weights,
 )
 
 Json = Any
@@ -175,7 +176,50 @@ def make_settlement() -> Json:
             }
             for about, scores, owner, burn in weights
         ],
+        "idle": _make_idle(),
     }
+
+
+def _make_idle() -> Json:
+    """Settlements after others in which nobody earned."""
+    nobody = {3: 0, 4: 0}
+    parameters = replace(
+        PARAMETERS, identity=replace(PARAMETERS.identity, owner_uid=9, burn_share=50_000)
+    )
+    most = parameters.work.idle_settlements
+    cases: list[tuple[str, dict[int, int] | None, int, int]] = [
+        ("somebody earned", {3: 300, 4: 0}, 0, most),
+        ("somebody earned again", {3: 300, 4: 0}, most, most),
+        ("somebody earned after the limit", {3: 0, 4: 1}, most + 7, most),
+        ("nobody earned", nobody, 0, most),
+        ("nobody holds a seat that worked", {}, 4, most),
+        ("the last without weights", nobody, most - 1, most),
+        ("the first in which the owner has everything", nobody, most, most),
+        ("and so on", nobody, most + 1, most),
+        ("no window counts", None, 0, most),
+        ("no window counts in between", None, 3, most),
+        ("no window counts after the limit", None, most + 1, most),
+        ("none is allowed", nobody, 0, 0),
+        ("one is allowed", nobody, 0, 1),
+        ("one is allowed, and was", nobody, 1, 1),
+        ("as many as can be", nobody, 2**32 - 2, 2**32 - 1),
+    ]
+    settled = []
+    for about, scores, before, allowed in cases:
+        work = replace(parameters.work, idle_settlements=allowed)
+        idle, weights = settle_weights(scores, replace(parameters, work=work), before)
+        settled.append(
+            {
+                "about": about,
+                "scores": None if scores is None else [[uid, s] for uid, s in scores.items()],
+                "idle_settlements": allowed,
+                "before": before,
+                "idle": idle,
+                "weights": [list(pair) for pair in weights.items()],
+            }
+        )
+    identity = parameters.identity
+    return {"owner_uid": 9, "burn_share": identity.burn_share, "settled": settled}
 
 
 def _paid(seat: Seat, window: int) -> Result:

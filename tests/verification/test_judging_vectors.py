@@ -81,13 +81,14 @@ def test_an_unusable_manifest_is_refused(bad: Any) -> None:
     manifest = from_json(Manifest, MANIFEST["manifest"])
     calibration = from_json(Calibration, MANIFEST["calibration"])
     tests, longest = from_json(parameters.Tests, MANIFEST["tests"]), MANIFEST["max_tokens"]
-    assert find_fault(manifest, calibration, tests, longest) is None
+    gate = from_json(parameters.Gate, MANIFEST["gate"])
+    assert find_fault(manifest, calibration, tests, gate, longest) is None
     if bad["field"] == "rates":
         calibration = from_json(Calibration, MANIFEST["calibration"] | {"rates": bad["value"]})
         manifest = replace(manifest, calibration=calibration.digest)
     else:
         manifest = from_json(Manifest, MANIFEST["manifest"] | {bad["field"]: bad["value"]})
-    fault = find_fault(manifest, calibration, tests, longest)
+    fault = find_fault(manifest, calibration, tests, gate, longest)
     assert fault is not None
     assert bad["because"] in fault
 

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.parameters import MAIN_WORK
 from assay.protocol.reason import CHEATING, WITHHELD, Reason
+from assay.subnet.presets import make_demo_parameters
 from assay.verification import (
     GroupValue,
     Result,
@@ -18,6 +20,7 @@ from assay.verification import (
     compute_settlement,
     compute_value,
     compute_weights,
+    settle_weights,
 )
 
 MILLION = 1_000_000
@@ -164,6 +167,20 @@ def test_weight_goldens() -> None:
 def test_an_all_zero_settlement_goes_to_the_owner(scores: dict[int, int]) -> None:
     for burn in (0, 50_000, MILLION):
         assert compute_weights(scores, 0, burn) == {0: 65_535}
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_the_chain_keeps_its_weights_for_so_many_settlements(allowed: int) -> None:
+    """Then the owner has everything until somebody earns; where no window counts nothing moves."""
+    first = make_demo_parameters(bytes(32), QUICKNET, 9, bytes(32), bytes(32))
+    work = replace(first.work, idle_settlements=allowed)
+    parameters = replace(first, work=work)
+    idle, weights = settle_weights({1: 5, 2: 0}, parameters, 7)
+    assert (idle, weights) == (0, {1: 65_535})
+    for count in range(1, allowed + 3):
+        assert settle_weights(None, parameters, idle) == (idle, {})
+        idle, weights = settle_weights({1: 0}, parameters, idle)
+        assert (idle, weights) == (count, {} if count <= allowed else {9: 65_535})
 
 
 all_scores = st.dictionaries(st.integers(0, 255), st.integers(0, 10**15), min_size=1, max_size=30)

@@ -58,12 +58,14 @@ from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
 from assay.network.store.base import ObjectStore
 from assay.protocol.encoding import EncodingError, to_json
+from assay.protocol.gate import NO_COURSE, Course
 from assay.protocol.manifest import (
     HeldOutCounts,
     LevelWeights,
     Manifest,
     compute_tensor_root,
     find_fault,
+    find_line_lie,
 )
 from assay.protocol.parameters import Parameters
 
@@ -219,11 +221,16 @@ class CheckpointFolder:
         return load_outline(folder or self._root / digest.hex(), digest)
 
     def read_number(self, digest: bytes) -> int | None:
-        """The number of a checkpoint of which something is here; None: nothing is, or it is
+        """The number of a checkpoint, as `read_manifest` finds it."""
+        manifest = self.read_manifest(digest)
+        return None if manifest is None else manifest.number
+
+    def read_manifest(self, digest: bytes) -> Manifest | None:
+        """The manifest of a checkpoint of which something is here; None: nothing is, or it is
         damaged. Nothing is fetched."""
         folder = find_outline(self._root, digest)
         try:
-            return verify_manifest(folder or self._root / digest.hex(), digest).number
+            return verify_manifest(folder or self._root / digest.hex(), digest)
         except CheckpointError:
             return None
 
@@ -331,7 +338,8 @@ class CheckpointFolder:
         used even so: others may not have the parent."""
         with suppress(CheckpointError):
             parent = verify_manifest(self._root / manifest.parent.hex(), manifest.parent)
-            if fault := find_parent_fault(manifest, parent):
+            fault = find_parent_fault(manifest, parent) or find_line_lie(manifest, parent)
+            if fault is not None:
                 logger.warning(
                     "the trainer lies about checkpoint %s…: %s",
                     manifest.digest.hex()[:16],
@@ -359,6 +367,20 @@ class CheckpointFolder:
             most = count_opened(weights, self.placement.device)
         while len(self.opened) > most:
             self.opened.popitem(last=False)
+
+    def opens_beside(self, digest: bytes, other: bytes) -> bool:
+        """Whether a checkpoint that is here can be opened while another one stays open. That one
+        counts as used now."""
+        with self._lock:
+            if other in self.opened:
+                self.opened.move_to_end(other)
+            if digest in self.opened:
+                return True
+            stored = _count_stored(self._root / digest.hex())
+        if self._elsewhere is not None:
+            return OPENED_MAX > 1
+        weights, device = self.placement.compute_weight_bytes(stored), self.placement.device
+        return self.placement.has_room_for(weights) and count_opened(weights, device) > 1
 
     def holds(self, digest: bytes) -> bool:
         """Return whether its folder is here, damaged or not."""
@@ -471,6 +493,7 @@ class CheckpointFolder:
         number: int | None = None,
         adapter: bytes | None = None,
         pool: bytes | None = None,
+        course: Course = NO_COURSE,
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
 
@@ -484,6 +507,7 @@ class CheckpointFolder:
             number: of the child; None: the parent's plus one.
             adapter: the file that makes `weights` of another checkpoint's, from `make_adapter`.
             pool: the file of problems that the network wrote itself; None: the parent's.
+            course: what was measured since the milestone.
         """
         pool = parent.piece_pool if pool is None else pool
         files = name_adapter(name_pool(parent.manifest.files, pool), adapter)
@@ -507,17 +531,51 @@ class CheckpointFolder:
                 held_out=held_out,
                 number=parent.manifest.number + 1 if number is None else number,
                 files=files,
+                course=course,
             )
             manifest = measure_manifest(manifest, temporary)
-            write_json(temporary / MANIFEST_FILE, to_json(manifest))
-            target = self._root / manifest.digest.hex()
-            if not target.exists():  # equal weights give equal bytes and digest
-                _move(temporary, target)
+            self._place(temporary, manifest)
         if adapter is not None:
             with suppress(EncodingError, OSError):  # keeps the base, which all later ones need
                 os.utime(self._root / decode_adapter(adapter).base.hex())
         self._prune(manifest.digest)
         return manifest
+
+    def publish_return(
+        self, parent: Checkpoint, milestone: Checkpoint, record: bytes, course: Course
+    ) -> Manifest:
+        """Write a child of `parent` that is `milestone` again, and return its manifest.
+
+        Args:
+            record: digest of the return's record.
+            course: what gives the parent's course up.
+        """
+        manifest = replace(
+            milestone.manifest,
+            levels_before=milestone.manifest.levels,
+            held_out=(),
+            parent=parent.digest,
+            step=record,
+            number=parent.manifest.number + 1,
+            course=course,
+        )
+        with self._make_temporary() as temporary:
+            shutil.copytree(milestone.folder, temporary, dirs_exist_ok=True)
+            os.utime(temporary)  # else it would have the milestone's age
+            self._place(temporary, manifest)
+        self._prune(manifest.digest)
+        return manifest
+
+    def keep_longer(self, digest: bytes) -> None:
+        """Let a folder be the last to be deleted, if it is here."""
+        with suppress(OSError):
+            os.utime(self._root / digest.hex())
+
+    def _place(self, temporary: Path, manifest: Manifest) -> None:
+        write_json(temporary / MANIFEST_FILE, to_json(manifest))
+        target = self._root / manifest.digest.hex()
+        if not target.exists():  # equal weights give equal bytes and digest
+            _move(temporary, target)
 
 
 def count_opened(weights: int, device: str) -> int:
@@ -583,7 +641,11 @@ def open_checkpoint(
 def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None."""
     fault = find_fault(
-        checkpoint.manifest, checkpoint.calibration, parameters.tests, parameters.work.max_tokens
+        checkpoint.manifest,
+        checkpoint.calibration,
+        parameters.tests,
+        parameters.gate,
+        parameters.work.max_tokens,
     )
     if fault is not None:
         return fault

@@ -33,6 +33,38 @@ class CourseStatus(TypedDict):
     help: str | None  # what helps
 
 
+class ReturnStatus(TypedDict):
+    """A return: a checkpoint that is the milestone again."""
+
+    number: int  # of that checkpoint
+    milestone: int | None  # number of the milestone; null: its manifest is not at hand
+
+
+class GateStatus(TypedDict):
+    """What the newest checkpoint's course has shown, by its manifest: see docs/owner.md."""
+
+    rule: str  # not-worse, better
+    problems: int  # of each checkpoint
+    milestone: int | None  # its number; null: its manifest is not at hand
+    attempt: int  # number of the course among those from that milestone
+    measured: int  # checkpoints of the course that are counted
+    at_most: int | None  # of them, after which a course that is not better is given up; null: none
+    wins: int  # problems that they solved and the milestone did not
+    losses: int  # problems that the milestone solved and they did not
+    better: float  # evidence that the course is better: what bets have made of 1
+    better_needed: float  # from which on it is
+    worse: float  # the same that it is worse
+    worse_needed: float  # from which on it is
+    checkpoint: int | None  # the newest one that was measured; null, as the next four: none was
+    gain: float | None  # over the first checkpoint, of it and up to seven before; a share of 1
+    gain_low: float | None  # an end of its 95 % band
+    gain_high: float | None  # the other end
+    gain_problems: int | None  # problems that it is of
+    returned: ReturnStatus | None  # the newest return; null: none is known
+    gain_sentence: str  # the gain in one line
+    course_sentence: str  # the course in one line
+
+
 class PoolStatus(TypedDict):
     """How diverse the newest checkpoint's pool of proposals is: see docs/environments.md."""
 
@@ -160,6 +192,7 @@ class _Place(TypedDict):
     schedule: ScheduleStatus | None  # null before the first look at the chain
     #: null: the network does not write its own problems, or before the first look at the chain
     pool: PoolStatus | None
+    gate: GateStatus | None  # null: the network has no gate, or before the first look at the chain
 
 
 class LearningStatus(TypedDict):

@@ -88,6 +88,19 @@ class PostStatus(TypedDict):
     entry: LedgerEntryStatus
 
 
+class GateStatus(TypedDict):
+    """A file of a trainer's answers to a gate's problems, of which the validator has checked a
+    few."""
+
+    checkpoint: str  # digest of the one that the answers measure
+    answers: str  # SHA-256 of the file
+    window: int  # in which the checkpoint that names the file was in force
+    state: str  # checked, missing, or not checked
+    checked: int  # answers
+    faults: list[str]  # what is wrong, a sentence each: it voids nothing
+    why: str | None  # why it is missing or not checked; null: it is checked
+
+
 class JudgingStatus(TypedDict):
     """A validator's windows, weights and record."""
 
@@ -95,6 +108,7 @@ class JudgingStatus(TypedDict):
     settlements: list[SettlementStatus]  # the newest 16, newest first
     record: RecordStatus | None  # null if it publishes none
     workers: list[WorkerStatus]  # empty if the program judges by itself
+    gate: list[GateStatus]  # the newest 16 files of a trainer's answers, newest first
 
 
 class ValidatorStatus(ProgramStatus, JudgingStatus):

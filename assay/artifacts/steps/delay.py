@@ -19,6 +19,7 @@ from assay.artifacts.steps.folder import Step, StepError, StepFolder, parse_conf
 from assay.artifacts.steps.groups import find_most, replay_all
 from assay.artifacts.steps.pool import DrawnBy
 from assay.artifacts.steps.replay import EarlierStep, iterate_line
+from assay.artifacts.steps.returns import has_return
 from assay.environments.base import Environment, RewardParts, State
 from assay.environments.pooling import (
     Subject,
@@ -35,7 +36,7 @@ from assay.environments.scoring import run_all
 from assay.inference.checkpoint import Outline
 from assay.inference.folder import CheckpointError
 from assay.protocol.manifest import Manifest
-from assay.protocol.parameters import MILLION, Parameters
+from assay.protocol.parameters import Parameters
 from assay.protocol.step import DelayedRollout
 from assay.verification.episodes import Episode
 
@@ -149,7 +150,10 @@ def read_line(
                 reason = f"the file of step {step.record.number} cannot be used: {error}"
                 break
             found.append(_keep(step, groups, parameters.identity.trainer, drew))
-    return Line(found, number - len(found), reason) if len(found) < due else Line(found, None)
+    last = found[-1].step.record.parent if found else parent.digest
+    if len(found) == due or (reason is None and has_return(steps, number - len(found), last)):
+        return Line(found, None)  # nothing waits across a return
+    return Line(found, number - len(found), reason)
 
 
 def name_choice(config: StepConfig) -> tuple[int, int | None]:
@@ -194,7 +198,7 @@ def rate_parts(one: ConsumedGroup, parts: Sequence[RewardParts]) -> list[RewardP
     rollouts = () if one.delay is None else one.delay.rollouts
     rated = list(parts)
     for number, (each, rollout) in enumerate(zip(parts, rollouts, strict=False)):
-        if rollout.counts and each.correctness == MILLION:
+        if rollout.counts and each.is_right:
             rated[number] = rate_delayed(each, rollout.tries, rollout.solves)
     return rated
 
@@ -393,7 +397,7 @@ class Tally:
     def _count_solves(self, one: _Asked) -> int:
         if one.key not in self._solves:
             parts = self._score(one.group)
-            self._solves[one.key] = sum(each.correctness == MILLION for each in parts)
+            self._solves[one.key] = sum(each.is_right for each in parts)
         return self._solves[one.key]
 
     def _reward(self, one: ConsumedGroup) -> ConsumedGroup:

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay.artifacts.steps.parquet_columns import Column, ColumnLimits, unpack_columns
 from assay.artifacts.steps.parquet_worker import ParquetWorker
-from assay.artifacts.steps.parser import HEAD, LIMITS, SCHEMA
+from assay.artifacts.steps.parser import SCHEMA
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.step import DelayedRollout
@@ -36,7 +37,6 @@ _SECONDS, _CPU_SECONDS = 600.0, 120.0
 DELAY_MAX = 8
 _BOOT = "from assay.artifacts.steps.parser import serve_steps; serve_steps()"
 _UNIT = 1 << LOGPROB_BITS
-_Column = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,10 @@ def read_groups(path: Path, parser: ParquetWorker) -> list[ConsumedGroup]:
     """The groups of a file, in order. Their origin is not checked. Raises ValueError: it is not a
     step's file. OSError: it is missing. WorkerError: no child can be started."""
     path.stat()
-    limits = LIMITS.pack(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
-    types = [field.type for field in SCHEMA]
-    row_bytes = sum(4 if pa.types.is_list(kind) else kind.byte_width for kind in types)
-    # beside a value, the length of a list within a list may be its own
-    most = HEAD.size + ROWS_MAX * row_bytes + 8 * VALUES_MAX
-    reply = parser.parse(limits + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
-    return list(_read_columns(_unpack(reply)))
+    limits = ColumnLimits(DATA_BYTES_MAX, ROWS_MAX, VALUES_MAX, UNPACKED_MAX, PAGES_MAX)
+    most = limits.compute_reply_bytes(SCHEMA)
+    reply = parser.parse(limits.pack() + bytes(path.absolute()), most, Budget(_CPU_SECONDS))
+    return list(_read_columns(unpack_columns(reply, SCHEMA, ROWS_MAX)))
 
 
 def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -151,53 +148,7 @@ def to_integers(logprobs: Sequence[float]) -> np.ndarray[Any, np.dtype[np.uint32
     return np.rint(np.array(logprobs) * -_UNIT).astype(np.uint32)
 
 
-def _unpack(reply: bytes) -> dict[str, _Column]:
-    """The child's answer by column. The answer is not trusted."""
-    (rows,) = HEAD.unpack_from(reply.ljust(HEAD.size, b"\0"))
-    if rows > ROWS_MAX:
-        raise ValueError("the parser lost its way in this file")
-    offset = HEAD.size
-    columns: dict[str, _Column] = {}
-
-    def take(count: int, kind: str) -> np.ndarray[Any, Any]:
-        nonlocal offset
-        size = count * np.dtype(kind).itemsize
-        if offset + size > len(reply):
-            raise ValueError("the parser lost its way in this file")
-        values = np.frombuffer(reply, kind, count, offset)
-        offset += size
-        return values
-
-    def take_bounds(count: int) -> np.ndarray[Any, Any]:
-        bounds = np.zeros(count + 1, np.int64)
-        np.cumsum(take(count, "<u4"), out=bounds[1:])
-        return bounds
-
-    def take_lists(count: int, element: pa.DataType) -> _Column:
-        """Lists of numbers. Of lists of them the bounds, and the values of all rows: a file can
-        have 2^27 empty ones, and an object for each would fill the memory."""
-        rows = list(pairwise(take_bounds(count).tolist()))
-        whole = rows[-1][1] if rows else 0
-        if not pa.types.is_list(element):
-            values = take(whole, "<u4")
-            return [values[start:end] for start, end in rows]
-        bounds = take_bounds(whole)
-        values = take(int(bounds[-1]), "<u4")
-        return [(bounds[start : end + 1], values) for start, end in rows]
-
-    for field in SCHEMA:
-        if pa.types.is_list(field.type):
-            columns[field.name] = take_lists(rows, field.type.value_type)
-        elif pa.types.is_fixed_size_binary(field.type):
-            width = field.type.byte_width
-            data = take(rows * width, "u1").tobytes()
-            columns[field.name] = [data[i : i + width] for i in range(0, len(data), width)]
-        else:
-            columns[field.name] = take(rows, f"<u{field.type.byte_width}").tolist()
-    return columns
-
-
-def _read_columns(columns: Mapping[str, _Column]) -> Iterator[ConsumedGroup]:
+def _read_columns(columns: Mapping[str, Column]) -> Iterator[ConsumedGroup]:
     rollouts = columns["rollout"]
     starts = [row for row, rollout in enumerate(rollouts) if rollout == 0]
     ends = [*starts[1:], len(rollouts)]
@@ -209,7 +160,7 @@ def _read_columns(columns: Mapping[str, _Column]) -> Iterator[ConsumedGroup]:
         yield _read_group({name: column[start:end] for name, column in columns.items()})
 
 
-def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
+def _read_group(rows: Mapping[str, Column]) -> ConsumedGroup:
     group = Group(
         rows["prompt"][0].tolist(),
         [tokens.tolist() for tokens in rows["tokens"]],
@@ -230,7 +181,7 @@ def _read_group(rows: Mapping[str, _Column]) -> ConsumedGroup:
     )
 
 
-def _read_delay(rows: Mapping[str, _Column]) -> Delay | None:
+def _read_delay(rows: Mapping[str, Column]) -> Delay | None:
     source, counts = rows["source"][0], rows["counts"]
     if set(counts) - {0, 1} or set(rows["source"]) != {source}:
         raise ValueError("its rows do not say which of them count")

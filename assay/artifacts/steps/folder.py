@@ -36,7 +36,7 @@ from assay.artifacts.steps.file import (
 )
 from assay.artifacts.steps.parquet_worker import ParquetWorker
 from assay.inference.model_loading import read_tensors
-from assay.network.files import remove_unfinished, replace_file, write_json
+from assay.network.files import link, remove_unfinished, replace_file, write_json
 from assay.network.store.folder import open_folder
 from assay.protocol.encoding import EncodingError, from_json, read_hex, read_json, to_json
 from assay.protocol.errors import OperatorError
@@ -102,7 +102,7 @@ class StepFolder:
             self._cleaned.append(True)
         if self.kept:
             with replace_file(self.folder / _BEFORE) as temporary:
-                if present is None or not _link(present, temporary):
+                if present is None or not link(present, temporary):
                     learner.save_state(temporary)
 
     def keep_data(
@@ -149,15 +149,20 @@ class StepFolder:
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
-def _link(file: Path, target: Path) -> bool:
-    """Try to make `target` another name of a file. Return whether that worked: some filesystems
-    cannot."""
-    try:
-        target.unlink()
-        target.hardlink_to(file)
-    except OSError:
-        return False
-    return True
+def parse_step(data: bytes, path: Path = Path()) -> Step:
+    """A step from the bytes of its record's file. Raises EncodingError: it is none, or not the
+    record that it names."""
+    if len(data) > RECORD_BYTES_MAX:
+        raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
+    value = read_json(data)
+    if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
+        raise EncodingError("is not a step record's file")
+    record = from_json(StepRecord, value["record"])
+    if record.version != STEP_VERSION:
+        raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
+    if record.digest != read_hex(value["digest"]):
+        raise EncodingError("has another digest than it says")
+    return Step(record, read_hex(value["child"]), path)
 
 
 def read_step(path: Path) -> Step:
@@ -165,18 +170,7 @@ def read_step(path: Path) -> Step:
     names."""
     try:
         with path.open("rb") as file:
-            data = file.read(RECORD_BYTES_MAX + 1)
-        if len(data) > RECORD_BYTES_MAX:
-            raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
-        value = read_json(data)
-        if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
-            raise EncodingError("is not a step record's file")
-        record = from_json(StepRecord, value["record"])
-        if record.version != STEP_VERSION:
-            raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
-        if record.digest != read_hex(value["digest"]):
-            raise EncodingError("has another digest than it says")
-        return Step(record, read_hex(value["child"]), path)
+            return parse_step(file.read(RECORD_BYTES_MAX + 1), path)
     except OSError as error:
         raise StepError(f"{path} cannot be read: {error.strerror}") from None
     except EncodingError as error:

@@ -74,12 +74,13 @@ def iterate_line(steps: StepFolder, made: Manifest) -> Iterator[Step]:
     """The steps of a course in a folder, newest first: that which made this checkpoint, and those
     before it, up to one that is not here."""
     number, child = made.number, made.digest
-    while (step := _find_step(steps, number, child)) is not None:
+    while (step := find_made_here(steps, number, child)) is not None:
         yield step
         number, child = number - 1, step.record.parent
 
 
-def _find_step(steps: StepFolder, number: int, child: bytes) -> Step | None:
+def find_made_here(steps: StepFolder, number: int, child: bytes) -> Step | None:
+    """The step that made a checkpoint, if a folder has it."""
     for path in sorted(steps.folder.glob(f"step-{number:08d}-*.json")):
         try:
             step = read_step(path)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.artifacts.steps.folder import Step, StepError, read_step
+from assay.artifacts.steps.returns import RETURN_PREFIX, Return, read_return
 from assay.artifacts.steps.store import fetch_step
 from assay.network.store.base import ObjectStore
 from assay.network.store.opening import open_store
@@ -22,9 +23,20 @@ class StepRequest:
 
     def open(self) -> tuple[Step, Path]:
         """The step, fetched if stores are named, and the folder of checkpoints. Raises
-        OperatorError: the step is missing, or damaged."""
+        OperatorError: the step is missing, or damaged, or it is a return."""
+        made, models = self.open_made()
+        if isinstance(made, Return):
+            raise StepError(
+                f"checkpoint {made.record.number} is a return to a milestone: nothing was learned"
+            )
+        return made, models
+
+    def open_made(self) -> tuple[Step | Return, Path]:
+        """The same where it may be a return."""
         path = self._fetch() if self.stores else Path(self.record)
-        return read_step(path), self.models or path.absolute().parent.parent / "models"
+        models = self.models or path.absolute().parent.parent / "models"
+        is_return = path.name.startswith(RETURN_PREFIX)
+        return (read_return(path) if is_return else read_step(path)), models
 
     def open_stores(self) -> list[ObjectStore]:
         """The stores that are named."""

@@ -32,6 +32,7 @@ from assay.artifacts.steps.folder import (
 )
 from assay.artifacts.steps.pool import has_pools
 from assay.artifacts.steps.replay import STALENESS_MAX, find_false_origin
+from assay.artifacts.steps.returns import RETURN_FILE, get_return_path, publish_return, read_return
 from assay.artifacts.store_objects import (
     UnavailableError,
     answer_in_time,
@@ -40,12 +41,13 @@ from assay.artifacts.store_objects import (
     put_object,
     read_parts,
 )
-from assay.inference.checkpoint import Checkpoint
+from assay.inference.checkpoint import Checkpoint, Outline
 from assay.inference.folder import CheckpointError
 from assay.network.files import hold_folder, remove_unfinished, replace_file
 from assay.network.store.base import ObjectStore, StoreError
 from assay.network.store.deadlines import within
 from assay.network.store.folder import open_folder
+from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Parameters
 
@@ -53,7 +55,9 @@ from assay.protocol.parameters import Parameters
 STATE_BYTES_MAX = 1 << 37
 #: Suffix in a trainer's folder → name in a store and most bytes of it.
 _RECORD, _DATA, _STATE = ".json", ".parquet", ".before.safetensors"
+_RETURN = "return"  # the record of a return has no files beside it
 OBJECTS = {
+    _RETURN: (RETURN_FILE, RECORD_BYTES_MAX),
     _RECORD: ("step.json", RECORD_BYTES_MAX),
     _DATA: ("step.parquet", DATA_BYTES_MAX),
     _STATE: ("before.safetensors", STATE_BYTES_MAX),
@@ -65,8 +69,8 @@ FETCH_SECONDS, _PATIENCE_S = 6 * 3_600.0, 60.0
 def publish_step(
     store: ObjectStore, steps: StepFolder, made: Manifest, with_state: bool
 ) -> list[str]:
-    """Upload the step that made a checkpoint, and read each object back. Existing objects stay.
-    Nothing is uploaded of a step that was made elsewhere.
+    """Upload the step, or the return, that made a checkpoint, and read each object back. Existing
+    objects stay. Nothing is uploaded of a step that was made elsewhere.
 
     Returns:
         One line for each object that was left out, because it is too large or missing.
@@ -74,6 +78,7 @@ def publish_step(
     Raises:
         StoreError, StepError, OSError: the store or the trainer's folder cannot be read or written.
     """
+    publish_return(store, steps, made)
     record = steps.get_path(made.number, made.step)
     if not record.exists():
         return []
@@ -98,7 +103,8 @@ def fetch_step(
 ) -> Path:
     """Fetch the step that made a checkpoint, with the checkpoint and its parent, the record of the
     previous step if a store has it, and without their tensors the checkpoints from whose pools the
-    step's problems were drawn.
+    step's problems were drawn. Of a return, its record, and without tensors the milestone and the
+    checkpoint that it gives up, with the record of the milestone's step if a store has it.
 
     Removes the remains of a killed fetch from the folder, except for tensors of these checkpoints:
     the fetch continues with them.
@@ -159,6 +165,8 @@ class _Fetch:
     def run(self, checkpoint: bytes) -> Path:
         made = self._get_checkpoint(checkpoint).manifest
         steps = StepFolder(self.folder / "steps")
+        if made.is_return:
+            return self._run_return(steps, made)
         path = self.fetch_record(steps, made, checkpoint, "checkpoint")
         if path is None:
             raise StepError(
@@ -178,10 +186,44 @@ class _Fetch:
                 self._fetch_outlines(step, parameters.identity.trainer)
         if parent.manifest.number:  # the windows of the two steps are compared
             with suppress(StepError):  # reported when it is needed
-                self.fetch_record(steps, parent.manifest, step.record.parent, "parent")
+                self._fetch_made(steps, parent.manifest, "parent")
         if parse_config(step.record).learning.from_genesis:
             self._get_checkpoint(parameters.identity.genesis_checkpoint)
         return path
+
+    def _run_return(self, steps: StepFolder, made: Manifest) -> Path:
+        path = self._fetch_made(steps, made, "checkpoint")
+        if path is None:
+            raise StepError(
+                f"there is no record of the return that made checkpoint {made.digest.hex()[:16]}… "
+                "in any store: name its trainer's own"
+            )
+        record = read_return(path).record
+        parameters = self._get_parameters(record.parameters)
+        publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
+        milestone = self._get_outline(record.milestone).manifest
+        self._get_outline(record.parent)
+        if milestone.step != ZERO_DIGEST:
+            with suppress(StepError):  # reported when it is needed
+                self._fetch_made(steps, milestone, "milestone")
+        return path
+
+    def _fetch_made(self, steps: StepFolder, made: Manifest, whose: str) -> Path | None:
+        """The record of the step or return that made a checkpoint; None: no store has it."""
+        if not made.is_return:
+            return self.fetch_record(steps, made, made.digest, whose)
+        path = get_return_path(steps, made.number, made.step)
+
+        def check_record() -> None:
+            read = read_return(path)
+            if read.record.digest != made.step or read.child != made.digest:
+                raise StepError(f"the store's return is not the one that the {whose} names")
+
+        return path if self._fetch(made.step, _RETURN, path, check_record) else None
+
+    def _get_outline(self, digest: bytes) -> Outline:
+        fetching = DownloadSettings(lambda: self.stores, DownloadLimits(seconds=self._get_left()))
+        return CheckpointFolder(self.folder / "models", fetching).get_outline(digest)
 
     def _fetch_outlines(self, step: Step, trainer: bytes) -> None:
         """Fetch the checkpoints whose problems a step's groups answer, without tensors. Of a false
@@ -230,7 +272,7 @@ class _Fetch:
         """Fetch one object beside the record, unless it is there and right. Return False if no
         store has it. An object that `check` refuses with a StepError is deleted, and the next store
         is asked."""
-        path, reasons = record.with_suffix(suffix), []
+        path, reasons = record if suffix == _RETURN else record.with_suffix(suffix), []
         if path.exists():
             with suppress(StepError):
                 check()

@@ -121,6 +121,10 @@ def list_settlement(settled: SettlementShare) -> list[str]:
             f"this hotkey's score is {settled.score:,} ({brought}), {share:.1%} of the "
             f"{settled.total:,} of all seats{weight}"
         )
+    if any(w.outcome is Outcome.COUNTED for w in settled.windows) and not (
+        settled.total or settled.weights
+    ):
+        lines.append("nobody earned in it: it sets no weights, and the chain keeps the last ones")
     return lines
 
 

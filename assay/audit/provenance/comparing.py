@@ -15,6 +15,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.file import ConsumedGroup
 from assay.artifacts.steps.folder import Step, StepError, StepFolder, read_step
 from assay.artifacts.steps.groups import choose_external, compute_rank, count_teaching, find_most
+from assay.artifacts.steps.returns import get_return_path, read_return
 from assay.audit.findings import Aspect, Findings
 from assay.audit.ports import Public
 from assay.audit.provenance.consumed import describe_group, find_disorder
@@ -33,7 +34,7 @@ from assay.protocol.manifest import Manifest
 from assay.protocol.reason import CHEATING, Reason, Refusal
 from assay.protocol.seeds import compute_problem_seed
 from assay.protocol.ss58 import encode_ss58
-from assay.protocol.step import StepLeftOut, StepRecord
+from assay.protocol.step import ReturnRecord, StepLeftOut, StepRecord
 from assay.settings.learning import read_config
 from assay.verification import find_commitment
 
@@ -114,15 +115,20 @@ def _check_before(
     if not parent.number or is_named:  # the first under its parameters, whose windows come later
         findings.look(Aspect.LINK)
         return
-    path = StepFolder(step.path.parent).get_path(parent.number, parent.step)
+    steps = StepFolder(step.path.parent)
+    path = steps.get_path(parent.number, parent.step)
     rounds = None if public is None else public.parameters.rounds
     if rounds is not None and not path.exists() and parent.number % rounds.windows == 0:
         findings.look(Aspect.LINK)  # the first of a round, whose number is at most its first window
         if record.window < parent.number:
             findings.differ(Aspect.LINK, f"window {record.window} is before its round")
         return
+    before: StepRecord | ReturnRecord
     try:
-        before = read_step(path).record
+        if parent.is_return:
+            before = read_return(get_return_path(steps, parent.number, parent.step)).record
+        else:
+            before = read_step(path).record
         if before.digest != parent.step:
             raise StepError("it is not the one that the parent names")
     except StepError as error:

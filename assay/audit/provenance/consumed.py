@@ -23,7 +23,7 @@ from assay.environments.scoring import run_all
 from assay.inference.checkpoint import Outline
 from assay.protocol.episode import find_stop
 from assay.protocol.manifest import Manifest
-from assay.protocol.parameters import MILLION, Parameters
+from assay.protocol.parameters import Parameters
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.step import LEFT_OUT_MAX, StepRecord
 from assay.settings.learning import read_config
@@ -258,7 +258,7 @@ def find_false_group(
             return f"{describe_group(one)}: {played}"
         if one.delay is None or one.window == record.window:
             continue
-        is_valid = [parts.correctness == MILLION for _, parts in played[1]]
+        is_valid = [parts.is_right for _, parts in played[1]]
         proposes = one.hotkey != trainer and is_proposing(played[1][0][0].state)
         behind = parent.number - drawn.manifest.number
         given = record, choice.proposal_tries, proposes, is_valid, behind

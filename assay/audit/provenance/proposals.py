@@ -36,7 +36,7 @@ from assay.inference.checkpoint import Outline
 from assay.inference.folder import CheckpointError
 from assay.network.store.base import ObjectStore
 from assay.network.store.folder import open_folder
-from assay.protocol.parameters import MILLION, Parameters
+from assay.protocol.parameters import Parameters
 from assay.settings.loading import ConfigError
 
 #: Seconds for fetching a checkpoint without its tensors.
@@ -325,4 +325,4 @@ def _read_group(
         if asked is not None:
             tries = found.tries.setdefault(asked.digest.hex(), {})
             count, solves = tries.get(hotkey, (0, 0))
-            tries[hotkey] = count + 1, solves + (parts.correctness == MILLION)
+            tries[hotkey] = count + 1, solves + (parts.is_right)

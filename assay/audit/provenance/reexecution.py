@@ -31,6 +31,7 @@ from assay.artifacts.steps.folder import (
 )
 from assay.artifacts.steps.learner import make_learner
 from assay.artifacts.steps.pool import DrawnBy
+from assay.audit.provenance.behind_returns import find_across, find_false_beginning
 from assay.audit.provenance.choice import find_false_choice, plan_again
 from assay.audit.provenance.consumed import (
     describe_group,
@@ -46,7 +47,8 @@ from assay.environments.steering import compute_next_levels
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.expert_stacks import split_experts
 from assay.network.store.folder import open_folder
-from assay.protocol.manifest import LevelSuccess
+from assay.protocol.gate import find_course_fault
+from assay.protocol.manifest import LevelSuccess, find_line_lie
 from assay.protocol.parameters import Parameters
 from assay.protocol.step import StepRecord
 from assay.settings.learning import read_config
@@ -102,6 +104,14 @@ def reexecute(
     parent = checkpoints.get(record.parent)
     drawn = DrawnBy(parameters, parent, checkpoints)
     false = find_false_group(record, groups, parameters, parent.manifest, drawn.find, is_derived)
+    if false is not None:
+        return StepComparison(False, None, false, remarks)
+    false, unseen = find_false_beginning(step, parent.manifest)
+    remarks += unseen
+    if false is None:
+        get_outline = checkpoints.get_outline
+        false, unseen = find_across(groups, parent.manifest, drawn.find, get_outline)
+        remarks += unseen
     if false is not None:
         return StepComparison(False, None, false, remarks)
     beside, tally = read_beside(step, groups, parameters, drawn), Tally(parameters, drawn)
@@ -269,6 +279,10 @@ def _compare_manifests(
             f"of the held-out problems the parent solves {count}; the manifest says {claim}",
             None,
         )
+    if lie := find_line_lie(child.manifest, before):
+        return f"the made checkpoint's manifest: {lie}", None
+    if fault := find_course_fault(child.manifest.course, parameters.gate):
+        return f"the made checkpoint's manifest: {fault}", None
     expected = replace(
         before,
         tensors=record.tensors,
@@ -279,6 +293,7 @@ def _compare_manifests(
         step=record.digest,
         number=before.number + 1,
         files=name_adapter(name_pool(before.files, pool), adapter),
+        course=child.manifest.course,  # whether its counts are right, the answers show
     )
     expected = measure_manifest(expected, child.folder)
     if expected == child.manifest and child.digest == step.child:

@@ -14,14 +14,21 @@ from tempfile import TemporaryDirectory
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.steps.folder import Step
 from assay.artifacts.steps.request import StepRequest
+from assay.artifacts.steps.returns import Return
 from assay.audit.bundle import open_bundle
-from assay.audit.findings import Findings
+from assay.audit.findings import Aspect, Findings
+from assay.audit.gate_check import CourseChecks
 from assay.audit.opening import AuditRequest, open_network, require_beacon
-from assay.audit.ports import Public
+from assay.audit.ports import Outlines, Public
 from assay.audit.provenance.comparing import check_provenance
 from assay.audit.provenance.reexecution import StepComparison, read_fitting, reexecute
+from assay.audit.provenance.return_check import check_return
 from assay.audit.provenance.step_submissions import SubmissionsBeside
+from assay.audit.sources import TrainerFiles
+from assay.inference.checkpoint import Checkpoint, Outline
+from assay.inference.folder import CheckpointError
 from assay.network.store.opening import open_store
+from assay.protocol.amendment import UnknownParametersError
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.sections import Settings
 
@@ -52,7 +59,84 @@ def check_groups(
     fetching = DownloadSettings(lambda: stores) if stores else None
     with open_provenance(settings, provenance, step.record.window) as (public, validator):
         checkpoints = CheckpointFolder(models, fetching)
-        return check_provenance(step, groups, public, validator, checkpoints)
+        findings = check_provenance(step, groups, public, validator, checkpoints)
+        _check_course(step, public, checkpoints, request, findings)
+        return findings
+
+
+def verify_return(
+    settings: Settings,
+    request: StepRequest,
+    provenance: ProvenanceRequest | None,
+    made: Return,
+    models: Path,
+) -> tuple[StepComparison, Findings | None]:
+    """Check a return, and compare the counts that demand it with the chain and the answers. Raises
+    OperatorError: something cannot be read.
+
+    Args:
+        provenance: None: the counts are compared with nothing.
+    """
+    stores = request.open_stores()
+    checkpoints = CheckpointFolder(models, DownloadSettings(lambda: stores) if stores else None)
+    comparison = check_return(made, checkpoints)
+    if provenance is None:
+        return comparison, None
+    findings = Findings(made.record.window)
+    with open_provenance(settings, provenance, made.record.window) as (public, _):
+        _check_course(made, public, checkpoints, request, findings)
+    return comparison, findings
+
+
+def _check_course(
+    made: Step | Return,
+    public: Public,
+    checkpoints: CheckpointFolder,
+    request: StepRequest,
+    findings: Findings,
+) -> None:
+    """Check what the made checkpoint's course counts anew, if the checkpoint is here."""
+    window = made.record.window
+    try:
+        outline = checkpoints.get_outline(made.child)
+        parameters = public.history.get(window)
+    except (CheckpointError, UnknownParametersError) as error:
+        findings.miss(Aspect.COURSE, f"what the made checkpoint counts: {error}")
+        return
+    own, mirrors = TrainerFiles(made.path.parent), request.open_stores
+    beside = replace(
+        public,
+        parameters=parameters,
+        outlines=_HeldOutlines(checkpoints, public.outlines),
+        models=_HeldModels(checkpoints),
+        mirrors=lambda: [own, *mirrors(), *public.mirrors()],
+    )
+    CourseChecks().check(beside, window + 1, outline, findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOutlines:
+    """The outlines of a folder, and those that an audit reads beside them."""
+
+    folder: CheckpointFolder
+    others: Outlines
+
+    def get(self, digest: bytes) -> Outline:
+        try:
+            return self.folder.get_outline(digest)
+        except CheckpointError:
+            return self.others.get(digest)
+
+    def find_folder(self, digest: bytes) -> Path:
+        return self.others.find_folder(digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldModels:
+    folder: CheckpointFolder
+
+    def get(self, digest: bytes) -> Checkpoint | None:
+        return self.folder.get(digest) if self.folder.holds(digest) else None
 
 
 def repeat_step(

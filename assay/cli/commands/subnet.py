@@ -91,6 +91,8 @@ def publish(
     require_store(settings)
     _require_trainer(settings.publish.trainer)
     rules = settings.publish
+    if rules.amender is not None:
+        require_address(rules.amender, "--amender")
     rules.model = open_model(settings, rules.model, quiet)
     rules.genesis = open_model(settings, rules.genesis, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
@@ -138,8 +140,9 @@ def amend(
 ) -> None:
     """Announce new parameters that apply from a future window.
 
-    The wallet must be the subnet owner's. Running programs fetch and check the parameters, and
-    change over at that window. Until the announcement is decided, you can replace or withdraw it.
+    The wallet must be the subnet owner's, or the amender's if the parameters name one. Running
+    programs fetch and check the parameters, and change over at that window. Until the announcement
+    is decided, you can replace or withdraw it.
     """
     settings = invocation.load_settings()
     require_signer(settings, "hotkey")

@@ -374,9 +374,10 @@ def verify_step(
     """Repeat a training step from the data beside its record, and compare bit by bit.
 
     With --offline, --netuid or --localnet it also compares the groups with what miners committed on
-    chain. Exit codes: 0 equal, 1 different (it names the first tensor or group that differs), 2
-    could not run, or equal but some groups could not be checked. On another kind of CPU or with
-    another PyTorch the last bits can differ; the command says how this machine differs.
+    chain, and a gate's counts with the answers. A return to a milestone is checked as what it is:
+    nothing was learned. Exit codes: 0 equal, 1 different (it names the first tensor or group that
+    differs), 2 could not run, or equal but some groups could not be checked. On another kind of CPU
+    or with another PyTorch the last bits can differ; the command says how this machine differs.
     """
     from assay.settings.loading import ConfigError
 
@@ -392,20 +393,28 @@ def verify_step(
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.artifacts.steps.examples import keep_examples
         from assay.artifacts.steps.request import StepRequest
+        from assay.artifacts.steps.returns import Return
         from assay.audit.opening import AuditRequest
-        from assay.audit.provenance.step_check import ProvenanceRequest, check_groups, repeat_step
-        from assay.cli.step_view import show_comparison, show_groups, show_unrepeated
+        from assay.audit.provenance.step_check import (
+            ProvenanceRequest,
+            check_groups,
+            repeat_step,
+            verify_return,
+        )
+        from assay.cli.step_view import get_step_code, show_comparison, show_groups, show_unrepeated
         from assay.protocol.errors import OperatorError
     request = StepRequest(record, models, tuple(store or ()), directory)
-    step, checkpoints = request.open()
+    made, checkpoints = request.open_made()
+    audited = AuditRequest(validator, None, records, offline, allow_local_beacon=allow_local_beacon)
+    provenance = ProvenanceRequest(audited, files or ()) if has_network else None
+    if isinstance(made, Return):
+        returned, counts = verify_return(settings, request, provenance, made, checkpoints)
+        show_comparison(made.record, returned, counts, as_json, quiet)
+        return get_step_code(returned, counts)
+    step, findings = made, None
     if examples is not None:
         keep_examples(step.path.parent, examples)
-    findings = None
-    if has_network:
-        audited = AuditRequest(
-            validator, None, records, offline, allow_local_beacon=allow_local_beacon
-        )
-        provenance = ProvenanceRequest(audited, files or ())
+    if provenance is not None:
         findings = check_groups(settings, request, provenance, step, checkpoints)
         if not as_json and not quiet:
             show_groups(step, findings)
@@ -415,11 +424,8 @@ def verify_step(
         if as_json and findings is not None:
             show_unrepeated(step, error, findings)
         raise
-    show_comparison(step, comparison, findings, as_json, quiet)
-    if not comparison.equal:
-        return FINDING
-    is_whole = not comparison.uncounted and (findings is None or findings.matched)
-    return OK if is_whole else COULD_NOT_RUN
+    show_comparison(step.record, comparison, findings, as_json, quiet)
+    return get_step_code(comparison, findings)
 
 
 @command(app, "watch", lambda s: (s.trainer.dir,))

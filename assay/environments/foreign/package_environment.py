@@ -172,6 +172,6 @@ KIND = Kind(
     NAME,
     VERSION,
     FORM,
-    file=FromFile(PackageEnvironment, PARAMS, archive=lambda _: True),
+    file=FromFile(PackageEnvironment, PARAMS, archive=lambda _: True, is_drawn=True),
     require=require_sandbox,
 )

@@ -6,7 +6,7 @@ from hashlib import sha256
 from assay.environments.foreign.guest_archive import Chance
 
 #: Problems tried at each level, and at the lowest level for constant answers.
-PROBLEMS, CONSTANTS = 4, 40
+PROBLEMS, CONSTANTS = 4, 60
 #: A constant answer may solve one in this many problems of the lowest level.
 SHARE = 4
 #: A right answer may take one in this many of the instructions: another problem's may take more.

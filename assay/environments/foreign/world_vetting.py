@@ -244,7 +244,7 @@ def play(worlds: Worlds, entry: Entry, turns: Sequence[str]) -> _Played:
             break
         replies.append(reply)
     seen = tuple(turns[: len(replies) + 1])
-    is_right = state.score().correctness == MILLION
+    is_right = state.score().is_right
     if not isinstance(state, PackageEpisode):
         return _Played(seen, tuple(replies), is_right)
     instructions = worlds.millions * MILLION - state.left

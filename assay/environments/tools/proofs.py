@@ -17,15 +17,15 @@ LINE, HERMES, LLAMA, XML, MISTRAL = CallForm
 #: another for each file.
 PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
     {
-        ("calculator", LINE): "7c6f63a898452f294546583492e1bd960de320ef329016f544093d7b5a1d5633",
-        ("calculator", HERMES): "e174906241dec74c8ca7af96b386c07453b97facd921c82593913f383eb2fb93",
-        ("calculator", LLAMA): "1a300903e7ad681d281ebbfd13529e2085914ec28e859a8421525cd9ba839eb4",
-        ("calculator", XML): "49943b66a71306b48fe49eaaf8476f7d260276e6632b96203e630bc63ed0c98b",
-        ("calculator", MISTRAL): "bc1b6a4f3dd915530ed422e51970e4de7e091ba36658cfe29375164df95426a2",
-        ("python", HERMES): "936dd12b0e7e8e6eb85bc2afa7aaeb553ca33dba80eaf56e0da63f28ca51f791",
-        ("python", LLAMA): "071475575fe84bd7dfc524d89992de48381832a848bd18556b0d83c3d99e4d1f",
-        ("python", XML): "8b6aba0df9624e3d0697d839e73f15bf1fe759ebb1524e711e59da316be35d64",
-        ("python", MISTRAL): "656bdde85c26068d96de1a3fd03499f314500d063ec19cf00a3db519c3702070",
+        ("calculator", LINE): "e9af07b2d3c9b8d2f0bd9afc28a7f2f4d6fdcddca392b8521f24a16d095802eb",
+        ("calculator", HERMES): "a5154a8865b864a5b8e4c5147fc2bf467de79107aff751d95d259a336a15bc20",
+        ("calculator", LLAMA): "6b2bad45e8c0233d1a315ca93ce0251aef463f4b49c7d071f54ba36f354c39c2",
+        ("calculator", XML): "b23d105fb20193a826376e8fe312747cb0d0603847ddddf8ff9c8e0444239d72",
+        ("calculator", MISTRAL): "af24f4564e555d7a828883a917644a0fecd95007cbd50f06ba80d149e289f6bf",
+        ("python", HERMES): "941e8771a1f2a07f285667da9b54dd5467aaea881232ff93cc69d4ecb34c652b",
+        ("python", LLAMA): "8930cea682430b0c56e78e88d825cfe7aba04c6fa5a994601f0a6ce277e02fe7",
+        ("python", XML): "9534a5e0a59e170c718e6b1b1b0302e068335f1b5d7aad23c2805f103a726e64",
+        ("python", MISTRAL): "a16c5c8d16a691785b34ef17dfd2e02ca677cea5521c16abdb823316837a71f8",
     }
 )
 #: Turns of proof episodes beside calls of the tool and those of all worlds: each fault of each

@@ -14,7 +14,7 @@ NAME = "codes"
 #: Increases whenever any problem, reply or score would change.
 VERSION = 1
 #: Digest of the proof episodes.
-PROOF = "afab3aa17d366dfc76d1f16d74489100859a547e1e0f779490be172d5a1ef209"
+PROOF = "087b3fb5af4b402130c6fbe729fc0b168506d17132fbd646e07ce13a2a8d6473"
 PARAMS: Mapping[str, Param] = MappingProxyType({})
 
 

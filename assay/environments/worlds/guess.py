@@ -18,7 +18,7 @@ NAME = "guess"
 #: Increases whenever any problem, reply or score would change.
 VERSION = 1
 #: Digest of the proof episodes.
-PROOF = "1608100aa5b3852608e3b3d17859b57858c2b466d1007fb00506ddadb185cef9"
+PROOF = "d7a4b4c3672f508a7eb698a5cbade2c3dbf2347f71c96464e31d6fd514ba770f"
 PARAMS: Mapping[str, Param] = MappingProxyType({})
 
 
@@ -61,7 +61,7 @@ class Guess(GuessingEnvironment):
     levels = range(1, len(LEVELS) + 1)
     turns = max(plan.turns for plan in LEVELS)
     secrets = Number
-    proof_turns = ("0", "1", "4", "7", "9", "12", "34", "75", "99", "500", "9999", "10000", "-1")
+    proof_turns = ("0", "1", "3", "7", "9", "12", "34", "75", "99", "500", "9999", "10000", "-1")
 
     def __init__(self, params: Mapping[str, int]) -> None:
         super().__init__(NAME, VERSION, PARAMS, params, PROOF)

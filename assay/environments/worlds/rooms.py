@@ -21,7 +21,7 @@ NAME = "rooms"
 #: Increases whenever any problem, reply or score would change.
 VERSION = 1
 #: Digest of the proof episodes.
-PROOF = "3c384b0b391f17fd4f98ead15e94a51517385e33b5d6e6682a2db94c1d483f3a"
+PROOF = "82ab75984e1b3b739a0476f4bd40b232ff5ceffac44ca81f172a426ffe58b7a5"
 PARAMS: Mapping[str, Param] = MappingProxyType({})
 
 #: Most commands of a turn.

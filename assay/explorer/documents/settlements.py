@@ -31,6 +31,9 @@ class SettlementSummary(TypedDict):
     total: Count
     miners: Count
     weighed: Count
+    idle: Annotated[
+        int, Field(description="settlements in a row, up to this one, without any score", ge=0)
+    ]
     score_root: Hex
 
 

@@ -1,6 +1,6 @@
 """Documents of the pages about training, the gauntlet and searches."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -18,6 +18,11 @@ from assay.explorer.documents.shared import (
     Window,
 )
 from assay.explorer.documents.windows import ReadingLack
+
+#: What a checkpoint makes of its course.
+CourseOutcome = Literal["goes on", "milestone", "return"]
+#: A difference of two shares.
+Gain = Annotated[float, Field(ge=-1, le=1)]
 
 
 class WindowReward(TypedDict):
@@ -52,6 +57,18 @@ class CheckpointRow(TypedDict):
     last: Window | None
     groups: Count | None
     trained_on: Window | None
+    outcome: Annotated[
+        CourseOutcome | None,
+        Field(description="what it makes of its course, by its manifest; null: there is none"),
+    ]
+
+
+class CheckpointLie(TypedDict):
+    """What a checkpoint that was in force wrongly says of its parent. It voids nothing."""
+
+    digest: Hex
+    number: Count | None
+    what: str
 
 
 class LevelRow(TypedDict):
@@ -65,8 +82,59 @@ class LevelRow(TypedDict):
     differ: Annotated[Count | None, Field(description="solved at one of two tries alone")]
 
 
+class MeasuredRow(TypedDict):
+    """A checkpoint that was in force, on problems that were drawn then: beside its milestone on all
+    of them, and beside the first checkpoint on every fourth."""
+
+    number: Count
+    digest: Hex
+    milestone: Annotated[Count | None, Field(description="null: its number is not known")]
+    attempt: Annotated[Count, Field(description="of the courses from that milestone")]
+    asked: Count
+    wins: Annotated[Count, Field(description="that it solved and the milestone did not")]
+    losses: Annotated[Count, Field(description="that the milestone solved and it did not")]
+    first_asked: Count
+    first_wins: Annotated[Count, Field(description="as `wins`, beside the first checkpoint")]
+    first_losses: Count
+    alone: Annotated[Gain, Field(description="over the first checkpoint, on its own problems")]
+    gain: Annotated[Gain, Field(description="on them and those of up to seven measured before it")]
+    low: Annotated[Gain, Field(description="an end of the 95 % band")]
+    high: Gain
+    together: Annotated[Count, Field(description="checkpoints whose problems the gain is of")]
+    given_up: Annotated[bool, Field(description="whether its course ended in a return")]
+
+
+class CourseEndRow(TypedDict):
+    """A checkpoint that became a milestone, or that is one again."""
+
+    number: Count
+    digest: Hex
+    outcome: Literal["milestone", "return"]
+    milestone: Annotated[Count | None, Field(description="that later ones are measured beside")]
+
+
+class GateWords(TypedDict):
+    """What checkpoints have shown by their gate, in words."""
+
+    sentence: Annotated[str, Field(description="the newest gain over the first checkpoint")]
+    course: Annotated[str, Field(description="where the newest course stands")]
+
+
+class GateShown(GateWords):
+    """The same with all figures, by the manifests that are at hand."""
+
+    rule: Literal["not-worse", "better"]
+    problems: Annotated[Count, Field(description="of each checkpoint")]
+    of_file: Annotated[bool, Field(description="drawn from a file, which a trainer may know")]
+    whole: Annotated[bool, Field(description="whether that is all from the first checkpoint on")]
+    measured: list[MeasuredRow]
+    ends: list[CourseEndRow]
+
+
 class TrainingDocument(CommandDocument):
-    """Reward by window, held-out accuracy, checkpoints."""
+    """Reward by window, held-out accuracy, checkpoints, and what their gate has shown."""
+
+    gate: Annotated[GateShown | None, Field(description="null: no gate, or no manifest at hand")]
 
     curves: list[Curve]
     runs: Annotated[list[RunSummary], Field(description="empty, if no other run is named")]
@@ -78,6 +146,7 @@ class TrainingDocument(CommandDocument):
     tried_axis: ChartAxis
     has_trainer: bool
     checkpoints: list[CheckpointRow]
+    lies: Annotated[list[CheckpointLie], Field(description="as far as manifests are at hand")]
     levels: Annotated[list[LevelRow], Field(description="of the newest checkpoint in force")]
     proposes: Annotated[bool, Field(description="whether the network writes its own problems")]
 
@@ -132,6 +201,7 @@ class WatchedRow(TypedDict):
 class WatchDocument(CommandDocument):
     """Whether the course learns, by the rules of `assay train watch`."""
 
+    gate: Annotated[GateWords | None, Field(description="null: no gate, or no manifest at hand")]
     lack: ReadingLack | None
     is_own: Annotated[
         bool | None, Field(description="whether figures are the trainer's own; else of its steps")

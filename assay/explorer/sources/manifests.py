@@ -4,24 +4,34 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from assay.artifacts.ports import Objects
 from assay.artifacts.records.run_folder import BROKEN
 from assay.artifacts.store_objects import make_checkpoint_name
-from assay.environments.steering import list_standings
-from assay.explorer.documents.training import LevelRow
+from assay.environments.steering import find_parent_fault, list_standings
+from assay.explorer.documents.training import CourseOutcome, LevelRow
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import CheckpointOrigin
 from assay.protocol.encoding import EncodingError, from_json
 from assay.protocol.errors import OperatorError
-from assay.protocol.manifest import WEIGHT_START, Manifest
+from assay.protocol.gate import Outcome
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import WEIGHT_START, Manifest, find_line_lie
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
 _BYTES = 1 << 20
 #: Manifests in memory.
 _CACHED = 1_024
+#: Whole ones: each may have the counts of a thousand checkpoints.
+_WHOLE_CACHED = 64
+_OUTCOMES: dict[Outcome, CourseOutcome] = {
+    Outcome.GOES_ON: "goes on",
+    Outcome.MILESTONE: "milestone",
+    Outcome.RETURN: "return",
+}
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -31,18 +41,43 @@ class Manifests:
     def __init__(self, models: Path | None, stores: Sequence[Objects]) -> None:
         self._models, self._stores = models, stores
         self._origins: BoundedCache[bytes, CheckpointOrigin] = BoundedCache(_CACHED)
+        self._whole: BoundedCache[bytes, Manifest] = BoundedCache(_WHOLE_CACHED)
+
+    def read_manifest(self, digest: bytes) -> Manifest | None:
+        """A whole manifest that matches its digest."""
+        manifest = self._whole.get(digest)
+        if manifest is None:
+            parsed = map(_parse_whole, self._iterate_data(digest))
+            manifest = next((one for one in parsed if one and one.digest == digest), None)
+            if manifest is not None:
+                self._whole.put(digest, manifest)
+        return manifest
+
+    def read_number(self, digest: bytes) -> int | None:
+        """The number that a manifest states."""
+        origin = self.read(digest)
+        return None if origin is None else origin.number
 
     def read(self, checkpoint: bytes) -> CheckpointOrigin | None:
         origin = self._origins.get(checkpoint)
         if origin is None:
             origin = self._find(checkpoint)
             if origin is not None:
+                origin = replace(origin, lie=self._find_lie(checkpoint))
                 self._origins.put(checkpoint, origin)
         return origin
 
     def _find(self, checkpoint: bytes) -> CheckpointOrigin | None:
         origins = map(parse_manifest, self._iterate_data(checkpoint))
         return next((origin for origin in origins if origin is not None), None)
+
+    def _find_lie(self, checkpoint: bytes) -> str | None:
+        """What a manifest wrongly says of its parent, if both are at hand. A lie voids nothing."""
+        made = self.read_manifest(checkpoint)
+        parent = None if made is None else self.read_manifest(made.parent)
+        if made is None or parent is None:
+            return None
+        return find_parent_fault(made, parent) or find_line_lie(made, parent)
 
     def _iterate_data(self, checkpoint: bytes) -> Iterator[bytes | None]:
         if self._models is not None:
@@ -65,20 +100,35 @@ def parse_manifest(data: bytes | None) -> CheckpointOrigin | None:
             return None
     except (*BROKEN, RecursionError):
         return None
+    manifest = _convert(document)
+    has_course = manifest is not None and manifest.course.milestone != ZERO_DIGEST
     return CheckpointOrigin(
         number,
         parent if parent.strip("0") else None,
         step if step.strip("0") else None,
-        _read_levels(document),
+        () if manifest is None else _list_levels(manifest),
+        _OUTCOMES[manifest.course.outcome] if manifest is not None and has_course else None,
     )
 
 
-def _read_levels(document: Any) -> tuple[LevelRow, ...]:
-    """The levels that a manifest states; none where it is not whole."""
+def _parse_whole(data: bytes | None) -> Manifest | None:
     try:
-        standings = list_standings(from_json(Manifest, document), None)
+        return _convert(json.loads(data or b""))
+    except (*BROKEN, RecursionError):
+        return None
+
+
+def _convert(document: Any) -> Manifest | None:
+    """A manifest; None where it is not whole."""
+    try:
+        return from_json(Manifest, document)
     except EncodingError:
-        return ()
+        return None
+
+
+def _list_levels(manifest: Manifest) -> tuple[LevelRow, ...]:
+    """The levels that a manifest states."""
+    standings = list_standings(manifest, None)
     return tuple(
         LevelRow(
             level=one.level,

@@ -17,6 +17,7 @@ from assay.artifacts.store_objects import UnavailableError
 from assay.explorer.ports import PageSources, ShownRecord, ShownWeights
 from assay.explorer.sources.chain_view import ChainView
 from assay.explorer.sources.courses import Courses
+from assay.explorer.sources.gates import GateLines
 from assay.explorer.sources.groups import Groups
 from assay.explorer.sources.ledger_events import LedgerEvents
 from assay.explorer.sources.live_state import LiveState, LocalnetMark
@@ -168,6 +169,7 @@ def _open_around(
     def list_known(head: int | None) -> Sequence[AnnouncedParameters]:
         return [] if head is None else list_announced(subject.history, None, head)
 
+    manifests = Manifests(models, stores)
     sources = PageSources(
         commands=commands,
         has_model=models is not None,
@@ -181,7 +183,8 @@ def _open_around(
         read_proposals=proposals.read,
         read_beside=RunsBeside(find_beside(settings)).read,
         read_comparison=JsonFile(find_comparison(settings, folder)).read_object,
-        read_manifest=Manifests(models, stores).read,
+        read_manifest=manifests.read,
+        read_gate=GateLines(manifests).read,
         list_rounds=RoundFindings(find_rounds(settings), stores).list_rounds,
         read_gauntlet=JsonFile(find_gauntlet(settings, folder)).read_object,
         read_evaluations=find_evaluations(settings, trainer).read,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
 from assay.explorer.documents.training import (
     AccuracyPoint,
+    CheckpointLie,
     CheckpointRow,
     LevelRow,
     TrainingDocument,
@@ -15,6 +16,7 @@ from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin, Training
 from assay.explorer.views.common import Query, divide
 from assay.explorer.views.curves import add_runs, make_axis, make_curve, summarize_runs
+from assay.explorer.views.gains import view_gate
 from assay.explorer.views.proposals import proposes
 
 #: Checkpoints in the table.
@@ -47,6 +49,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
     curves = add_runs(_list_curves(rewards, scores, tried), reader.sources.read_beside())
     return TrainingDocument(
         title="Training",
+        gate=view_gate(reader, training),
         curves=curves,
         runs=summarize_runs(curves),
         rewards=rewards,
@@ -57,6 +60,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
         tried_axis=make_axis([point["number"] for point in tried]),
         has_trainer=training is not None,
         checkpoints=_list_checkpoints(reader, training),
+        lies=_list_lies(reader),
         levels=_list_levels(reader),
         proposes=proposes(reader),
         command=reader.sources.commands.training(),
@@ -94,6 +98,21 @@ def _list_levels(reader: PageReader) -> list[LevelRow]:
     return [level for origin in origins if origin is not None for level in origin.levels]
 
 
+def _list_lies(reader: PageReader) -> list[CheckpointLie]:
+    """What the newest checkpoints in force wrongly say of their parents."""
+    rows = reader.ask(
+        "SELECT checkpoint FROM windows WHERE length(checkpoint) = 32 AND checkpoint != "
+        "zeroblob(32) GROUP BY checkpoint ORDER BY max(window) DESC LIMIT ?",
+        _CHECKPOINTS,
+    )
+    origins = [(row["checkpoint"], reader.sources.read_manifest(row["checkpoint"])) for row in rows]
+    return [
+        CheckpointLie(digest=digest.hex(), number=origin.number, what=origin.lie)
+        for digest, origin in origins
+        if origin is not None and origin.lie is not None
+    ]
+
+
 def _list_checkpoints(reader: PageReader, training: Training | None) -> list[CheckpointRow]:
     """Checkpoints in force, and those that the trainer made, the newest first."""
     in_force = reader.ask(
@@ -115,8 +134,10 @@ def _list_checkpoints(reader: PageReader, training: Training | None) -> list[Che
             last=row["last"],
             groups=None,
             trained_on=None,
+            outcome=origin.outcome,
         )
     for step in training.steps if training else ():
+        made_of = reader.sources.read_manifest(bytes.fromhex(step.child)) or CheckpointOrigin()
         made = CheckpointRow(
             digest=step.child,
             first=None,
@@ -126,6 +147,7 @@ def _list_checkpoints(reader: PageReader, training: Training | None) -> list[Che
             step=step.record,
             groups=step.groups,
             trained_on=step.window,
+            outcome=made_of.outcome,
         )
         known = rows.get(step.child, made)
         rows[step.child] = {**known, **made, "first": known["first"], "last": known["last"]}

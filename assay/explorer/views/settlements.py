@@ -14,7 +14,7 @@ from assay.explorer.ports import ShownWeights
 from assay.explorer.views.common import Query, ask_page, describe_audit, divide, name_hotkey
 from assay.explorer.views.validators import count_settlement
 from assay.protocol.reason import Reason
-from assay.verification import Result, Seat, compute_settlement, compute_weights
+from assay.verification import Result, Seat, compute_settlement, settle_weights
 
 _SETTLEMENTS = 25
 
@@ -72,6 +72,7 @@ def _describe(row: Any) -> SettlementSummary:
         total=int(row["total"]),
         miners=row["miners"],
         weighed=row["weighed"],
+        idle=row["idle"],
         score_root=row["score_root"].hex(),
     )
 
@@ -90,7 +91,8 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> SettledWeights:
     )
     scores, complete = _derive_scores(reader, epoch)
     derived = _derive_weights(reader, epoch, held, scores) if complete else None
-    chain_weights = reader.sources.read_shown(epoch, record)
+    # a settlement that sets none leaves on chain what was there
+    chain_weights = reader.sources.read_shown(epoch, record) if record else None
     rows = _list_seats(reader, held, record, scores, derived, chain_weights)
     rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
     return SettledWeights(
@@ -183,10 +185,21 @@ def _derive_weights(
     )
     if last["window"] is None:
         return {}
-    identity = reader.subject.get_parameters(last["window"]).identity
     by_uid = {
         row["uid"]: scores[seat]
         for row in held
         if (seat := Seat(row["uid"], row["registered_at"])) in scores
     }
-    return compute_weights(by_uid, identity.owner_uid, identity.burn_share)
+    parameters = reader.subject.get_parameters(last["window"])
+    return settle_weights(by_uid, parameters, _get_idle_before(reader, epoch))[1]
+
+
+def _get_idle_before(reader: PageReader, epoch: int) -> int:
+    """The count of settlements in which nobody earned, up to the one before this: of that one's
+    record, or by this one's where that is not in the index."""
+    row = reader.ask_one(
+        "SELECT s.idle, b.idle AS before FROM settlements s "
+        "LEFT JOIN settlements b ON b.digest = s.previous WHERE s.epoch = ?",
+        epoch,
+    )
+    return int(row["idle"] - 1 if row["before"] is None else row["before"])

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
-from assay.explorer.documents.training import StaleRow, WatchDocument, WatchedRow
+from assay.explorer.documents.training import GateWords, StaleRow, WatchDocument, WatchedRow
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CourseReading
 from assay.explorer.views.common import Query, list_step_digests, read_number
 from assay.explorer.views.curves import make_curve
+from assay.explorer.views.gains import view_gate
 
 #: Ages of rollouts that a row may have.
 _AGES_MAX = 16
@@ -26,9 +27,12 @@ _CURVES = (
 def view_watch(reader: PageReader, query: Query) -> WatchDocument:
     """Whether the course learns, and the figures that say so."""
     found = reader.sources.read_course(list_step_digests(reader))
+    shown = view_gate(reader, reader.sources.read_training())
+    gate = shown and GateWords(sentence=shown["sentence"], course=shown["course"])
     if not isinstance(found, CourseReading):
         return WatchDocument(
             title="Does it learn?",
+            gate=gate,
             lack=found,
             is_own=None,
             state=None,
@@ -41,6 +45,7 @@ def view_watch(reader: PageReader, query: Query) -> WatchDocument:
     rows = [_keep_finite(row) for row in found.rows[-POINTS_MAX:]]
     return WatchDocument(
         title="Does it learn?",
+        gate=gate,
         lack=None,
         is_own=found.is_own,
         state=found.state,

@@ -12,7 +12,6 @@ from assay.environments.base import Environment, Problem
 from assay.environments.scoring import score_all
 from assay.inference.checkpoint import Checkpoint
 from assay.protocol.hashing import Domain, hash_fields
-from assay.protocol.parameters import MILLION
 from assay.training.held_out import answer_problems
 
 
@@ -67,7 +66,4 @@ def draw_answers(
     drafter = checkpoint.get_drafter(rules.temperature)
     texts = answer_problems(drafter, checkpoint.tokenizer, problems, seeds)
     scores = score_all(environment, list(zip(problems, texts, strict=True)))
-    return [
-        ScoredAnswer(text, parts.correctness == MILLION)
-        for text, parts in zip(texts, scores, strict=True)
-    ]
+    return [ScoredAnswer(text, parts.is_right) for text, parts in zip(texts, scores, strict=True)]

@@ -16,11 +16,13 @@ from assay.artifacts.status.demo import (
     DemoVerdictStatus,
 )
 from assay.artifacts.status.program import RUNNING, STOPPED
+from assay.artifacts.status.trainer import GateStatus
 from assay.audit.findings import AuditReport
 from assay.lab.demo.run import Actor, DemoRun, PlayedExample
 from assay.lab.gauntlet.strategy import Strategy
 from assay.neurons.program.software import get_software
 from assay.neurons.program.status import ChainStatus, describe_loop, describe_program
+from assay.neurons.trainer.gate_monitor import GateMonitor
 from assay.neurons.validator.judged_window import Settlement
 from assay.neurons.validator.status import describe_validator
 from assay.neurons.validator.weights_outbox import list_rows
@@ -196,6 +198,7 @@ def describe_summary(run: DemoRun, audit: AuditReport, seconds: float) -> dict[s
             for lesson in run.lessons
         ],
         "accuracy": _describe_accuracy(run),
+        "gate": _describe_gate(run),
         "episode": None if run.example is None else _describe_example(run.example),
         "promises_broken": [*find_broken_promises(run, pay), *find_broken_record(audit)],
         "seconds": round(seconds, 1),
@@ -229,6 +232,13 @@ def _describe_accuracy(run: DemoRun) -> AccuracyStatus:
         "after": round(after.value, 4) if after else None,
         "after_interval95": [round(x, 4) for x in after.interval] if after else None,
     }
+
+
+def _describe_gate(run: DemoRun) -> GateStatus | None:
+    """What the checkpoints have shown by their gate, up to the newest; None: there is no gate."""
+    gate, course = run.parameters.gate, run.trainer.course
+    newest = None if course is None else course.parent.digest
+    return GateMonitor(run.checkpoints, lambda *_: None).look(newest, gate)
 
 
 def _describe_window(run: DemoRun, window: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from assay.artifacts.database import VALIDATOR_FILE, Database
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
-from assay.audit.sources import FetchedOutlines, StoredSubmissions
+from assay.audit.sources import FetchedOutlines, StoredSubmissions, TrainerFiles
 from assay.environments.levels import Success
 from assay.environments.registry import open_environment
 from assay.inference.checkpoint import load_checkpoint
@@ -253,6 +253,7 @@ class Demo:
                     steps=open_step_folder(self._settings.out / "steps", self._recipe.trainer),
                     held_out=HeldOut(history, self._count_held_out()),
                     choice=make_choice(self._recipe.trainer),
+                    answers=self._store,
                 ),
                 lambda lesson: self.run.lessons.append(lesson),
                 self._note,
@@ -311,7 +312,7 @@ class Demo:
                 _find_recorded(records, self.run.windows),
                 self._settings.out / BUNDLE_FOLDER,
                 Path(scratch),
-                lambda: [models],
+                lambda: [models, TrainerFiles(self._settings.out / "steps"), self._store],
                 lambda *_: None,
             )
 

@@ -109,6 +109,8 @@ def render_summary(summary: dict[str, Any]) -> RenderableType:
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}, "
             f"{accuracy['problems']:,} problems)\n"
         )
+    if (gate := summary["gate"]) is not None:
+        lines.append(f"on new problems: {gate['gain_sentence']}\n")
     if summary["episode"] is not None:
         lines.append(_render_episode(summary["episode"]))
     lines.append(

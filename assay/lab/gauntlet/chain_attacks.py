@@ -139,6 +139,28 @@ class OverwritesTheCommitment(AuditWatcher):
         self.overwrote = True
 
 
+class RestsOnItsPay(Strategy):
+    """Is paid for its first window, and then voids its windows: it commits to files that no judge
+    can read, so that it earns nothing and lives on the weights that the chain has."""
+
+    title = "paid last, then voids its windows"
+
+    @cached_property
+    def worked(self) -> list[Group]:
+        """Its honest groups."""
+        return []
+
+    def generate(self, work: WindowWork, indices: range) -> list[Group]:
+        if work.challenge.window:
+            return [self.worked[index] for index in indices]
+        groups = self.bill_tokens(Miner.generate(self, work, indices), "bf16", "prefill")
+        self.worked.extend(groups)
+        return groups
+
+    def upload(self, window: int, data: bytes) -> None:
+        super().upload(window, _GARBAGE if window else data)
+
+
 class _Renaming(Strategy, ABC):
     """Honest work under hotkeys that change."""
 

@@ -11,10 +11,10 @@ import torch
 
 from assay.lab.gauntlet.attack_setup import AttackSetup
 from assay.lab.gauntlet.bench_models import BENCH, EPISODES, SHIPPED, build_models, open_family
-from assay.lab.gauntlet.chain_setup import WINDOWS, run_calendar
+from assay.lab.gauntlet.chain_setup import WINDOWS, run_calendar, run_resting
 from assay.lab.gauntlet.measuring import WINDOWS as RESAMPLED
 from assay.lab.gauntlet.measuring import TableRow, choose, run_family
-from assay.lab.gauntlet.table import CALENDAR, STRATEGIES
+from assay.lab.gauntlet.table import CALENDAR, RESTING, STRATEGIES
 from assay.network.files import write_json
 from assay.settings.loading import ConfigError, make_out_folder
 from assay.settings.placing import open_placement
@@ -62,7 +62,7 @@ def play_gauntlet(
     placement = open_placement(compute)
     torch.manual_seed(0)
     wanted = (settings.only or "").lower()
-    if not any(wanted in kind.title.lower() for kind in STRATEGIES + CALENDAR):
+    if not any(wanted in kind.title.lower() for kind in STRATEGIES + CALENDAR + RESTING):
         raise ConfigError(f"no strategy has {settings.only!r} in its name")
     if settings.out is not None:
         make_out_folder(settings.out)
@@ -81,6 +81,7 @@ def play_gauntlet(
         rows += run_calendar(
             Path(folder) / "calendar", 2 if settings.fast else WINDOWS, settings.only, report
         )
+        rows += run_resting(Path(folder) / "resting", settings.only, report)
     if not any(wanted in row.attack.lower() for row in rows):
         raise ConfigError(
             f"{settings.only!r} did not run: it needs the bench models, so run it without --fast"

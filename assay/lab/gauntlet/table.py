@@ -76,4 +76,6 @@ CALENDAR: tuple[type[Strategy], ...] = (
     chain_attacks.SwapsAfterTheChallenge,
     chain_attacks.SwapsAfterBeingCaught,
 )
+#: What is played over several settlements.
+RESTING: tuple[type[Strategy], ...] = (chain_attacks.RestsOnItsPay,)
 STRATEGIES = LEGAL + CHOOSING + NOT_WORKING + episode_attacks.FORGED_EPISODES

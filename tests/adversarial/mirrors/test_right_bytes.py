@@ -9,6 +9,7 @@ fields of each file.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def serve_honest(folder: Path) -> Served:
 
 def iterate_values(value: Any) -> Iterator[Any]:
     """Other values of a field, by the kind of its own."""
-    if isinstance(value, bytes):
+    if isinstance(value, Enum):
+        yield from type(value)
+    elif isinstance(value, bytes):
         yield from (bytes(32), bytes([255]) * 32, bytes(range(32)))
     elif isinstance(value, str):
         yield from ("", "A", "../x", "a" * 64, POOL_FILE, "manifest.json", "\udc80", "é")

@@ -108,12 +108,12 @@ def test_a_file_that_is_cut_off_leaves_nothing(shown: Shown, tmp_path: Path) -> 
 @pytest.mark.parametrize("data", [b"", b"\0", b"PAR1" + bytes(999), b"{}", b"\0\1" + bytes(999)])
 def test_a_file_of_another_kind(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
-    with pytest.raises(TableError, match="is not a miner's file of version 3"):
+    with pytest.raises(TableError, match="is not a miner's file of version 4"):
         write_table(tmp_path / "a", tmp_path / "b")
 
 
 def test_a_file_that_names_no_rollout(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"\0\3" + bytes(999))
+    (tmp_path / "a").write_bytes(b"\0\4" + bytes(999))
     with pytest.raises(TableError, match="names no rollout"):
         write_table(tmp_path / "a", tmp_path / "b")
 

@@ -163,7 +163,7 @@ class RuntimeNet(Net):
             subtoken=True,
         )
         self.chain = SubtensorChain(connection, self.netuid, folder, poll_s=0)
-        self.chain.add_wallet(self.alice)
+        self._wallets[self.chain.add_wallet(self.alice)] = self.alice
 
     def make_target(self, *endpoints: str) -> ChainTarget:
         """For clients that give up soon, but not before this node has answered."""

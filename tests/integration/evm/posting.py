@@ -38,6 +38,7 @@ def make_record(epoch: int) -> SettlementRecord:
         0,
         scores,
         root,
+        0,
         (),
         compute_weights_digest([]),
     )

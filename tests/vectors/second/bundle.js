@@ -59,14 +59,15 @@ class Bundle {
     const bytes = this.ask('commitments', block)[hotkey];
     return bytes === undefined ? undefined : decodeCommitment(unhex(bytes));
   }
-  ownersSlot(block) { return this.slot(block, this.ask('owner', block)); }
+  /** The slot of whoever amends these parameters. */
+  amendersSlot({ identity: { amender } }, block) { return this.slot(block, amender === NONE ? this.ask('owner', block) : amender); }
   /** Section 0.1: the parameters with no predecessor, and each amendment that was decided. */
   followHistory() {
     const all = [...this.parameters.values()], first = all.filter((p) => p.start.predecessor === NONE);
     requireThat(first.length === 1, 'the bundle holds not one set of parameters to begin with');
     const decided = (last, next) => {
       if (next.start.predecessor !== last.digest || !rules.follows(last, next, last.digest)) return false;
-      const slot = this.ownersSlot(rules.decision(last, next.start.window));
+      const slot = this.amendersSlot(last, rules.decision(last, next.start.window));
       return slot?.tag === 'ASP1' && slot.digest === next.digest && slot.number === next.start.window;
     };
     const history = [first[0]];

@@ -21,6 +21,7 @@ const wire = require('./differences.js');
 const adapter = require('./adapter.js');
 const gate = require('./gate.js');
 const merge = require('./merge.js');
+const courses = require('./courses.js');
 const pools = require('./pool.js');
 const { Checker, digestOf, draw } = require('./pieces.js');
 
@@ -130,8 +131,28 @@ const families = {
       same('theta', words(made.theta), s.theta_after);
     }
   },
+  gate(v) {
+    for (const d of v.draws) {
+      const seed = courses.gateSeed(unhex(d.checkpoint), unhex(d.randomness));
+      same('gate seed', [seed, ...d.problems.map(({ number }) => courses.problemSeed(seed, number))].map(hex), [d.gate_seed, ...d.problems.map((p) => p.problem_seed)]);
+    }
+    for (const c of v.checked) same('checked problems', courses.checkedProblems(unhex(c.answers), unhex(c.validator), Number(c.problems)), c.checked);
+    for (const b of v.better) same(`better: ${show(b.counts)}`, courses.isBetter(b.counts, b.attempt, b.error_better), b.better);
+    for (const w of v.worse) same(`worse: ${show(w.counts)}`, courses.isWorse(w.counts, w.error_worse), w.worse);
+    for (const g of v.gains) same(`gain: ${show(g.counts)}`, courses.boundGain(g.counts, g.error), [g.low, g.high]);
+    for (const c of v.continued) {
+      same('continued', courses.continueCourse(c.parent, c.course, c.is_first), c.continued);
+      for (const m of c.members) same('of the course', !c.is_first && courses.isOfCourse(c.parent, c.course, m.course), m.is);
+    }
+    for (const l of v.lines) same(`line: ${l.because}`, courses.findLineFault(l.parent, l.before, l.is_first, l.course), l.fault);
+    for (const c of v.courses) {
+      const before = Array.from({ length: Number(c.filled) }, (_, i) => ({ checkpoint: hex(core.integer(32, i + 1)), answers: '0'.repeat(64), asked: c.gate.problems, wins: 0n, losses: 0n, first_wins: 0n, first_losses: 0n }));
+      const course = { ...c.course, counts: [...before, ...c.course.counts] };
+      same(c.about, [courses.isCourse(course), courses.findCourseFault(course, c.gate, c.has_step)], [true, c.fault && [c.fault, c.place]]);
+    }
+  },
   hashing(v) {
-    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v3/'.length), ...f.fields.map(unhex))), f.digest);
+    for (const f of v.fields) same('hash', hex(hash(f.domain.slice('assay/v4/'.length), ...f.fields.map(unhex))), f.digest);
     for (const r of v.roots) {
       const some = v.leaves.slice(0, Number(r.count)).map(unhex);
       same('root', [core.treeTop(some), root(some), root(some, unhex(v.context))].map(hex), [r.tree_root, r.root, r.root_with_context]);
@@ -363,6 +384,8 @@ const families = {
   settlement(v) {
     for (const s of v.settlements) same(s.about, rules.settle(s.results), s.scores);
     for (const w of v.weights) same(w.about, rules.weigh(w.scores, w.owner_uid, w.burn_share), w.weights);
+    const { owner_uid, burn_share } = v.idle;
+    for (const w of v.idle.settled) same(w.about, rules.settleWeights(w.scores, { identity: { owner_uid, burn_share }, work: w }, w.before), [w.idle, w.weights]);
   },
   chat_template(v) { // of Jinja what small templates have: the rest is left to the tests in Python
     const render = (source, messages, chosen) => {

@@ -22,7 +22,7 @@ const u32 = (value) => integer(4, value), u64 = (value) => integer(8, value);
 const prefixed = (bytes) => Buffer.concat([u32(bytes.length), bytes]);
 
 function hash(domain, ...fields) {
-  const label = Buffer.from(`assay/v3/${domain}`);
+  const label = Buffer.from(`assay/v4/${domain}`);
   return sha256(Buffer.concat([integer(1, label.length), label, ...fields.map(prefixed)]));
 }
 /** Levels of the tree over leaves, from them up to its top. */

@@ -18,7 +18,7 @@ const { headOf, judgeTrial } = require('./trial.js');
 
 const { encodeSS58, hash, hex, sha256, sizeOf, unhex } = core;
 const { image: IMAGE } = JSON.parse(readFileSync(join(__dirname, '../code.json'), 'utf8'));
-const VERSION = 3n, faults = [], words = [];
+const VERSION = 4n, faults = [], words = [];
 let checked = 0;
 function same(what, ours, theirs) {
   const show = (v) => JSON.stringify(v, (_, x) => (typeof x === 'bigint' ? `${x}` : x));
@@ -227,12 +227,13 @@ class Judge {
     same(name, [found, timestamp, round], [block_hash, timestamp_ms, beacon.round]);
     if (kept) same(`${name}: beacon`, kept, [beacon.signature, beacon.previous_signature]);
   }
-  checkpoint(number, record, { identity, timing, start, digest }, say) {
+  checkpoint(number, record, parameters, say) {
+    const { identity, timing, start, digest } = parameters;
     const [lead, commit] = ['checkpoint', 'commit'].map((moment) => rules.block(timing, number, moment));
-    const slot = this.bundle.slot(lead, identity.trainer), owners = this.bundle.ownersSlot(commit);
+    const slot = this.bundle.slot(lead, identity.trainer), named = this.bundle.amendersSlot(parameters, commit);
     const inForce = rules.checkpointOf(start, identity.genesis_checkpoint, slot === undefined ? null : slot ?? {});
     say('checkpoint', inForce, record.checkpoint);
-    if (owners?.tag === 'ASP1') say("the owner's slot leads to the parameters", true, this.leadsTo(owners.digest, digest));
+    if (named?.tag === 'ASP1') say("the amender's slot leads to the parameters", true, this.leadsTo(named.digest, digest));
     return inForce;
   }
   leadsTo(digest, wanted) {
@@ -287,12 +288,17 @@ class Judge {
     const scores = ascending(Object.entries(holders).flatMap(held));
     say('scores', scores, record.scores);
     say('score root', scores.length ? hex(rules.scoreRoot(scores)) : NONE, record.score_root);
-    const { owner_uid, burn_share } = parameters.identity;
-    const weights = counted.length ? rules.weigh(scores.map((s) => [s.uid, s.score]), owner_uid, burn_share) : [];
+    const [idle, weights] = rules.settleWeights(counted.length ? scores.map((s) => [s.uid, s.score]) : null, parameters, this.idleBefore(record, counted.length));
+    say('settlements in a row in which nobody earned', idle, record.idle);
     say('weights', weights, record.weights.map((w) => [w.uid, w.weight]));
     say('weights digest', hex(rules.weightsDigest(weights)), record.weights_digest);
     this.onChain(epoch, weights, say);
     return named;
+  }
+  /** In how many settlements before it nobody earned; where the bundle has not the one before, by its own word. */
+  idleBefore({ previous, previous_epoch: before, idle }, counted) {
+    if (previous === NONE) return 0n;
+    return this.bundle.settlements.includes(before) ? this.bundle.record('settlement', before).idle : idle - (counted ? 1n : 0n);
   }
   /** The windows that a settlement names, held against those that it is to cover. */
   covered(epoch, record, say) {

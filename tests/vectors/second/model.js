@@ -7,6 +7,7 @@ const { plain } = require('./prompts.js');
 const { isMark, weave } = require('./episodes.js');
 const { takesAdded, takesBytes } = require('./gate.js');
 const rules = require('./rules.js');
+const { findCourseFault, isCourse } = require('./courses.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 const { readJson } = require('./tools.js');
 
@@ -262,10 +263,10 @@ function readSmall(folder, digest) {
 }
 /** Why a manifest is unusable by itself; null where it is not. Of tensors and config.json only what `Model` refuses, and that as unreadable. */
 function findFlaw({ manifest: m, calibration, calibrated, sized, templated, fits, settings, tokenizer: file }, parameters, { rows, entries, drawn, hidden, environment, tokenizer }) {
-  const { tests, work } = parameters;
+  const { tests, gate, work } = parameters;
   const square = (x) => x * x;
   const flaws = {
-    'another version': m.version !== 3n,
+    'another version': m.version !== 4n,
     'another calibration': !calibrated || calibration.rates.length !== tests.margin_levels.length,
     'a rate above its limit': calibration.rates.some((rate, k) => rate > tests.rate_limits[k]),
     'a scale out of bounds': m.scale < tests.scale_min || m.scale > tests.scale_max,
@@ -274,6 +275,7 @@ function findFlaw({ manifest: m, calibration, calibrated, sized, templated, fits
     'too many experts a token': m.experts > tests.experts_max,
     'max_tokens out of bounds': m.max_tokens < 1n || m.max_tokens > work.max_tokens,
     'no end token or no level': !m.end_tokens.length || !m.levels.length,
+    'a course that is none': !isCourse(m.course) || findCourseFault(m.course, gate, !hasNoStep(m)) !== null,
     'further files that none may name': !areFilesLegal(m) || !sized,
     'a tokenizer that is too large': !fits || !takesAdded(file, settings),
     'a chat template that is not its files\'': !templated,

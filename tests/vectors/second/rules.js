@@ -2,6 +2,7 @@
 // What follows from the facts: seeds, times, draws, tests, worth. Sections 0.1, 2, 3, 5, 6, 8, 9 and 10.
 const { Stream, byName, encodeJson, gumbel, hash, integer, keccak, philox, u32, u64, unhex, word } = require('./core.js');
 const { isRefused: arePromptsRefused } = require('./prompts.js');
+const { isGateRefused } = require('./courses.js');
 
 const MILLION = 1000000n, NONE = '0'.repeat(64);
 const floorDiv = (a, b) => (a >= 0n || a % b === 0n ? a / b : a / b - 1n);
@@ -28,7 +29,7 @@ const rises = (list, isLess = (a, b) => a < b) => list.every((item, i) => !i || 
 /** Whether nobody follows parameters, in their JSON form. */
 function isRefused(parameters) {
   try { encodeJson('Parameters', parameters); } catch (error) { if (error instanceof RangeError) return true; throw error; }
-  const { identity, beacon, environment, rewards: r, steering: s, timing: t, work: w, tests, start, rounds } = parameters;
+  const { identity, beacon, environment, rewards: r, steering: s, timing: t, work: w, tests, gate, start, rounds } = parameters;
   const longest = w.max_tokens, lost = r.length_penalty + r.overlong_penalty, weights = [r.correctness_weight, r.satisfaction_weight, r.format_weight];
   const kept = (sum(weights) * (MILLION - lost)) / MILLION, wrong = sum(weights) - r.correctness_weight + r.quality_weight;
   const counted = environment.settings.filter(({ name }) => /(^|\.)(tool_)?units$/.test(name)), partOf = ({ name }) => name.slice(0, name.lastIndexOf('.') + 1);
@@ -38,7 +39,7 @@ function isRefused(parameters) {
   const positive = [beacon.period_ms, t.window_blocks, t.slot_ms, longest, w.group_size, w.audited_rollouts, w.valued_groups, w.group_cap, w.temperature,
     tests.alpha_inverse, tests.rate_floor, tests.scale_min, t.notice_windows];
   const shares = [identity.burn_share, w.prompt_share, sum(weights) + r.quality_weight, lost];
-  return !(identity.version === 3n && /^(?:bls-unchained-g1-rfc9380|pedersen-bls-chained)$/.test(beacon.scheme) && shares.every((share) => share <= MILLION) && positive.every((n) => n > 0n) &&
+  return !(identity.version === 4n && /^(?:bls-unchained-g1-rfc9380|pedersen-bls-chained)$/.test(beacon.scheme) && shares.every((share) => share <= MILLION) && positive.every((n) => n > 0n) &&
     r.satisfaction_floor < MILLION && r.overlong_tokens <= longest && (r.overlong_tokens > 0n) === (r.overlong_penalty > 0n) &&
     (kept > wrong || (kept === wrong && r.satisfaction_weight > 0n)) && w.valued_groups <= w.audited_rollouts &&
     s.success_low <= s.success_high && s.success_high <= 1000n && s.weight_min >= 1n && s.weight_min <= 1000n && s.weight_max >= 1000n &&
@@ -48,7 +49,7 @@ function isRefused(parameters) {
     w.group_size * workOf(longest, w.position_share) < 1n << 64n && tests.margin_levels.length && tests.margin_levels.length === tests.rate_limits.length &&
     (tests.router_ramp > 0n) === (tests.experts_max > 0n) && [tests.mean_stakes, tests.level_stakes].every((stakes) => stakes.length && max(stakes) < MILLION) &&
     (t.fetch_end - t.sample_offset) * t.slot_ms > t.beacon_delay_ms && 256n * w.valued_groups * w.group_size * units <= (64000n * t.window_blocks * t.slot_ms) / 2000n &&
-    (start.predecessor === NONE ? !start.window && !start.number && start.checkpoint === NONE : start.window > 0n) && !(rounds && areRoundsRefused(rounds, parameters)));
+    (start.predecessor === NONE ? !start.window && !start.number && start.checkpoint === NONE : start.window > 0n) && !isGateRefused(gate, Boolean(rounds)) && !(rounds && areRoundsRefused(rounds, parameters)));
 }
 function areRoundsRefused(r, { timing, start, environment }) {
   const whole = r.kept === 0n, turns = r.child_blocks + r.reveal_blocks + r.turn_blocks * BigInt(r.trainers.length);
@@ -61,7 +62,7 @@ const text = (_, v) => (typeof v === 'bigint' ? String(v) : v);
 const equal = (a, b) => JSON.stringify(a, text) === JSON.stringify(b, text);
 function follows(old, next, digest) {
   const { timing: t, start: s, work: w } = old, { timing: u, start: n, work: x } = next;
-  const tested = (p, q) => [p.tests, p.environment, p.steering, q.temperature, q.max_tokens];
+  const tested = (p, q) => [p.tests, p.environment, p.steering, p.gate, q.temperature, q.max_tokens];
   const kept = equal([s.checkpoint, s.number], [n.checkpoint, n.number]);
   const fresh = ![NONE, s.checkpoint, old.identity.genesis_checkpoint].includes(n.checkpoint) && n.number > s.number;
   return !isRefused(next) && n.predecessor === digest && equal({ ...next.identity, burn_share: old.identity.burn_share }, old.identity) &&
@@ -260,6 +261,12 @@ function weigh(scores, owner, burn) {
   const weights = [...shares].map(([uid, s]) => [uid, (2n * 65535n * s + largest) / (2n * largest)]);
   return weights.filter(([, w]) => w > 0n).sort((a, b) => Number(a[0] - b[0]));
 }
+/** [settlements in a row in which nobody earned, weights]. `scores` are [uid, score], null where no window counts; `before`: the first of the settlement before. */
+function settleWeights(scores, { identity, work }, before) {
+  if (!scores) return [before, []];
+  const idle = scores.some(([, s]) => s > 0n) ? 0n : before + 1n;
+  return [idle, idle > 0n && idle <= work.idle_settlements ? [] : weigh(scores, identity.owner_uid, identity.burn_share)];
+}
 
 // ---- section 10
 /** OpenZeppelin's StandardMerkleTree over (hotkey, score). */
@@ -328,6 +335,6 @@ function nextLevels(before, heldOut, steering, { legal, sharesOf }) {
 module.exports = {
   block, blocks, challengeSeed, dealLevel, checkpointOf, decision, draw, EMPTY, enterLedger, findFault, followingLevels, follows, inForce, isRefused, judgeLogprobs, ledgerCapitals, judgeSampling,
   judgeSketch, ledgerCapital, mean, nextLevels, noise, noiseRow, placeSeed, projection, rate, reward, scoreRoot,
-  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows,
+  roundAt, roundHalfEven, roundOf, score, selectGroups, selectPositions, selectRollouts, selectSamples, settle, settledOf, settledWindows, settleWeights,
   sketch, triedLevels, value, UNREAD, weigh, weightsDigest, WITHHELD,
 };

@@ -1,0 +1,268 @@
+"""Checks a checkpoint's course as an auditor finds it: by the chain, and by what stores serve.
+
+What is found here is the trainer's doing, never the validator's, and voids nothing. See
+`assay.session.gate_evidence`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from assay.artifacts.gates.file import GateAnswers, compute_bytes_max
+from assay.artifacts.steps.folder import RECORD_BYTES_MAX, parse_step
+from assay.artifacts.steps.returns import RETURN_FILE, parse_return
+from assay.artifacts.store_objects import make_answers_name, make_step_name
+from assay.audit.findings import Aspect, Findings
+from assay.audit.ports import Public
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError
+from assay.network.chain.errors import ChainError, ForgottenError
+from assay.network.store.base import StoreError
+from assay.network.store.deadlines import within
+from assay.protocol.amendment import UnknownParametersError
+from assay.protocol.encoding import EncodingError
+from assay.protocol.gate import GateCounts
+from assay.protocol.hashing import ZERO_DIGEST
+from assay.protocol.manifest import Manifest, continue_line, find_line_lie
+from assay.protocol.parameters import GateRule, Parameters
+from assay.protocol.step import ReturnRecord, StepRecord
+from assay.session.course_windows import CourseWindows, Run
+from assay.session.gate_evidence import (
+    AskedGate,
+    CourseFault,
+    ask_again,
+    find_chain_faults,
+    find_false_counts,
+    find_forged_answers,
+    find_return_fault,
+    list_due,
+    open_answers,
+)
+from assay.session.window_reader import BeaconError
+
+#: Seconds for a file of answers from one store.
+_ANSWERS_S = 600.0
+_RECORD_S = 120.0
+
+
+class _UnreadableError(Exception):
+    """Something that a course's check needs cannot be read here. The message says what and why."""
+
+
+@dataclass(slots=True)
+class CourseChecks:
+    """Checks courses during one audit, each checkpoint's once."""
+
+    _done: set[bytes] = field(default_factory=set)
+
+    def check(self, public: Public, window: int, outline: Outline, findings: Findings) -> None:
+        """Check the course of the checkpoint that is in force in a window, and what it counts anew.
+
+        Args:
+            public: with the window's parameters.
+
+        Raises:
+            ChainError: the chain cannot be read.
+            WorkerError: the sandbox cannot run.
+        """
+        manifest = outline.manifest
+        if public.parameters.gate.rule is GateRule.NONE or manifest.step == ZERO_DIGEST:
+            return
+        if manifest.digest not in self._done:
+            self._done.add(manifest.digest)
+            findings.look(Aspect.COURSE)
+            _Check(public, window, manifest, findings).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """The check of one checkpoint's course. `window` is one in which it is in force."""
+
+    public: Public
+    window: int
+    manifest: Manifest
+    findings: Findings
+
+    def run(self) -> None:
+        manifest = self.manifest
+        try:
+            with _reading("its parent's manifest"):
+                parent = self.public.outlines.get(manifest.parent).manifest
+            if fault := find_line_lie(manifest, parent):
+                self.blame(fault)
+                return  # which counts are new follows from the parent's
+            self.check_return()
+            added = manifest.course.counts[len(continue_line(parent).counts) :]
+            own = self.read_record(manifest)
+            if own is not None and own.window >= self.window:
+                self.blame(
+                    f"its record is of window {own.window}, and it was in force in window "
+                    f"{self.window} already"
+                )
+            is_first = parent.step == ZERO_DIGEST
+            before = None if is_first else self.read_record(parent)
+            last = self.window - 1 if own is None else min(own.window, self.window - 1)
+            since = None if before is None else min(before.window, last)
+            if is_first:
+                since = self.public.history.get(last).start.window - 1
+            runs = self.check_chain(parent, added, since, last, own is not None)
+            for counts in added:
+                if counts.checkpoint in runs:
+                    self.check_counts(counts, runs[counts.checkpoint], last)
+        except _UnreadableError as error:
+            self.miss(str(error))
+
+    def blame(self, what: str) -> None:
+        self.findings.blame(CourseFault(self.manifest.digest, what))
+
+    def miss(self, what: str) -> None:
+        named = f"the course of checkpoint {self.manifest.number}"
+        self.findings.miss(Aspect.COURSE, f"{named} cannot be checked in full: {what}")
+
+    # --- manifests and records
+
+    def check_return(self) -> None:
+        if not self.manifest.is_return:
+            return
+        with _reading("the milestone's manifest"):
+            milestone = self.public.outlines.get(self.manifest.course.milestone).manifest
+        if fault := find_return_fault(self.manifest, milestone):
+            self.blame(fault)
+
+    def read_record(self, made: Manifest) -> StepRecord | ReturnRecord | None:
+        """The record of the step or return that made a checkpoint; None: it cannot be had."""
+        file = RETURN_FILE if made.is_return else "step.json"
+        name = make_step_name(made.step, file)
+        data, reasons = self.fetch(name, RECORD_BYTES_MAX, _RECORD_S)
+        try:
+            if data is None:
+                raise EncodingError("; ".join(reasons) or "no store has it")
+            record = (parse_return if made.is_return else parse_step)(data).record
+            if record.digest != made.step:
+                raise EncodingError("it is not the one that the manifest names")
+        except EncodingError as error:
+            self.miss(f"{name}: {error}")
+            return None
+        return record
+
+    def fetch(self, name: str, limit: int, seconds: float) -> tuple[bytes | None, list[str]]:
+        """An object from the first store that has it, and why the others cannot be read."""
+        reasons = []
+        for store in self.public.mirrors():
+            try:
+                with within(seconds):
+                    data = store.get(name, limit)
+            except StoreError as error:
+                reasons.append(str(error))
+                continue
+            if data is not None:
+                return data, reasons
+        return None, reasons
+
+    # --- the chain
+
+    def check_chain(
+        self,
+        parent: Manifest,
+        added: Sequence[GateCounts],
+        since: int | None,
+        last: int,
+        is_known: bool,
+    ) -> dict[bytes, int]:
+        """Check which checkpoints were in force. Return the first window of each that is due.
+
+        Args:
+            since, last: see `list_due`.
+            is_known: whether `last` is the record's.
+        """
+        public = self.public
+        windows = CourseWindows(public.chain, public.beacons, public.history)
+        with _reading("which checkpoints were in force", public.is_bundle):
+            due = list_due(windows, public.outlines.get, continue_line(parent), since, last)
+        for digest in due.unknown:
+            self.miss(f"the manifest of {digest.hex()[:16]}…, which was in force, cannot be had")
+        for fault in find_chain_faults(added, due, last if is_known else None):
+            self.findings.blame(fault)
+        return {run.digest: run.window for run in due.runs}
+
+    # --- the answers
+
+    def check_counts(self, counts: GateCounts, first: int, last: int) -> None:
+        """Check one checkpoint's counts against its answers, and these against the models.
+
+        Args:
+            first: the first window in which it was in force. last: the record's window.
+        """
+        public, course = self.public, self.manifest.course
+        windows = CourseWindows(public.chain, public.beacons, public.history)
+        with _reading("what its problems are drawn from", public.is_bundle):
+            parameters, randomness = public.history.get(last), windows.get_randomness(first)
+        with _reading("its problems"):
+            run = Run(counts.checkpoint, first)
+            asked = ask_again(
+                parameters, run.digest, randomness, course.milestone, public.outlines.get
+            )
+        answers = self.open_answers(asked, parameters, counts)
+        if answers is None:
+            return
+        fault = find_false_counts(asked, counts, answers)
+        if fault is not None:
+            self.findings.blame(fault)
+        self.check_draws(asked, answers)
+
+    def open_answers(
+        self, asked: AskedGate, parameters: Parameters, counts: GateCounts
+    ) -> GateAnswers | None:
+        name = make_answers_name(counts.answers)
+        most = compute_bytes_max(parameters.gate, parameters.work.max_tokens)
+        data, reasons = self.fetch(name, most, _ANSWERS_S)
+        if data is None and self.public.is_bundle:
+            self.miss(f"the bundle has no {name}: its maker had not got it, or left it out")
+            return None
+        if data is None:
+            why = "; ".join(reasons) or "no store has it"
+            missing = CourseFault(counts.checkpoint, f"its answers are missing: {name}: {why}")
+            self.findings.blame(missing)
+            return None
+        opened = open_answers(asked, counts, data)
+        if isinstance(opened, CourseFault):
+            self.findings.blame(opened)
+            return None
+        return opened
+
+    def check_draws(self, asked: AskedGate, answers: GateAnswers) -> None:
+        """Check that each answer is its model's keyed draw, of the models that are at hand."""
+        digest, models = asked.models[min(asked.models)], self.public.models
+        if models is None:
+            self.findings.notes.append(
+                f"whether the gate's answers of checkpoint {digest.hex()[:16]}… are their models' "
+                "own draws needs the models"
+            )
+            return
+        for model, named in asked.models.items():
+            try:
+                checkpoint = models.get(named)
+            except CheckpointError as error:
+                self.miss(f"checkpoint {named.hex()[:16]}… cannot be run: {error}")
+                continue
+            if checkpoint is None:
+                self.miss(f"no --model holds checkpoint {named.hex()[:16]}…, whose answers it has")
+                continue
+            for fault in find_forged_answers(asked, answers, model, checkpoint):
+                self.findings.blame(fault)
+
+
+@contextmanager
+def _reading(what: str, is_bundle: bool = False) -> Iterator[None]:
+    """Raise an _UnreadableError where something cannot be read that another reader might have. Of a
+    bundle no answer of the chain can be asked for that it does not hold."""
+    try:
+        yield
+    except (CheckpointError, ForgottenError, BeaconError, UnknownParametersError) as error:
+        raise _UnreadableError(f"{what}: {error}") from None
+    except ChainError as error:
+        if not is_bundle:
+            raise
+        raise _UnreadableError(f"{what}: {error}") from None
+    except ValueError as error:
+        raise _UnreadableError(f"{what}: {error}") from None

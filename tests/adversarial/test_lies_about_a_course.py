@@ -1,0 +1,396 @@
+"""A trainer that lies about its course: an audit names each lie, and an honest course has none."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from shutil import copytree
+from time import sleep
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from assay.artifacts.checkpoints.folder import open_checkpoint
+from assay.artifacts.gates.file import GateAnswers, GateModel, read_answers, write_answers
+from assay.artifacts.ports import Objects
+from assay.artifacts.status.validator import GateStatus
+from assay.artifacts.store_objects import make_answers_name
+from assay.audit.bundle_export import KeptObjects
+from assay.audit.findings import Findings
+from assay.audit.gate_check import CourseChecks
+from assay.audit.ports import Public
+from assay.audit.recorded_answers import RecordedAnswers, RecordedBeacons, RecordedChain
+from assay.audit.sources import FetchedOutlines
+from assay.explorer.sources.manifests import Manifests
+from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.folder import MANIFEST_FILE
+from assay.network.files import write_json
+from assay.network.store.folder import open_folder
+from assay.neurons.validator import gate_watch
+from assay.neurons.validator.gate_watch import GateWatch
+from assay.protocol.encoding import to_json
+from assay.protocol.gate import Course, GateCounts, Outcome, compute_gate_seed
+from assay.protocol.manifest import Manifest
+from assay.session.course_windows import CourseWindows
+from assay.session.gate_evidence import AskedGate, ask_again, find_return_fault
+from assay.training import GENESIS
+from assay.training.gate_answers import (
+    answer_gate,
+    count_gate,
+    draw_gate_problems,
+    score_answers,
+    select_first_problems,
+)
+from tests.adversarial.test_courses_behind_a_milestone import Living
+from tests.audit.audited import ModelFolders
+
+MODELS = GateModel.OWN, GateModel.MILESTONE, GateModel.FIRST
+
+
+@dataclass
+class Lied:
+    """A network that lived honestly, and its newest checkpoint, about which lies are told."""
+
+    living: Living
+    honest: Manifest
+    scratch: Path
+
+    @property
+    def window(self) -> int:
+        """The newest one: the checkpoint could be in force in it."""
+        return self.living.world.chain.get_head() // self.parameters.timing.window_blocks
+
+    @property
+    def parameters(self) -> Any:
+        return self.living.world.parameters
+
+    @property
+    def store(self) -> Path:
+        return self.living.folder / "published"
+
+    @property
+    def public(self) -> Public:
+        world = self.living.world
+        stores: Sequence[Objects] = [ModelFolders(world.folder / "models"), open_folder(self.store)]
+        return Public(
+            chain=world.chain,
+            beacons=world.beacons,
+            parameters=world.parameters,
+            history=world.history,
+            records=stores[1],
+            submissions=SimpleNamespace(),
+            outlines=FetchedOutlines(self.scratch, lambda: stores),
+            copies={},
+            mirrors=lambda: stores,
+        )
+
+    @property
+    def newest(self) -> GateCounts:
+        """The counts that the checkpoint adds."""
+        return self.honest.course.counts[-1]
+
+    def tell(self, **changes: Any) -> Manifest:
+        """The same checkpoint with another course."""
+        lie = replace(self.honest, course=replace(self.honest.course, **changes))
+        self.publish(lie)
+        return lie
+
+    def publish(self, lie: Manifest) -> None:
+        models = self.living.world.folder / "models"
+        target = models / lie.digest.hex()
+        if not target.exists():
+            copytree(models / self.honest.digest.hex(), target)
+            write_json(target / MANIFEST_FILE, to_json(lie))
+
+    def recount(self, **counts: Any) -> Manifest:
+        """The same checkpoint with other counts of the one that it adds."""
+        changed = replace(self.newest, **counts)
+        return self.tell(counts=(*self.honest.course.counts[:-1], changed))
+
+    def check(self, manifest: Manifest, **changes: Any) -> Findings:
+        findings = Findings(self.window)
+        public = replace(self.public, **changes)
+        outline = public.outlines.get(manifest.digest)
+        CourseChecks().check(public, self.window, outline, findings)
+        return findings
+
+    def ask(self) -> AskedGate:
+        world = self.living.world
+        windows = CourseWindows(world.chain, world.beacons, world.history)
+        first = {
+            run.digest: run.window
+            for run in windows.iterate_back(self.window)
+            if run.digest == self.newest.checkpoint
+        }
+        randomness = windows.get_randomness(first[self.newest.checkpoint])
+        given = self.newest.checkpoint, randomness, self.honest.course.milestone
+        return ask_again(self.parameters, *given, self.public.outlines.get)
+
+    def read(self, asked: AskedGate) -> GateAnswers:
+        data = (self.store / make_answers_name(self.newest.answers)).read_bytes()
+        work, vocabulary = self.parameters.work, len(asked.outline.tokenizer.drawable)
+        return read_answers(data, self.parameters.gate, work.max_tokens, vocabulary)
+
+    def publish_answers(self, answers: GateAnswers) -> Manifest:
+        """The same checkpoint with other answers, and the counts that they make."""
+        asked, data = self.ask(), write_answers(answers)
+        open_folder(self.store).put(make_answers_name(sha256(data).digest()), data)
+        rights = (
+            score_answers(asked.outline, asked.environment, asked.parameters.work, part, given)
+            for part, given in zip(
+                (asked.problems, asked.problems, select_first_problems(asked.problems)),
+                (answers.own, answers.milestone, answers.first),
+                strict=True,
+            )
+        )
+        wins, losses, first_wins, first_losses = count_gate(*rights)
+        return self.recount(
+            answers=sha256(data).digest(),
+            wins=wins,
+            losses=losses,
+            first_wins=first_wins,
+            first_losses=first_losses,
+        )
+
+
+class Shelf:
+    """The models that an auditor has."""
+
+    def __init__(self, lied: Lied) -> None:
+        self._lied = lied
+
+    def get(self, digest: bytes) -> Checkpoint | None:
+        return open_checkpoint(self._lied.living.models, digest, self._lied.parameters)
+
+
+@pytest.fixture(scope="module")
+def lied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lied]:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("lied")
+    living = Living(folder)
+    honest = living.live(lambda manifest: len(manifest.course.counts) >= 1)
+    living.live(lambda manifest: manifest.number > honest.number)  # so that it is published
+    yield Lied(living, honest, folder / "scratch")
+    living.trainer.close()
+
+
+def test_an_honest_course_has_no_finding(lied: Lied) -> None:
+    findings = lied.check(lied.honest, models=Shelf(lied))
+    assert (findings.course_faults, findings.unknown) == ([], [])
+    assert [check.value for check in findings.checked] == ["course"]
+    assert not findings.notes
+    (note,) = lied.check(lied.honest).notes
+    assert "needs the models" in note
+
+
+def name_only(findings: Findings) -> Any:
+    (fault,) = findings.course_faults
+    return fault
+
+
+def test_false_counts_are_named(lied: Lied) -> None:
+    wins = lied.newest.wins
+    fault = name_only(lied.check(lied.recount(wins=wins + 1)))
+    assert fault.checkpoint == lied.newest.checkpoint
+    assert f"{wins} wins" in fault.what
+    assert f"says {wins + 1} wins" in fault.what
+
+
+def test_a_checkpoint_that_is_left_out_is_named(lied: Lied) -> None:
+    fault = name_only(lied.check(lied.tell(counts=lied.honest.course.counts[:-1])))
+    assert fault.checkpoint == lied.newest.checkpoint
+    assert "left out of the counts: it was in force in window" in fault.what
+
+
+def test_another_milestone_is_named(lied: Lied) -> None:
+    lie = lied.tell(milestone=b"m" * 32)
+    fault = name_only(lied.check(lie))
+    assert fault.checkpoint == lie.digest
+    assert "it is measured against 6d6d" in fault.what
+
+
+def test_the_explorer_names_another_milestone(lied: Lied) -> None:
+    manifests = Manifests(lied.living.world.folder / "models", [])
+    honest, false = (manifests.read(m.digest) for m in (lied.honest, lied.tell(attempt=2)))
+    assert honest is not None
+    assert honest.lie is None
+    assert false is not None
+    assert false.lie == "its course is number 1 from this milestone, not 2"
+
+
+def test_a_checkpoint_that_was_never_in_force_is_named(lied: Lied) -> None:
+    """A trainer may publish twenty checkpoints a window, and cannot count the one it likes."""
+    strange = replace(lied.newest, checkpoint=b"s" * 32)
+    counts = lied.honest.course.counts
+    added = name_only(lied.check(lied.tell(counts=(*counts, strange))))
+    assert added.checkpoint == strange.checkpoint
+    assert "was not in force" in added.what
+    instead = lied.check(lied.tell(counts=(*counts[:-1], strange))).course_faults
+    assert {fault.checkpoint for fault in instead} == {strange.checkpoint, lied.newest.checkpoint}
+
+
+@pytest.fixture(scope="module")
+def another() -> Checkpoint:
+    """A model whose weights have four bits, as a trainer would serve a cheaper one."""
+    checkpoint = load_checkpoint(GENESIS)
+    with torch.no_grad():
+        for weight in checkpoint.model.parameters():
+            step = weight.abs().amax() / 7
+            weight.copy_((weight / step).round() * step)
+    return checkpoint
+
+
+def test_answers_of_another_model_are_named(lied: Lied, another: Checkpoint) -> None:
+    asked = lied.ask()
+    drawn = answer_gate(another, asked.environment, asked.parameters.work, asked.problems)
+    answers = replace(lied.read(asked), own=[one.tokens for one in drawn])
+    lie = lied.publish_answers(answers)
+    assert not lied.check(lie).course_faults  # the counts follow from them
+    faults = lied.check(lie, models=Shelf(lied)).course_faults
+    assert faults
+    assert {fault.model for fault in faults} == {GateModel.OWN}
+    assert all("keyed draw" in fault.what for fault in faults)
+    assert all(fault.problem in range(lied.living.gate.problems) for fault in faults)
+
+
+def test_answers_of_another_draw_are_named(lied: Lied) -> None:
+    asked = lied.ask()
+    own = open_checkpoint(lied.living.models, lied.newest.checkpoint, lied.parameters)
+    seed = compute_gate_seed(lied.newest.checkpoint, b"r" * 32)
+    levels = lied.honest.level_numbers
+    problems = draw_gate_problems(asked.environment, seed, levels, len(asked.problems))
+    drawn = answer_gate(own, asked.environment, asked.parameters.work, problems)
+    answers = replace(lied.read(asked), own=[one.tokens for one in drawn])
+    faults = lied.check(lied.publish_answers(answers), models=Shelf(lied)).course_faults
+    assert {fault.model for fault in faults} == {GateModel.OWN}
+
+
+def test_a_missing_file_another_and_a_damaged_one_are_named(lied: Lied) -> None:
+    fault = name_only(lied.check(lied.recount(answers=b"a" * 32)))
+    assert "its answers are missing: gates/6161" in fault.what
+    false = open_folder(lied.store)
+    false.put(make_answers_name(b"b" * 32), b"nothing")
+    assert "another SHA-256" in name_only(lied.check(lied.recount(answers=b"b" * 32))).what
+    digest = sha256(b"nothing").digest()
+    false.put(make_answers_name(digest), b"nothing")
+    assert "cannot be read" in name_only(lied.check(lied.recount(answers=digest))).what
+
+
+def test_a_file_above_its_size_is_named(lied: Lied) -> None:
+    data = bytes(80 << 20)
+    digest = sha256(data).digest()
+    open_folder(lied.store).put(make_answers_name(digest), data)
+    fault = name_only(lied.check(lied.recount(answers=digest)))
+    assert "its answers are missing" in fault.what
+
+
+def test_a_bundle_has_what_its_export_has_read(lied: Lied, tmp_path: Path) -> None:
+    world, kept = lied.living.world, tmp_path / "store"
+    facts = RecordedAnswers(world.chain.genesis_hash, world.chain.netuid, world.chain.get_head())
+
+    def keep(stores: Callable[[], Iterable[Objects]]) -> Callable[[], Iterable[Objects]]:
+        return lambda: [KeptObjects(kept, store) for store in stores()]
+
+    mirrors = keep(lied.public.mirrors)
+    exported = lied.check(
+        lied.honest,
+        chain=RecordedChain(facts, world.chain),
+        beacons=RecordedBeacons(facts, world.beacons),
+        outlines=FetchedOutlines(tmp_path / "models", mirrors),
+        mirrors=mirrors,
+    )
+    assert exported.matched
+    offline: dict[str, Any] = {
+        "chain": RecordedChain(facts),
+        "beacons": RecordedBeacons(facts),
+        "outlines": FetchedOutlines(tmp_path / "again", lambda: [open_folder(kept)]),
+        "mirrors": lambda: [open_folder(kept)],
+        "is_bundle": True,
+    }
+    again = lied.check(lied.honest, models=Shelf(lied), **offline)
+    assert again.matched
+    assert not again.course_faults
+    (kept / make_answers_name(lied.newest.answers)).unlink()
+    without = lied.check(lied.honest, **offline)
+    assert not without.course_faults
+    assert "the bundle has no gates/" in without.unknown[0][1]
+    facts.answers.commitments.clear()
+    assert "cannot be checked in full" in lied.check(lied.honest, **offline).unknown[0][1]
+
+
+def test_a_return_that_is_not_its_milestone_is_named(lied: Lied) -> None:
+    first = lied.public.outlines.get(lied.honest.course.milestone).manifest
+    course = Course(first.digest, 1, lied.honest.course.counts, Outcome.RETURN)
+    honest = replace(
+        first, parent=lied.honest.parent, levels_before=first.levels, number=9, course=course
+    )
+    assert find_return_fault(honest, first) is None
+    other = replace(honest, tensors=lied.honest.tensors)
+    wrong = "it is a return, and has other tensors than its milestone"
+    assert find_return_fault(other, first) == wrong
+    lie = replace(lied.honest, course=replace(course, counts=lied.honest.course.counts))
+    lied.publish(lie)
+    assert "has other tensors than its milestone" in lied.check(lie).course_faults[0].what
+
+
+# --- a validator looks at a few answers
+
+
+def watch(lied: Lied, manifest: Manifest, tries: int = 1_000) -> GateStatus:
+    """What a validator finds while a checkpoint is in force."""
+    world, done = lied.living.world, list[GateStatus]()
+    stores = [open_folder(lied.store)]
+    watching = GateWatch(b"v" * 32, world.history, world.sources, lambda: stores, done.append)
+    for _ in range(tries):
+        if not watching.step(manifest.digest, lied.window):
+            sleep(0.01)
+        if done:
+            assert not watching.step(manifest.digest, lied.window)  # each file once
+            return done[0]
+    raise AssertionError("no result")
+
+
+def test_a_validator_checks_eight_pairs_of_a_file(lied: Lied) -> None:
+    status = watch(lied, lied.honest)
+    assert (status["state"], status["faults"], status["why"]) == ("checked", [], None)
+    assert status["checked"] == 8 + 8 + 2  # all of this small gate, and the first one's fourth
+    assert status["checkpoint"] == lied.newest.checkpoint.hex()
+
+
+def test_a_validator_names_answers_of_another_model(
+    lied: Lied, another: Checkpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = lied.ask()
+    drawn = answer_gate(another, asked.environment, asked.parameters.work, asked.problems)
+    answers = replace(lied.read(asked), own=[one.tokens for one in drawn])
+    status = watch(lied, lied.publish_answers(answers))
+    assert status["state"] == "checked"
+    assert status["faults"]
+    assert all("answer of the checkpoint" in fault for fault in status["faults"])
+    assert {line.event for line in caplog.records} == {"course_differs"}
+
+
+def test_a_validator_names_a_missing_file_after_some_attempts(
+    lied: Lied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    honest = gate_watch.fetch_answers
+
+    def count(stores: Any, digest: bytes, *given: Any) -> bytes:
+        asked.append(digest)
+        return honest(stores, digest, *given)
+
+    monkeypatch.setattr(gate_watch, "_RETRY_S", 0.0)
+    monkeypatch.setattr(gate_watch, "fetch_answers", count)
+    status = watch(lied, lied.recount(answers=b"c" * 32))
+    assert status["state"] == "missing"
+    assert "its answers are missing" in status["faults"][0]
+    assert len(asked) == 3
+
+
+def test_a_validator_without_the_models_fetches_nothing(lied: Lied) -> None:
+    status = watch(lied, lied.tell(milestone=b"n" * 32))
+    assert (status["state"], status["faults"], status["checked"]) == ("not checked", [], 0)
+    assert "is not here" in str(status["why"])
