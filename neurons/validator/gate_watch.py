@@ -28,9 +28,15 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import EncodingError
 from assay.protocol.errors import OperatorError
 from assay.protocol.gate import GateCounts
-from assay.protocol.parameters import GATE_PART, Gate, GateRule, Parameters
+from assay.protocol.parameters import GATE_PART, Gate, GateRule, Parameters, compute_scoring_units
 from assay.session.course_windows import CourseWindows
-from assay.session.gate_evidence import AskedGate, CourseFault, ask_again, find_forged_answers
+from assay.session.gate_evidence import (
+    AskedGate,
+    CourseFault,
+    ask_again,
+    find_false_counts,
+    find_forged_answers,
+)
 from assay.session.window_reader import BeaconError
 
 logger = logging.getLogger("assay")
@@ -196,6 +202,10 @@ class GateWatch:
             return True
         task.answers = result
         gate = task.parameters.gate
+        choice = (*gate.environment, task.parameters.environment)[0]
+        if not compute_scoring_units(choice):  # auditors run programs, which would hold up verdicts
+            false = find_false_counts(asked, task.counts, result)
+            task.faults += [] if false is None else [false]
         chosen = draw_checked_problems(task.counts.answers, self._hotkey, gate.problems)
         task.rows = [
             (number, model)

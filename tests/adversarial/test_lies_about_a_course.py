@@ -372,6 +372,14 @@ def test_a_validator_names_answers_of_another_model(
     assert {line.event for line in caplog.records} == {"course_differs"}
 
 
+def test_a_validator_names_counts_that_its_answers_do_not_make(lied: Lied) -> None:
+    honest = lied.newest
+    status = watch(lied, lied.recount(wins=honest.wins + 1))
+    assert status["state"] == "checked"
+    (fault,) = status["faults"]
+    assert f"and the manifest says {honest.wins + 1} wins" in fault
+
+
 def test_a_validator_names_a_missing_file_after_some_attempts(
     lied: Lied, monkeypatch: pytest.MonkeyPatch
 ) -> None:
