@@ -41,7 +41,7 @@ from assay.training.held_out import play_problems
 KINDS = ("honest", "shuffled", "form", "noise")
 COURSES, STEPS, EVERY = (1, 4, 2) if FAST else (20, 20, 2)
 PROBLEMS = 32 if FAST else 256
-GROUPS, RATE = 12, 2e-5
+GROUPS, RATE = 12, 1e-5
 DRAWN = 1_000 if FAST else 10_000
 ERROR = 50_000
 _KEPT = np.log1p(np.array(STAKES) / 16), np.log1p(-np.array(STAKES) / 16)
