@@ -18,6 +18,7 @@ from assay.artifacts.gates.file import GateAnswers, write_answers
 from assay.artifacts.gates.store import publish_answers
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.folder import CheckpointError
+from assay.network.chain.errors import ForgottenError
 from assay.network.files import write_file, write_json
 from assay.network.store.base import ObjectStore
 from assay.neurons.program.neuron import JudgeSources
@@ -80,6 +81,7 @@ class GateKeeper:
         self._report = report
         self._counted: dict[bytes, tuple[GateCounts, bytes]] = {}
         self._windows = CourseWindows(sources.chain, sources.beacons, parameters)
+        self._told: set[int] = set()  # windows whose gaps a person knows of
 
     def measure(self, parent: Checkpoint, window: int) -> Course:
         """The course that the manifest of a checkpoint's child carries.
@@ -129,19 +131,36 @@ class GateKeeper:
     def _find_new(self, course: Course, window: int) -> Iterator[Drawn]:
         """The checkpoints of a course that came into force and are not counted yet, newest first.
         An honest trainer's numbers ascend, so the search ends at the first that is counted, or of
-        an earlier course."""
+        an earlier course. It also ends where nodes have forgotten: the network goes on, and an
+        auditor with an archive names what is left out."""
         counted = {one.checkpoint for one in course.counts}
         first: dict[bytes, int] = {}
-        for run in self._windows.iterate_back(window):
-            if run.digest in counted:
-                break
-            is_of = self._is_of(run.digest, course)
-            if is_of:
-                first[run.digest] = run.window
-            elif is_of is not None:
-                break
+        try:
+            for run in self._windows.iterate_back(window):
+                if run.digest in counted:
+                    break
+                is_of = self._is_of(run.digest, course)
+                if is_of:
+                    first[run.digest] = run.window
+                elif is_of is not None:
+                    break
+        except ForgottenError as error:
+            self._tell_forgotten(window, error)
         for digest, begun in first.items():
-            yield Drawn(digest, self._windows.get_randomness(begun))
+            try:
+                drawn = Drawn(digest, self._windows.get_randomness(begun))
+            except ForgottenError as error:
+                self._tell_forgotten(window, error)
+            else:
+                yield drawn
+
+    def _tell_forgotten(self, window: int, error: ForgottenError) -> None:
+        if window not in self._told:
+            self._told = {window}
+            self._report(
+                f"what came into force before window {window} is not all counted ({error}): name "
+                "an archive node, or auditors call it left out"
+            )
 
     def _is_of(self, digest: bytes, course: Course) -> bool | None:
         """Whether a checkpoint is of a course; None: the slot named something else, or what nobody

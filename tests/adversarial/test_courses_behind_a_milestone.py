@@ -12,6 +12,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import StepFolder, read_step
 from assay.artifacts.steps.returns import get_return_path, read_return
 from assay.inference.folder import digest_tensors
+from assay.network.chain.errors import ForgottenError
 from assay.network.store.folder import open_folder
 from assay.neurons.trainer import gate_keeping
 from assay.neurons.trainer.setup import TrainerConfig
@@ -20,6 +21,7 @@ from assay.protocol.gate import Outcome, continue_course, find_course_fault, fin
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest, compute_tensor_root
 from assay.protocol.parameters import Gate, GateRule
+from assay.session.course_windows import CourseWindows
 from assay.training import LearnConfig, Learner
 from tests.adversarial.conftest import LOCATOR, World, make_world
 
@@ -175,6 +177,22 @@ def test_a_course_that_is_better_becomes_the_milestone_and_its_state_is_kept(
     assert kept.name == f"milestone-{milestone.hex()[:32]}.safetensors"
     after = living.live(lambda manifest: manifest.number == made.number + 1)
     assert (after.course.milestone, after.course.attempt) == (milestone, 1)
+
+
+def test_a_trainer_whose_nodes_have_forgotten_goes_on_and_says_what_is_missing(
+    live: Callable[..., Living], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living = live()
+
+    def forget(windows: CourseWindows, window: int) -> bytes:
+        raise ForgottenError(f"no node has the state of window {window}")
+
+    monkeypatch.setattr(CourseWindows, "get_randomness", forget)
+    made = living.live(lambda manifest: manifest.number >= 4)
+    assert made.course.counts == ()
+    assert find_course_fault(made.course, living.gate) is None
+    told = [said for said in living.said if "name an archive node" in said]
+    assert 0 < len(told) <= made.number
 
 
 class Killed(BaseException):
