@@ -41,8 +41,9 @@ def test_a_validator_checks_the_head_of_a_shuffled_list() -> None:
         given = [bytes.fromhex(row[name]) for name in ("answers", "validator")]
         data = shake_256(naive_hash("gate-check", *given)).digest(1_024)
         words = (word for (word,) in struct.iter_unpack(">Q", data))
-        assert row["checked"] == shuffle(words, row["problems"], 8)
-        assert len(set(row["checked"])) == 8
+        most = min(8, row["problems"])  # all, if there are fewer
+        assert row["checked"] == shuffle(words, row["problems"], most)
+        assert len(set(row["checked"])) == most
 
 
 def bet(stake: Fraction, wins: int, losses: int) -> Fraction:

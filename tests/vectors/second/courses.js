@@ -10,7 +10,7 @@ const total = (list) => list.reduce((a, b) => a + b, 0n);
 const gateSeed = (digest, randomness) => hash('gate', digest, randomness);
 const problemSeed = (seed, number) => hash('gate-problem', seed, u32(number));
 /** Problems of a file whose answers a validator checks. */
-const checkedProblems = (sha256, hotkey, problems) => new Stream(hash('gate-check', sha256, hotkey)).sample(problems, 8);
+const checkedProblems = (sha256, hotkey, problems) => new Stream(hash('gate-check', sha256, hotkey)).sample(problems, Math.min(8, Number(problems)));
 
 // ---- evidence; pairs are {asked, wins, losses}
 /** What a stake makes of 1, in 16^-(wins + losses). */
