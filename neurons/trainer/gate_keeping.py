@@ -17,7 +17,7 @@ from assay.artifacts.checkpoints.folder import open_checkpoint
 from assay.artifacts.gates.file import GateAnswers, write_answers
 from assay.artifacts.gates.store import publish_answers
 from assay.inference.checkpoint import Checkpoint
-from assay.inference.folder import CheckpointError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.network.chain.errors import ForgottenError
 from assay.network.files import write_file, write_json
 from assay.network.store.base import ObjectStore
@@ -139,7 +139,7 @@ class GateKeeper:
             for run in self._windows.iterate_back(window):
                 if run.digest in counted:
                     break
-                is_of = self._is_of(run.digest, course)
+                is_of = self._is_of(run.digest, course, window)
                 if is_of:
                     first[run.digest] = run.window
                 elif is_of is not None:
@@ -162,14 +162,20 @@ class GateKeeper:
                 "an archive node, or auditors call it left out"
             )
 
-    def _is_of(self, digest: bytes, course: Course) -> bool | None:
+    def _is_of(self, digest: bytes, course: Course, window: int) -> bool | None:
         """Whether a checkpoint is of a course; None: the slot named something else, or what nobody
-        can use, which is of no course."""
+        can use, which is of no course. One that is not here is waited for until the window is
+        over. Raises CheckpointError: it may still come."""
         if digest == ZERO_DIGEST:
             return None
         try:
             manifest = self._sources.checkpoints.get_outline(digest).manifest
+        except UnusableCheckpointError:
+            return None
         except CheckpointError:
+            end = compute_block(self._parameters.get(window).timing, window, Phase.VERDICT_END)
+            if self._sources.chain.get_head() <= end:
+                raise
             return None
         return is_of_course(digest, manifest.course, course)
 

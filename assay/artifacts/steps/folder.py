@@ -13,12 +13,13 @@ killed between writes the same bytes again. Specification, section 11.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ from assay.protocol.manifest import Manifest, TensorDigest, compute_tensor_root
 from assay.protocol.parameters import Parameters
 from assay.protocol.step import (
     STEP_VERSION,
+    ReturnRecord,
     StepLeftOut,
     StepRecord,
     StepReplay,
@@ -56,6 +58,8 @@ from assay.protocol.step import (
 from assay.training import Learner
 from assay.training.last_bits import compute_code_digest, describe_engine
 
+_T = TypeVar("_T")
+_R = TypeVar("_R", StepRecord, ReturnRecord)
 #: A larger record file is refused.
 RECORD_BYTES_MAX = 1 << 25
 _BEFORE, _SPARE = "next.before.safetensors", ".spare.parquet"
@@ -141,40 +145,56 @@ class StepFolder:
 
     def keep_record(self, record: StepRecord, child: bytes) -> None:
         """Write the record, last. Raises OSError: it cannot be written."""
-        value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
-        write_json(self.get_path(record.number, record.digest), value)
+        write_record(self.get_path(record.number, record.digest), record, child)
 
     def get_path(self, number: int, digest: bytes) -> Path:
         """The path of a step's record, from the number of its checkpoint and its own digest."""
         return self.folder / f"step-{number:08d}-{digest.hex()[:16]}.json"
 
 
-def parse_step(data: bytes, path: Path = Path()) -> Step:
-    """A step from the bytes of its record's file. Raises EncodingError: it is none, or not the
-    record that it names."""
+def parse_record(of: type[_R], version: int, data: bytes) -> tuple[_R, bytes]:
+    """A record and the digest of the checkpoint that it made, from the bytes of the record's file.
+    Raises EncodingError: it is none of this kind, or not the record that it names."""
     if len(data) > RECORD_BYTES_MAX:
         raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
     value = read_json(data)
     if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
-        raise EncodingError("is not a step record's file")
-    record = from_json(StepRecord, value["record"])
-    if record.version != STEP_VERSION:
-        raise EncodingError(f"is of version {record.version}, not {STEP_VERSION}")
+        kind = "step" if of is StepRecord else "return"
+        raise EncodingError(f"is not a {kind} record's file")
+    record: _R = from_json(of, value["record"])
+    if record.version != version:
+        raise EncodingError(f"is of version {record.version}, not {version}")
     if record.digest != read_hex(value["digest"]):
         raise EncodingError("has another digest than it says")
-    return Step(record, read_hex(value["child"]), path)
+    return record, read_hex(value["child"])
+
+
+def read_record(path: Path, parse: Callable[[bytes, Path], _T]) -> _T:
+    """What a record's file has. Raises StepError: it is unreadable, or `parse` refuses it."""
+    try:
+        with path.open("rb") as file:
+            return parse(file.read(RECORD_BYTES_MAX + 1), path)
+    except OSError as error:
+        raise StepError(f"{path} cannot be read: {error.strerror}") from None
+    except EncodingError as error:
+        raise StepError(f"{path} cannot be read: {error}") from None
+
+
+def write_record(path: Path, record: StepRecord | ReturnRecord, child: bytes) -> None:
+    """Write a record's file. Raises OSError: it cannot be written."""
+    value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
+    write_json(path, value)
+
+
+def parse_step(data: bytes, path: Path = Path()) -> Step:
+    """A step from the bytes of its record's file. Raises EncodingError: see `parse_record`."""
+    return Step(*parse_record(StepRecord, STEP_VERSION, data), path)
 
 
 def read_step(path: Path) -> Step:
     """The step of a record's file. Raises StepError: it is unreadable, or not the record that it
     names."""
-    try:
-        with path.open("rb") as file:
-            return parse_step(file.read(RECORD_BYTES_MAX + 1), path)
-    except OSError as error:
-        raise StepError(f"{path} cannot be read: {error.strerror}") from None
-    except EncodingError as error:
-        raise StepError(f"{path} cannot be read: {error}") from None
+    return read_record(path, parse_step)
 
 
 def read_step_groups(step: Step, parser: ParquetWorker | None = None) -> list[ConsumedGroup]:

@@ -12,11 +12,15 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-from assay.artifacts.steps.folder import RECORD_BYTES_MAX, StepError, StepFolder
+from assay.artifacts.steps.folder import (
+    StepError,
+    StepFolder,
+    parse_record,
+    read_record,
+    write_record,
+)
 from assay.artifacts.store_objects import make_step_name, put_object
-from assay.network.files import write_json
 from assay.network.store.base import ObjectStore
-from assay.protocol.encoding import EncodingError, from_json, read_hex, read_json, to_json
 from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import PROTOCOL_VERSION, Parameters
 from assay.protocol.step import ReturnRecord
@@ -66,36 +70,18 @@ def get_return_path(steps: StepFolder, number: int, digest: bytes) -> Path:
 
 def keep_return(steps: StepFolder, record: ReturnRecord, child: bytes) -> None:
     """Write a return's record. Raises OSError: it cannot be written."""
-    value = {"digest": record.digest.hex(), "child": child.hex(), "record": to_json(record)}
-    write_json(get_return_path(steps, record.number, record.digest), value)
+    write_record(get_return_path(steps, record.number, record.digest), record, child)
 
 
 def parse_return(data: bytes, path: Path = Path()) -> Return:
-    """A return from its file's bytes. Raises EncodingError: it is none, or not the record that it
-    names."""
-    if len(data) > RECORD_BYTES_MAX:
-        raise EncodingError(f"has more than {RECORD_BYTES_MAX} bytes")
-    value = read_json(data)
-    if not isinstance(value, dict) or value.keys() != {"digest", "child", "record"}:
-        raise EncodingError("is not a return record's file")
-    record = from_json(ReturnRecord, value["record"])
-    if record.version != PROTOCOL_VERSION:
-        raise EncodingError(f"is of version {record.version}, not {PROTOCOL_VERSION}")
-    if record.digest != read_hex(value["digest"]):
-        raise EncodingError("has another digest than it says")
-    return Return(record, read_hex(value["child"]), path)
+    """A return from its file's bytes. Raises EncodingError: see `parse_record`."""
+    return Return(*parse_record(ReturnRecord, PROTOCOL_VERSION, data), path)
 
 
 def read_return(path: Path) -> Return:
     """A return from a folder. Raises StepError: it is unreadable, or not the record that it
     names."""
-    try:
-        with path.open("rb") as file:
-            return parse_return(file.read(RECORD_BYTES_MAX + 1), path)
-    except OSError as error:
-        raise StepError(f"{path} cannot be read: {error.strerror}") from None
-    except EncodingError as error:
-        raise StepError(f"{path} cannot be read: {error}") from None
+    return read_record(path, parse_return)
 
 
 def has_return(steps: StepFolder, number: int, child: bytes) -> bool:
