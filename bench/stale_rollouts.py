@@ -131,9 +131,10 @@ def list_courses(folder: Path) -> Iterable[Course]:
     five seeds, both anchors by age, other losses once, then weights by token, the oldest rollouts
     and courses of one epoch."""
     if (folder / WARM).exists():
-        yield Course("gsm", 0, "behaviour", 0, epochs=1)
-        yield Course("gsm", 2, "sequence", 0, epochs=1)
-        yield Course("gsm", 2, "behaviour", 0, epochs=1)
+        for seed in SEEDS:
+            yield Course("gsm", 0, "behaviour", seed, epochs=1)
+            for arm in ("sequence", "behaviour", "token"):
+                yield Course("gsm", 2, arm, seed, epochs=1)
     for seed in SEEDS if FAST else range(5):
         yield Course("guess", 0, "behaviour", seed)
         yield Course("guess", 2, "behaviour", seed)

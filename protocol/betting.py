@@ -40,7 +40,7 @@ _WHOLE = 1 << 32
 #: Logarithms of what a bettor keeps of 1 when he wins and when he loses, by stake. They decide
 #: where nothing depends on their rounding: exact integers of a long course take a second.
 _LOGS = [(log1p(stake / _PARTS), log1p(-stake / _PARTS)) for stake in STAKES]
-_CLOSE = 1e-6
+_CLOSE = 1e-7
 #: Half points between two gains that `bound_gain` tells apart: 1/200 of a success.
 _GRID = 200
 
@@ -55,20 +55,35 @@ class Pairs:
 
 
 def is_better(course: Sequence[Pairs], attempt: int, error: int) -> bool:
-    """Whether a course has shown that one of its checkpoints is better than the milestone.
+    """Whether a course has shown that one of its checkpoints is better than the milestone: see
+    `find_better`."""
+    return find_better(course, attempt, error) is not None
+
+
+def find_better(course: Sequence[Pairs], attempt: int, error: int) -> int | None:
+    """The place of the first checkpoint with which a course has shown that one of its checkpoints
+    is better than the milestone, from 0. None: it has not. What comes behind this place, good or
+    bad, does not move it.
 
     Args:
         course: counts against the milestone, of every checkpoint since it.
         attempt: number of the course among those from this milestone, from 1.
         error: α of all courses from a milestone, 1e-6; from 1 to 999,999.
     """
-    wins, losses = sum(one.wins for one in course), sum(one.losses for one in course)
-    ends = [0.0 + wins * gained + losses * lost for gained, lost in _LOGS]
     needed = log(_BASEL * attempt**2 / error)
-    if (sign := _tell(_add_logs(ends) - log(len(STAKES)), needed)) is not None:
-        return sign
-    capital, whole = _bet_on_better(course)
-    return capital * error >= whole * _BASEL * attempt**2
+    wins = losses = 0
+    for place, one in enumerate(course):
+        if place and not one.wins and not one.losses:
+            continue  # as before it
+        wins, losses = wins + one.wins, losses + one.losses
+        ends = [0.0 + wins * gained + losses * lost for gained, lost in _LOGS]
+        shown = _tell(_add_logs(ends) - log(len(STAKES)), needed)
+        if shown is None:
+            capital, whole = _bet_on_better([Pairs(wins + losses, wins, losses)])
+            shown = capital * error >= whole * _BASEL * attempt**2
+        if shown:
+            return place
+    return None
 
 
 def is_worse(course: Sequence[Pairs], error: int) -> bool:

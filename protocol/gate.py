@@ -20,10 +20,10 @@ section 7.1. Pure.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Annotated
 
-from assay.protocol.betting import Pairs, is_better, is_worse
+from assay.protocol.betting import Pairs, find_better, is_worse
 from assay.protocol.encoding import U32, Choice, Digest, Many, Record
 from assay.protocol.hashing import ZERO_DIGEST, Domain, hash_fields
 from assay.protocol.parameters import GATE_PART, Gate, GateRule
@@ -39,7 +39,7 @@ class Outcome(StrEnum):
     """What a checkpoint makes of the course that its manifest carries."""
 
     GOES_ON = "goes on"
-    #: the newest checkpoint of the counts is what the next ones are measured against
+    #: the checkpoint that its counts show to be better is what the next ones are measured against
     MILESTONE = "milestone"
     RETURN = "return"  # this checkpoint is the milestone again: its course is given up
 
@@ -109,54 +109,86 @@ def compute_checked_seed(answers: bytes, validator: bytes) -> bytes:
     return hash_fields(Domain.GATE_CHECK, answers, validator)
 
 
-def continue_course(parent: bytes, course: Course, is_first: bool) -> Course:
+def find_milestone(course: Course, gate: Gate) -> bytes | None:
+    """The digest of the checkpoint that a course's counts make a milestone: the first with which
+    they show that one of them is better. None: they do not. A trainer says when it becomes the
+    milestone, and not which one: a worse checkpoint behind it would ride on its evidence."""
+    if gate.rule is GateRule.NONE:
+        return None
+    place = find_better(course.pairs, course.attempt, gate.error_better)
+    return None if place is None else course.counts[place].checkpoint
+
+
+def continue_course(parent: bytes, course: Course, is_first: bool, gate: Gate) -> Course:
     """The course that a checkpoint's child belongs to, with the counts that it carries on.
 
     Args:
         parent: the checkpoint's digest.
         course: of its manifest.
         is_first: whether it has no step: it is the first checkpoint of its parameters.
+        gate: of the parameters, which stays the same behind their first checkpoint.
     """
     if is_first:
         return Course(parent, 1)
     if course.outcome is Outcome.MILESTONE:
-        return Course(course.counts[-1].checkpoint, 1) if course.counts else NO_COURSE
+        milestone = find_milestone(course, gate)
+        return NO_COURSE if milestone is None else Course(milestone, 1)
     if course.outcome is Outcome.RETURN:
         return Course(course.milestone, course.attempt + 1)
     return Course(course.milestone, course.attempt, course.counts)
 
 
-def is_of_course(digest: bytes, own: Course, course: Course) -> bool:
+def is_of_course(digest: bytes, own: Course, course: Course, gate: Gate) -> bool:
     """Whether a checkpoint is one of a course's, which counts it once it was in force.
 
     Args:
         digest: the checkpoint's.
         own: of its manifest. A return is the milestone itself, and shows nothing.
+        gate: as of `continue_course`.
     """
     if own.outcome is Outcome.RETURN or own.milestone == ZERO_DIGEST:
         return False
-    led = continue_course(digest, own, False)
+    led = continue_course(digest, own, False, gate)
     return (led.milestone, led.attempt) == (course.milestone, course.attempt)
+
+
+class Place(Enum):
+    """Where a checkpoint stands beside a course."""
+
+    WITHIN = "within"  # it is counted once it was in force
+    BEHIND = "behind"  # it is none of the course's, and what came before it may be: a return to it
+    BEFORE = "before"  # of another course: in an honest line, this one began later
+
+
+def find_place(digest: bytes, own: Course, course: Course, gate: Gate) -> Place:
+    """Where a checkpoint that was in force stands beside a course: as of `is_of_course`."""
+    if is_of_course(digest, own, course, gate):
+        return Place.WITHIN
+    if own.outcome is not Outcome.RETURN:
+        return Place.BEFORE
+    led = continue_course(digest, own, False, gate)
+    is_same = (led.milestone, led.attempt) == (course.milestone, course.attempt)
+    return Place.BEHIND if is_same else Place.BEFORE
 
 
 def choose_outcome(course: Course, gate: Gate) -> Outcome:
     """What an honest trainer makes of a course's counts."""
     if must_return(course.pairs, course.attempt, gate):
         return Outcome.RETURN
-    if course.counts and is_better(course.pairs, course.attempt, gate.error_better):
-        return Outcome.MILESTONE
-    return Outcome.GOES_ON
+    return Outcome.GOES_ON if find_milestone(course, gate) is None else Outcome.MILESTONE
 
 
-def find_line_fault(parent: bytes, before: Course, is_first: bool, course: Course) -> str | None:
+def find_line_fault(
+    parent: bytes, before: Course, is_first: bool, course: Course, gate: Gate
+) -> str | None:
     """The reason why a manifest's course does not follow from its parent's, or None. It needs the
     parent's manifest, so that it makes no checkpoint unusable: whoever audits names it.
 
     Args:
-        parent, before, is_first: of the parent, as of `continue_course`.
+        parent, before, is_first, gate: of the parent, as of `continue_course`.
         course: of the manifest.
     """
-    due = continue_course(parent, before, is_first)
+    due = continue_course(parent, before, is_first, gate)
     if course.milestone != due.milestone:
         return (
             f"it is measured against {course.milestone.hex()[:16]}…, and its parent's course "
@@ -176,7 +208,7 @@ def must_return(pairs: Sequence[Pairs], attempt: int, gate: Gate) -> str | None:
     if len(pairs) >= COURSE_FULL:
         return f"its course has {COURSE_FULL:,} checkpoints"
     is_over = gate.rule is GateRule.BETTER and len(pairs) >= gate.checkpoints
-    if is_over and not is_better(pairs, attempt, gate.error_better):
+    if is_over and find_better(pairs, attempt, gate.error_better) is None:
         return f"its course has not shown to be better in {gate.checkpoints} checkpoints"
     return None
 
@@ -203,8 +235,6 @@ def find_course_fault(course: Course, gate: Gate) -> str | None:
         return f"{reason}, and it is no return to it"
     if course.outcome is Outcome.RETURN and not reason:
         return "it returns to the milestone, and its counts do not demand it"
-    if course.outcome is Outcome.MILESTONE and not (
-        course.counts and is_better(course.pairs, course.attempt, gate.error_better)
-    ):
+    if course.outcome is Outcome.MILESTONE and find_milestone(course, gate) is None:
         return "it claims a milestone, and its counts do not show one"
     return None

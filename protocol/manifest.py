@@ -307,18 +307,18 @@ def find_fault(
     return fault or find_files_fault(manifest)
 
 
-def continue_line(parent: Manifest) -> Course:
+def continue_line(parent: Manifest, gate: Gate) -> Course:
     """The course that a checkpoint's child belongs to, see `continue_course`."""
-    return continue_course(parent.digest, parent.course, parent.step == ZERO_DIGEST)
+    return continue_course(parent.digest, parent.course, parent.step == ZERO_DIGEST, gate)
 
 
-def find_line_lie(manifest: Manifest, parent: Manifest) -> str | None:
+def find_line_lie(manifest: Manifest, parent: Manifest, gate: Gate) -> str | None:
     """What a checkpoint's course wrongly says of its parent's, or None. It makes no checkpoint
     unusable: whoever has no parent at hand could not follow."""
     if manifest.step == ZERO_DIGEST or manifest.course == NO_COURSE:
         return None
     is_first = parent.step == ZERO_DIGEST
-    return find_line_fault(parent.digest, parent.course, is_first, manifest.course)
+    return find_line_fault(parent.digest, parent.course, is_first, manifest.course, gate)
 
 
 def find_files_fault(manifest: Manifest) -> str | None:

@@ -5,7 +5,7 @@ What is found here is the trainer's doing, never the validator's, and voids noth
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from assay.artifacts.gates.file import GateAnswers, compute_bytes_max
@@ -21,15 +21,16 @@ from assay.network.store.base import StoreError
 from assay.network.store.deadlines import within
 from assay.protocol.amendment import UnknownParametersError
 from assay.protocol.encoding import EncodingError
-from assay.protocol.gate import GateCounts
+from assay.protocol.gate import Course, GateCounts
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest, continue_line, find_line_lie
-from assay.protocol.parameters import GateRule, Parameters
+from assay.protocol.parameters import Gate, GateRule, Parameters
 from assay.protocol.step import ReturnRecord, StepRecord
-from assay.session.course_windows import CourseWindows, Run
+from assay.session.course_windows import CourseWindows
 from assay.session.gate_evidence import (
     AskedGate,
     CourseFault,
+    DueCounts,
     ask_again,
     find_chain_faults,
     find_false_counts,
@@ -54,6 +55,7 @@ class CourseChecks:
     """Checks courses during one audit, each checkpoint's once."""
 
     _done: set[bytes] = field(default_factory=set)
+    _windows: CourseWindows | None = None
 
     def check(self, public: Public, window: int, outline: Outline, findings: Findings) -> None:
         """Check the course of the checkpoint that is in force in a window, and what it counts anew.
@@ -71,7 +73,9 @@ class CourseChecks:
         if manifest.digest not in self._done:
             self._done.add(manifest.digest)
             findings.look(Aspect.COURSE)
-            _Check(public, window, manifest, findings).run()
+            if self._windows is None:
+                self._windows = CourseWindows(public.chain, public.beacons, public.history)
+            _Check(public, window, manifest, self._windows, findings).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +85,32 @@ class _Check:
     public: Public
     window: int
     manifest: Manifest
+    windows: CourseWindows
     findings: Findings
+
+    @property
+    def gate(self) -> Gate:
+        return self.public.parameters.gate
 
     def run(self) -> None:
         manifest = self.manifest
         try:
             with _reading("its parent's manifest"):
                 parent = self.public.outlines.get(manifest.parent).manifest
-            if fault := find_line_lie(manifest, parent):
+            if fault := find_line_lie(manifest, parent, self.gate):
                 self.blame(fault)
                 return  # which counts are new follows from the parent's
             self.check_return()
-            added = manifest.course.counts[len(continue_line(parent).counts) :]
+            carried = continue_line(parent, self.gate)
+            added = manifest.course.counts[len(carried.counts) :]
             own = self.read_record(manifest)
             if own is not None and own.window >= self.window:
                 self.blame(
                     f"its record is of window {own.window}, and it was in force in window "
                     f"{self.window} already"
                 )
-            is_first = parent.step == ZERO_DIGEST
-            before = None if is_first else self.read_record(parent)
+            runs = self.check_chain(parent, carried, added, None if own is None else own.window)
             last = self.window - 1 if own is None else min(own.window, self.window - 1)
-            since = None if before is None else min(before.window, last)
-            if is_first:
-                since = self.public.history.get(last).start.window - 1
-            runs = self.check_chain(parent, added, since, last, own is not None)
             for counts in added:
                 if counts.checkpoint in runs:
                     self.check_counts(counts, runs[counts.checkpoint], last)
@@ -162,28 +167,50 @@ class _Check:
     # --- the chain
 
     def check_chain(
-        self,
-        parent: Manifest,
-        added: Sequence[GateCounts],
-        since: int | None,
-        last: int,
-        is_known: bool,
+        self, parent: Manifest, carried: Course, added: Sequence[GateCounts], last: int | None
     ) -> dict[bytes, int]:
         """Check which checkpoints were in force. Return the first window of each that is due.
 
         Args:
-            since, last: see `list_due`.
-            is_known: whether `last` is the record's.
+            last: the window of the checkpoint's record; None: it is not known.
         """
-        public = self.public
-        windows = CourseWindows(public.chain, public.beacons, public.history)
-        with _reading("which checkpoints were in force", public.is_bundle):
-            due = list_due(windows, public.outlines.get, continue_line(parent), since, last)
+        due = self.list_due(parent, carried)
         for digest in due.unknown:
             self.miss(f"the manifest of {digest.hex()[:16]}…, which was in force, cannot be had")
-        for fault in find_chain_faults(added, due, last if is_known else None):
+        line = self.manifest.parent, parent.parent
+        for fault in find_chain_faults(added, due, line, last):
             self.findings.blame(fault)
         return {run.digest: run.window for run in due.runs}
+
+    def list_due(self, parent: Manifest, carried: Course) -> DueCounts:
+        """See `assay.session.gate_evidence.list_due`. A course that begins may have begun before,
+        and have checkpoints from then on: nothing lies before its milestone's record."""
+        since = [self.find_counted(parent)]
+        if not carried.counts and parent.digest != carried.milestone:
+            with suppress(_UnreadableError), _reading("the milestone's manifest"):
+                milestone = self.public.outlines.get(carried.milestone).manifest
+                since.insert(0, self.find_counted(milestone))
+        asked = self.public.outlines.get, carried, self.gate, self.manifest.digest
+        reason = ""
+        for one in since:
+            try:
+                with _reading("which checkpoints were in force", self.public.is_bundle):
+                    due = list_due(self.windows, *asked, one, self.window)
+            except _UnreadableError as error:
+                reason = str(error)
+                continue
+            if reason:
+                self.miss(f"whether its course has begun before: {reason}")
+            return due
+        raise _UnreadableError(reason)
+
+    def find_counted(self, made: Manifest) -> int | None:
+        """The last window of whose checkpoints one has counted all: that of its record. None: the
+        record cannot be had."""
+        if made.step == ZERO_DIGEST:
+            return self.public.history.get(self.window).start.window - 1
+        record = self.read_record(made)
+        return None if record is None else min(record.window, self.window - 1)
 
     # --- the answers
 
@@ -193,15 +220,12 @@ class _Check:
         Args:
             first: the first window in which it was in force. last: the record's window.
         """
-        public, course = self.public, self.manifest.course
-        windows = CourseWindows(public.chain, public.beacons, public.history)
+        public, milestone = self.public, self.manifest.course.milestone
+        checkpoint = counts.checkpoint
         with _reading("what its problems are drawn from", public.is_bundle):
-            parameters, randomness = public.history.get(last), windows.get_randomness(first)
+            parameters, randomness = public.history.get(last), self.windows.get_randomness(first)
         with _reading("its problems"):
-            run = Run(counts.checkpoint, first)
-            asked = ask_again(
-                parameters, run.digest, randomness, course.milestone, public.outlines.get
-            )
+            asked = ask_again(parameters, checkpoint, randomness, milestone, public.outlines.get)
         answers = self.open_answers(asked, parameters, counts)
         if answers is None:
             return

@@ -182,8 +182,6 @@ class CheckpointOrigin:
     step: str | None = None
     levels: tuple[LevelRow, ...] = ()  # in force; empty where the manifest does not state them
     outcome: CourseOutcome | None = None  # what it makes of its course; None: it has none
-    #: what it wrongly says of its parent; None: nothing, or one of the manifests is not at hand
-    lie: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +412,9 @@ class PageSources:
     read_comparison: Callable[[], Mapping[str, Any] | None]
     #: the origin of a checkpoint, by its digest
     read_manifest: Callable[[bytes], CheckpointOrigin | None]
+    #: what a checkpoint wrongly says of its parent, by its digest and the gate of its parameters;
+    #: None: nothing, or one of the two manifests is not at hand
+    find_lie: Callable[[bytes, Gate], str | None]
     #: what the line up to a checkpoint has shown, by its digest and the gate of its parameters
     read_gate: Callable[[bytes, Gate], GateReading | None]
     #: rounds that are known, the newest first; takes origins by the checkpoints' digests, hex

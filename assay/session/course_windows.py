@@ -1,23 +1,37 @@
 """Which checkpoints were in force, and what drew the problems of each one's gate.
 
 A walk asks the chain once for each time that the trainer's slot was written, however many windows
-lie between. Specification, sections 7 and 7.1.
+lie between. What was read once is final, and is not asked for again: a program that was away, or
+that runs for weeks, needs no node that remembers those blocks. Specification, sections 7 and 7.1.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 from assay.artifacts.ports import BeaconSource
 from assay.network.chain.ports import BlockReader
+from assay.network.files import write_json
 from assay.protocol.amendment import ParameterHistory
+from assay.protocol.encoding import (
+    U64,
+    Digest,
+    EncodingError,
+    Many,
+    Record,
+    from_json,
+    read_json,
+    to_json,
+)
 from assay.protocol.window import Phase, compute_block
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.window_reader import BeaconError, get_beacon
 
-#: Most runs that a walk looks at: a trainer may write its slot as often as it likes.
+#: Most runs that a walk looks at, and that are remembered: a trainer may write its slot as often
+#: as it likes.
 _RUNS_MAX = 4_096
-#: Windows whose checkpoint stays in memory, the newest.
-_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +43,54 @@ class Run:
     window: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A run, as far as it was looked at."""
+
+    digest: Digest
+    first: U64
+    last: U64
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """What a program keeps, ascending."""
+
+    spans: Annotated[tuple[_Span, ...], Many(Record(_Span), _RUNS_MAX)] = ()
+
+
 class CourseWindows:
     """Checkpoints in force, by a network's chain.
 
     Args:
         parameters: of a network without rounds.
+        file: where what was read is kept; None: nowhere. A damaged one is read anew.
     """
 
     def __init__(
-        self, chain: BlockReader, beacons: BeaconSource, parameters: ParameterHistory
+        self,
+        chain: BlockReader,
+        beacons: BeaconSource,
+        parameters: ParameterHistory,
+        file: Path | None = None,
     ) -> None:
         self._chain = chain
         self._beacons = beacons
         self._parameters = parameters
-        self._known: dict[int, Run] = {}
+        self._file = file
+        self._spans = self._read_kept()
 
     def iterate_back(self, window: int) -> Iterator[Run]:
         """The runs up to a window whose CHECKPOINT block is final, newest first. Raises ChainError,
-        ForgottenError: the chain cannot be read, or not so far back."""
+        ForgottenError: the chain cannot be read, or not so far back; OSError: the file cannot be
+        written."""
         for _ in range(_RUNS_MAX):
             if window < 0:
                 return
-            run = self._known.get(window)
+            run = self._find(window)
             if run is None:
-                run = self._known[window] = self._read(window)
-                while len(self._known) > _KEPT:
-                    del self._known[min(self._known)]
+                run = self._read(window)
+                self._keep(_Span(run.digest, run.window, window))
             yield run
             window = run.window - 1
 
@@ -87,3 +123,26 @@ class CourseWindows:
         ):
             window -= 1
         return Run(digest, window)
+
+    # --- what was read once
+
+    def _find(self, window: int) -> Run | None:
+        place = bisect_right(self._spans, window, key=lambda span: span.first)
+        span = self._spans[place - 1] if place else None
+        if span is None or not span.first <= window <= span.last:
+            return None
+        return Run(span.digest, span.first)
+
+    def _keep(self, span: _Span) -> None:
+        others = [one for one in self._spans if one.first != span.first]  # it was shorter, earlier
+        self._spans = sorted([*others, span], key=lambda one: one.first)[-_RUNS_MAX:]
+        if self._file is not None:
+            write_json(self._file, to_json(_Spans(tuple(self._spans))), durable=False)
+
+    def _read_kept(self) -> list[_Span]:
+        if self._file is None:
+            return []
+        try:
+            return [*from_json(_Spans, read_json(self._file.read_bytes())).spans]
+        except (FileNotFoundError, EncodingError):
+            return []

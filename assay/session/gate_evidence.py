@@ -19,7 +19,7 @@ from assay.protocol.encoding import EncodingError
 from assay.protocol.gate import Course, GateCounts, compute_gate_seed, is_of_course
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import POOL_FILE, Manifest, continue_line
-from assay.protocol.parameters import Parameters
+from assay.protocol.parameters import Gate, Parameters
 from assay.session.course_windows import CourseWindows, Run
 from assay.training.gate_answers import (
     GateProblems,
@@ -69,27 +69,37 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class DueCounts:
-    """The checkpoints of a course that were in force in some windows.
+    """The checkpoints of a course that were in force before a later one was.
 
     Attributes:
-        runs: by number, each from the first of these windows on.
+        runs: by number, each from the first window on in which it was in force.
         unknown: digests of checkpoints that were in force and whose manifests cannot be had.
+        until: the first window in which the later one is in force.
     """
 
     runs: Sequence[Run]
     unknown: Sequence[bytes]
+    until: int
 
 
 def list_due(
-    windows: CourseWindows, get_outline: GetOutline, carried: Course, since: int | None, last: int
+    windows: CourseWindows,
+    get_outline: GetOutline,
+    carried: Course,
+    gate: Gate,
+    own: bytes,
+    since: int | None,
+    window: int,
 ) -> DueCounts:
-    """The checkpoints whose counts a manifest must add to those that it carries on.
+    """The checkpoints that a manifest may add to the counts that it carries on: those of its course
+    that were in force before it was.
 
     Args:
         carried: the course that its parent leads to.
-        since: the last window up to which its parent has counted; None: it is not known, and
-            neither what lies behind the milestone's own window.
-        last: the window of its own record.
+        own: the digest of its checkpoint.
+        since: the last window up to which all are counted; None: it is not known, and neither what
+            lies behind the milestone's own window.
+        window: one in which its checkpoint is in force.
 
     Raises:
         ChainError: the chain cannot be read, or not so far back.
@@ -97,60 +107,69 @@ def list_due(
     known = {carried.milestone, *(one.checkpoint for one in carried.counts)}
     found: dict[bytes, tuple[int, Run]] = {}
     unknown: dict[bytes, None] = {}
-    for run in windows.iterate_back(last):
+    for run in windows.iterate_back(window):
         begins = since is None or run.window <= since
         if run.digest in known and begins:
             break
-        if run.digest != ZERO_DIGEST and run.digest not in known:
+        if run.digest == own:  # what was in force behind its first window is its child's to count
+            window = run.window
+            found.clear()
+            unknown.clear()
+        elif run.digest != ZERO_DIGEST and run.digest not in known:
             try:
                 manifest = get_outline(run.digest).manifest
             except CheckpointError:
                 unknown[run.digest] = None
             else:
-                if is_of_course(run.digest, manifest.course, carried):
+                if is_of_course(run.digest, manifest.course, carried, gate):
                     found[run.digest] = manifest.number, run
-                elif begins and _begins(manifest, carried):
+                elif begins and _begins(manifest, carried, gate):
                     break
         if since is not None and begins:
             break
-    return DueCounts([run for _, run in sorted(found.values(), key=_by_number)], list(unknown))
+    runs = [run for _, run in sorted(found.values(), key=_by_number)]
+    return DueCounts(runs, list(unknown), window)
 
 
 def _by_number(one: tuple[int, Run]) -> tuple[int, int]:
     return one[0], one[1].window
 
 
-def _begins(manifest: Manifest, carried: Course) -> bool:
+def _begins(manifest: Manifest, carried: Course, gate: Gate) -> bool:
     """Whether a course begins behind this checkpoint: a return, or the first one."""
-    led = continue_line(manifest)
+    led = continue_line(manifest, gate)
     return (led.milestone, led.attempt) == (carried.milestone, carried.attempt)
 
 
 def find_chain_faults(
-    added: Sequence[GateCounts], due: DueCounts, last: int | None
+    added: Sequence[GateCounts], due: DueCounts, line: tuple[bytes, bytes], last: int | None
 ) -> list[CourseFault]:
     """What the chain says against the counts that a manifest adds.
 
     Args:
-        last: the window of its record; None: it is not known, and neither whether one is left out.
+        line: digests of its parent and the parent's parent. The parent may have come into force
+            while it was made, and the other one in the window before its own, if the parent was
+            late on chain: then its child counts them.
+        last: the window of its record, up to which these are counted, too. None: it is not known.
     """
     runs = {run.digest: run.window for run in due.runs}
+    parent, before = line
+    late = {digest for digest, begun in runs.items() if last is None or begun > last}
+    late &= {parent} | ({before} if runs.get(before) == due.until - 1 else set())
     counted = [one.checkpoint for one in added]
     faults = [
         CourseFault(digest, "it is counted, and was not in force since its parent's counts")
         for digest in counted
         if digest not in runs and digest not in due.unknown
     ]
-    if last is not None:
-        faults += [
-            CourseFault(
-                digest,
-                f"it is left out of the counts: it was in force in window {window}, and they are "
-                f"of windows up to {last}",
-            )
-            for digest, window in runs.items()
-            if digest not in counted
-        ]
+    faults += [
+        CourseFault(
+            digest,
+            f"it is left out of a later checkpoint's counts: it was in force in window {begun}",
+        )
+        for digest, begun in runs.items()
+        if digest not in counted and digest not in late
+    ]
     order = [digest for digest in runs if digest in counted]
     if [digest for digest in counted if digest in runs] != order:
         wrong = next(d for d, right in zip(counted, order, strict=False) if d != right)

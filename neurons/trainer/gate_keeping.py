@@ -3,12 +3,13 @@ window drew, against the milestone.
 
     gates/<checkpoint>.json           its counts
     gates/<SHA-256>.parquet           the answers that they follow from
+    gates/in_force.json               which checkpoints were in force, and since when
 
 Both follow from public randomness and the models, so a trainer that is killed anywhere measures the
 same again. Specification, section 7.1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,14 +29,15 @@ from assay.protocol.gate import (
     NO_COURSE,
     Course,
     GateCounts,
+    Place,
     choose_outcome,
     compute_gate_seed,
-    is_of_course,
+    find_place,
 )
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest, continue_line
-from assay.protocol.parameters import GateRule, Parameters
-from assay.protocol.window import Phase, compute_block
+from assay.protocol.parameters import Gate, GateRule, Parameters
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.course_windows import CourseWindows
 from assay.training.gate_answers import (
     answer_gate,
@@ -50,6 +52,7 @@ from assay.training.gate_answers import (
 _KEPT = 16
 #: Of those in a folder.
 _KEPT_FILES = 256
+_IN_FORCE = "in_force.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ class GateKeeper:
         self._folder = None if folder is None else folder / "gates"
         self._report = report
         self._counted: dict[bytes, tuple[GateCounts, bytes]] = {}
-        self._windows = CourseWindows(sources.chain, sources.beacons, parameters)
+        kept = None if self._folder is None else self._folder / _IN_FORCE
+        self._windows = CourseWindows(sources.chain, sources.beacons, parameters, kept)
         self._told: set[int] = set()  # windows whose gaps a person knows of
 
     def measure(self, parent: Checkpoint, window: int) -> Course:
@@ -88,7 +92,8 @@ class GateKeeper:
 
         Args:
             parent: the newest checkpoint.
-            window: of the child's record. Its CHECKPOINT block is final.
+            window: of the child's record. Its CHECKPOINT block is final. What came into force since
+                then counts, too.
 
         Raises:
             ChainError, BeaconError: chain or beacons cannot be read.
@@ -100,9 +105,9 @@ class GateKeeper:
         parameters = self._parameters.get(window)
         if parameters.gate.rule is GateRule.NONE:
             return NO_COURSE
-        course = continue_line(parent.manifest)
-        new = [*self._find_new(course, window)]
-        counts = [self._count(drawn, course, parameters) for drawn in reversed(new)]
+        course = continue_line(parent.manifest, parameters.gate)
+        new = self._list_new(course, self._find_last(window), parameters.gate)
+        counts = [self._count(one, course, parameters) for one in new]
         course = replace(course, counts=(*course.counts, *counts))
         return replace(course, outcome=choose_outcome(course, parameters.gate))
 
@@ -110,11 +115,11 @@ class GateKeeper:
         """Measure a checkpoint that came into force, so that no step waits for it. Return whether
         there was one to measure. Raises as `measure`."""
         parameters = self._parameters.get(window)
-        begun = compute_block(parameters.timing, window, Phase.CHECKPOINT)
-        if parameters.gate.rule is GateRule.NONE or self._sources.chain.get_head() < begun:
+        newest = self._find_last(window)
+        if parameters.gate.rule is GateRule.NONE or newest < 0:
             return False
-        course = continue_line(parent.manifest)
-        for drawn in self._find_new(course, window):
+        course = continue_line(parent.manifest, parameters.gate)
+        for drawn in self._list_new(course, newest, parameters.gate):
             if self._read(drawn.digest) is None:
                 self._count(drawn, course, parameters)
                 return True
@@ -128,31 +133,48 @@ class GateKeeper:
             if known is not None and known[0] == counts:
                 publish_answers(store, known[1])
 
-    def _find_new(self, course: Course, window: int) -> Iterator[Drawn]:
-        """The checkpoints of a course that came into force and are not counted yet, newest first.
-        An honest trainer's numbers ascend, so the search ends at the first that is counted, or of
-        an earlier course. It also ends where nodes have forgotten: the network goes on, and an
-        auditor with an archive names what is left out."""
-        counted = {one.checkpoint for one in course.counts}
-        first: dict[bytes, int] = {}
+    def _find_last(self, window: int) -> int:
+        """The newest window of the same parameters whose CHECKPOINT block is final; -1: none."""
+        history, head = self._parameters, self._sources.chain.get_head()
+        timing, ends = history.get(window).timing, [one.start.window for one in history.all]
+        ends += [] if history.end is None else [history.end]
+        last = min((end for end in ends if end > window), default=None)
+        newest = max(0, compute_window(timing, head) - 1)
+        while compute_block(timing, newest + 1, Phase.CHECKPOINT) <= head:
+            newest += 1
+        if compute_block(timing, newest, Phase.CHECKPOINT) > head:
+            return -1
+        return newest if last is None else min(newest, last - 1)
+
+    def _list_new(self, course: Course, window: int, gate: Gate) -> list[Drawn]:
+        """The checkpoints of a course that came into force up to a window and are not counted yet,
+        by number. An honest trainer's courses follow one another, so the search ends at the first
+        checkpoint that is counted, or of an earlier course. It also ends where nodes have forgotten
+        what nobody here has looked at: the network goes on, and an auditor with an archive names
+        what is left out."""
+        counted = {course.milestone, *(one.checkpoint for one in course.counts)}
+        first: dict[bytes, tuple[int, int]] = {}  # number, window
         try:
             for run in self._windows.iterate_back(window):
+                manifest = self._read_manifest(run.digest, window)
                 if run.digest in counted:
                     break
-                is_of = self._is_of(run.digest, course, window)
-                if is_of:
-                    first[run.digest] = run.window
-                elif is_of is not None:
+                if manifest is None:
+                    continue
+                place = find_place(run.digest, manifest.course, course, gate)
+                if place is Place.BEFORE:
                     break
+                if place is Place.WITHIN:
+                    first[run.digest] = manifest.number, run.window
         except ForgottenError as error:
             self._tell_forgotten(window, error)
-        for digest, begun in first.items():
+        drawn = []
+        for digest, (_, begun) in sorted(first.items(), key=lambda one: one[1]):
             try:
-                drawn = Drawn(digest, self._windows.get_randomness(begun))
+                drawn.append(Drawn(digest, self._windows.get_randomness(begun)))
             except ForgottenError as error:
                 self._tell_forgotten(window, error)
-            else:
-                yield drawn
+        return drawn
 
     def _tell_forgotten(self, window: int, error: ForgottenError) -> None:
         if window not in self._told:
@@ -162,14 +184,14 @@ class GateKeeper:
                 "an archive node, or auditors call it left out"
             )
 
-    def _is_of(self, digest: bytes, course: Course, window: int) -> bool | None:
-        """Whether a checkpoint is of a course; None: the slot named something else, or what nobody
-        can use, which is of no course. One that is not here is waited for until the window is
-        over. Raises CheckpointError: it may still come."""
+    def _read_manifest(self, digest: bytes, window: int) -> Manifest | None:
+        """A checkpoint's manifest; None: the slot named something else, or what nobody can use,
+        which is of no course. One that is not here is waited for until the window is over. Raises
+        CheckpointError: it may still come."""
         if digest == ZERO_DIGEST:
             return None
         try:
-            manifest = self._sources.checkpoints.get_outline(digest).manifest
+            return self._sources.checkpoints.get_outline(digest).manifest
         except UnusableCheckpointError:
             return None
         except CheckpointError:
@@ -177,7 +199,6 @@ class GateKeeper:
             if self._sources.chain.get_head() <= end:
                 raise
             return None
-        return is_of_course(digest, manifest.course, course)
 
     def _count(self, drawn: Drawn, course: Course, parameters: Parameters) -> GateCounts:
         """Answer a checkpoint's problems, and count. Its models are open one after the other."""
@@ -219,7 +240,8 @@ class GateKeeper:
         write_file(self._folder / f"{counts.answers.hex()}.parquet", data)
         write_json(self._folder / f"{counts.checkpoint.hex()}.json", to_json(counts))
         for kind in ("json", "parquet"):
-            files = sorted(self._folder.glob(f"*.{kind}"), key=lambda path: path.stat().st_mtime)
+            found = (path for path in self._folder.glob(f"*.{kind}") if path.name != _IN_FORCE)
+            files = sorted(found, key=lambda path: path.stat().st_mtime)
             for old in files[:-_KEPT_FILES]:
                 old.unlink()
 

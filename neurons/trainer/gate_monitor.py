@@ -40,7 +40,7 @@ class GateMonitor:
         if newest is None or gate.rule is GateRule.NONE:
             return None
         if self._seen != (newest, gate):
-            line = follow_line(newest, self._checkpoints)
+            line = follow_line(newest, self._checkpoints, gate)
             self._status = None if line is None else describe_gate(line, gate)
             if line is not None and self._status is not None:
                 self._show_new(line, self._status)

@@ -56,7 +56,7 @@ from assay.protocol.amendment import ParameterHistory
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.gate import Course as Measured
 from assay.protocol.gate import Outcome as CourseOutcome
-from assay.protocol.gate import must_return
+from assay.protocol.gate import find_milestone, must_return
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.course import NextThing
 from assay.rounds.keeper import RoundKeeper
@@ -436,8 +436,10 @@ class Trainer:
             self._keeper.save(course)
             return report_silence(reading, parent.manifest, groups)
         present = self._keeper.find_state(parent) if course.learned else None
-        if evidence.outcome is CourseOutcome.MILESTONE:
-            self._keeper.keep_milestone(course, evidence.counts[-1].checkpoint)
+        is_shown = evidence.outcome is CourseOutcome.MILESTONE
+        milestone = find_milestone(evidence, parameters.gate) if is_shown else None
+        if milestone is not None:
+            self._keeper.keep_milestone(course, milestone)
         made = self._maker.make(course, reading, plan, groups, present, evidence)
         published = made[1]
         # raises here rather than commit to a checkpoint that everyone would refuse
@@ -450,15 +452,15 @@ class Trainer:
         self._keeper.save(course, learner=True)
         remarks = describe_next_levels(parameters.environment, published)
         remarks += self._chooser.find_remarks(parent, reading)
-        if evidence.outcome is CourseOutcome.MILESTONE:
-            remarks.append(self._describe_milestone(evidence))
+        if milestone is not None:
+            remarks.append(self._describe_milestone(evidence, milestone))
         return report_step(reading, parent.manifest, plan, groups, made, remarks)
 
-    def _describe_milestone(self, evidence: Measured) -> str:
+    def _describe_milestone(self, evidence: Measured, milestone: bytes) -> str:
         """A line for a person about a course that has shown that it is better."""
         outlines = self._sources.checkpoints
-        newest, before = evidence.counts[-1].checkpoint, evidence.milestone
-        new, old = (outlines.get_outline(digest).manifest.number for digest in (newest, before))
+        named = milestone, evidence.milestone
+        new, old = (outlines.get_outline(digest).manifest.number for digest in named)
         won, lost = (sum(getattr(one, n) for one in evidence.counts) for n in ("wins", "losses"))
         return (
             f"checkpoint {new} is the milestone now: since {old}, {won:,} new problems were won "

@@ -27,7 +27,7 @@ from assay.neurons.program.neuron import JudgeSources
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import EncodingError
 from assay.protocol.errors import OperatorError
-from assay.protocol.gate import GateCounts
+from assay.protocol.gate import Course, GateCounts, Place, find_place
 from assay.protocol.parameters import GATE_PART, Gate, GateRule, Parameters, compute_scoring_units
 from assay.session.course_windows import CourseWindows
 from assay.session.gate_evidence import (
@@ -56,7 +56,7 @@ class _Task:
     """A file that is looked at."""
 
     counts: GateCounts
-    milestone: bytes
+    course: Course  # that counts it
     named: bytes  # the checkpoint in force whose manifest names the file
     window: int  # of it
     parameters: Parameters
@@ -93,7 +93,7 @@ class GateWatch:
         self._mirrors = mirrors
         self._on_done = on_done
         self._windows = CourseWindows(sources.chain, sources.beacons, parameters)
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen: OrderedDict[bytes | GateCounts, None] = OrderedDict()
         self._waiting: deque[_Task] = deque(maxlen=_WAITING_MAX)
         self.done: deque[GateStatus] = deque(maxlen=_KEPT)
 
@@ -137,10 +137,10 @@ class GateWatch:
             course = self._sources.checkpoints.get_outline(digest).manifest.course
         except CheckpointError:
             return
-        for counts in course.counts[-1:]:
-            if counts.answers not in self._seen:
-                self._seen[counts.answers] = None
-                self._waiting.append(_Task(counts, course.milestone, digest, window, parameters))
+        for counts in course.counts[-_WAITING_MAX:]:  # a checkpoint may count several anew
+            if counts not in self._seen:
+                self._seen[counts] = None
+                self._waiting.append(_Task(counts, course, digest, window, parameters))
 
     # --- one file
 
@@ -159,15 +159,18 @@ class GateWatch:
     def _ask(self, task: _Task) -> AskedGate:
         """Draw the problems again, if the models are here: none is fetched for this."""
         checkpoints, digest = self._sources.checkpoints, task.counts.checkpoint
-        needed = digest, task.milestone, task.parameters.first_checkpoint
+        course, gate = task.course, task.parameters.gate
+        needed = digest, course.milestone, task.parameters.first_checkpoint
         for named in needed:
             if not checkpoints.holds(named):
                 raise CheckpointError(f"checkpoint {named.hex()[:16]}… is not here")
+        earlier = [one.checkpoint for one in course.counts]
+        earlier = [course.milestone, *earlier[: earlier.index(digest)]]
         first = None
         for run in islice(self._windows.iterate_back(task.window), _RUNS_MAX):
             if run.digest == digest:
                 first = run.window
-            elif first is not None:
+            elif run.digest in earlier or self._is_before(run.digest, course, gate):
                 break
         if first is None:
             fault = "it is counted, and was not in force in the windows before"
@@ -175,7 +178,14 @@ class GateWatch:
             raise CheckpointError("nothing says what its problems are")
         randomness = self._windows.get_randomness(first)
         get = checkpoints.get_outline
-        return ask_again(task.parameters, digest, randomness, task.milestone, get)
+        return ask_again(task.parameters, digest, randomness, course.milestone, get)
+
+    def _is_before(self, digest: bytes, course: Course, gate: Gate) -> bool:
+        """Whether a checkpoint is of an earlier course, as far as its manifest is here."""
+        if not self._sources.checkpoints.holds(digest):
+            return False
+        manifest = self._sources.checkpoints.get_outline(digest).manifest
+        return find_place(digest, manifest.course, course, gate) is Place.BEFORE
 
     def _take(self, task: _Task, asked: AskedGate) -> bool:
         """Take the file, or begin to fetch it. Return whether it is here."""

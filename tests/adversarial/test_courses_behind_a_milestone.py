@@ -1,6 +1,7 @@
 """What a trainer measures while its network lives: counts, milestones, and returns to them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from assay.network.store.folder import open_folder
 from assay.neurons.trainer import gate_keeping
 from assay.neurons.trainer.setup import TrainerConfig
 from assay.neurons.trainer.trainer import Trainer
-from assay.protocol.gate import Outcome, continue_course, find_course_fault, find_line_fault
+from assay.protocol.gate import Course, Outcome, find_course_fault
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import Manifest, compute_tensor_root
+from assay.protocol.manifest import Manifest, compute_tensor_root, continue_line, find_line_lie
 from assay.protocol.parameters import Gate, GateRule
 from assay.session.course_windows import CourseWindows
 from assay.training import LearnConfig, Learner
@@ -101,9 +102,8 @@ def test_each_manifest_carries_on_what_its_course_has_shown(live: Callable[..., 
     newest = living.live(lambda manifest: len(manifest.course.counts) >= 2)
     line = living.list_line(newest)
     for before, made in pairwise(line):
-        is_first = before.step == ZERO_DIGEST
         assert find_course_fault(made.course, living.gate) is None
-        assert find_line_fault(before.digest, before.course, is_first, made.course) is None
+        assert find_line_lie(made, before, living.gate) is None
         assert made.course.milestone == line[0].digest
         assert made.course.outcome is Outcome.GOES_ON
     counted = [one.checkpoint for one in newest.course.counts]
@@ -162,7 +162,7 @@ def test_a_course_that_is_worse_is_given_up(
     made = read_step(living.steps.get_path(after.number, after.step)).record
     assert made.optimiser_before == record.optimiser
     assert any("which was given up" in said for said in living.said)
-    assert continue_course(after.digest, after.course, False).attempt == 2
+    assert continue_line(after, living.gate).attempt == 2
 
 
 def test_a_course_that_is_better_becomes_the_milestone_and_its_state_is_kept(
@@ -177,6 +177,34 @@ def test_a_course_that_is_better_becomes_the_milestone_and_its_state_is_kept(
     assert kept.name == f"milestone-{milestone.hex()[:32]}.safetensors"
     after = living.live(lambda manifest: manifest.number == made.number + 1)
     assert (after.course.milestone, after.course.attempt) == (milestone, 1)
+
+
+def test_a_milestone_is_the_one_that_showed_it_whenever_it_is_claimed(
+    live: Callable[..., Living], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer that waits cannot put a worse checkpoint in its place, and begin from there."""
+    living, asked = live(error_better=999_999), list[int]()
+
+    def count(*rights: Any) -> tuple[int, int, int, int]:
+        asked.append(1)
+        return (PROBLEMS, 0, 0, 0) if len(asked) == 1 else (0, 1, 0, 0)
+
+    def wait(course: Course, gate: Gate) -> Outcome:
+        return Outcome.MILESTONE if len(course.counts) >= 2 else Outcome.GOES_ON
+
+    monkeypatch.setattr(gate_keeping, "count_gate", count)
+    monkeypatch.setattr(gate_keeping, "choose_outcome", wait)
+    made = living.live(lambda manifest: manifest.course.outcome is Outcome.MILESTONE)
+    shown, behind, *_ = made.course.counts
+    assert find_course_fault(made.course, living.gate) is None
+    assert continue_line(made, living.gate).milestone == shown.checkpoint
+    ridden = replace(made.course, milestone=behind.checkpoint, counts=())
+    (kept,) = (living.folder / "trainer").glob("milestone-*")
+    assert kept.name == f"milestone-{shown.checkpoint.hex()[:32]}.safetensors"
+    after = living.live(lambda manifest: manifest.number == made.number + 1)
+    assert (after.course.milestone, after.course.attempt) == (shown.checkpoint, 1)
+    lie = find_line_lie(replace(after, course=ridden), made, living.gate)
+    assert "it is measured against" in (lie or "")
 
 
 def test_a_trainer_whose_nodes_have_forgotten_goes_on_and_says_what_is_missing(

@@ -33,6 +33,8 @@ from assay.neurons.validator.gate_watch import GateWatch
 from assay.protocol.encoding import to_json
 from assay.protocol.gate import Course, GateCounts, Outcome, compute_gate_seed
 from assay.protocol.manifest import Manifest
+from assay.protocol.window import compute_window
+from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.course_windows import CourseWindows
 from assay.session.gate_evidence import AskedGate, ask_again, find_return_fault
 from assay.training import GENESIS
@@ -55,12 +57,10 @@ class Lied:
 
     living: Living
     honest: Manifest
+    window: int  # the first one in which it is in force
+    later: Manifest  # its child
+    later_window: int
     scratch: Path
-
-    @property
-    def window(self) -> int:
-        """The newest one: the checkpoint could be in force in it."""
-        return self.living.world.chain.get_head() // self.parameters.timing.window_blocks
 
     @property
     def parameters(self) -> Any:
@@ -110,10 +110,16 @@ class Lied:
         return self.tell(counts=(*self.honest.course.counts[:-1], changed))
 
     def check(self, manifest: Manifest, **changes: Any) -> Findings:
-        findings = Findings(self.window)
-        public = replace(self.public, **changes)
-        outline = public.outlines.get(manifest.digest)
-        CourseChecks().check(public, self.window, outline, findings)
+        return self.check_all({self.honest: manifest}, self.window, **changes)
+
+    def check_all(self, told: dict[Manifest, Manifest], window: int, **changes: Any) -> Findings:
+        """The findings about the last of lies that are in force in the place of honest ones."""
+        findings, public = Findings(window), replace(self.public, **changes)
+        names = {honest.digest: lie.digest for honest, lie in told.items()}
+        renamed: Any = Renamed(public.chain, names)
+        public = replace(public, chain=renamed)
+        outline = public.outlines.get(list(told.values())[-1].digest)
+        CourseChecks().check(public, window, outline, findings)
         return findings
 
     def ask(self) -> AskedGate:
@@ -155,6 +161,23 @@ class Lied:
         )
 
 
+@dataclass
+class Renamed:
+    """A chain on which other checkpoints were published in the place of some."""
+
+    chain: Any
+    names: dict[bytes, bytes]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.chain, name)
+
+    def get_commitments(self, block: int) -> dict[bytes, bytes]:
+        slots: dict[bytes, bytes] = {**self.chain.get_commitments(block)}
+        for honest, lie in self.names.items():
+            slots = {key: data.replace(honest, lie) for key, data in slots.items()}
+        return slots
+
+
 class Shelf:
     """The models that an auditor has."""
 
@@ -171,9 +194,26 @@ def lied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lied]:
     folder = tmp_path_factory.mktemp("lied")
     living = Living(folder)
     honest = living.live(lambda manifest: len(manifest.course.counts) >= 1)
-    living.live(lambda manifest: manifest.number > honest.number)  # so that it is published
-    yield Lied(living, honest, folder / "scratch")
+    window = wait_until_in_force(living, honest)
+    newest = living.live(lambda manifest: manifest.number > honest.number)
+    later = living.list_line(newest)[honest.number + 1]
+    then = wait_until_in_force(living, later)
+    yield Lied(living, honest, window, later, then, folder / "scratch")
     living.trainer.close()
+
+
+def wait_until_in_force(living: Living, manifest: Manifest) -> int:
+    """The first window in which a checkpoint is in force, made just now or in force since."""
+    world, timing = living.world, living.world.parameters.timing
+    for number in range(400):
+        if number:
+            world.mint()
+        while living.trainer.step():
+            pass
+        window = compute_window(timing, world.chain.get_head())
+        if get_checkpoint_digest(world.chain, world.parameters, window) == manifest.digest:
+            return window
+    raise AssertionError(f"it does not come into force: {living.said}")
 
 
 def test_an_honest_course_has_no_finding(lied: Lied) -> None:
@@ -199,9 +239,17 @@ def test_false_counts_are_named(lied: Lied) -> None:
 
 
 def test_a_checkpoint_that_is_left_out_is_named(lied: Lied) -> None:
-    fault = name_only(lied.check(lied.tell(counts=lied.honest.course.counts[:-1])))
+    """Its own child may have been made before it was in force, and no later one."""
+    counts = lied.honest.course.counts
+    assert lied.newest.checkpoint == lied.honest.parent
+    without = lied.tell(counts=counts[:-1])
+    assert lied.check(without).matched
+    then = replace(lied.later, parent=without.digest, course=without.course)
+    lied.publish(then)
+    told = {lied.honest: without, lied.later: then}
+    fault = name_only(lied.check_all(told, lied.later_window))
     assert fault.checkpoint == lied.newest.checkpoint
-    assert "left out of the counts: it was in force in window" in fault.what
+    assert "left out of a later checkpoint's counts: it was in force in window" in fault.what
 
 
 def test_another_milestone_is_named(lied: Lied) -> None:
@@ -213,11 +261,12 @@ def test_another_milestone_is_named(lied: Lied) -> None:
 
 def test_the_explorer_names_another_milestone(lied: Lied) -> None:
     manifests = Manifests(lied.living.world.folder / "models", [])
-    honest, false = (manifests.read(m.digest) for m in (lied.honest, lied.tell(attempt=2)))
-    assert honest is not None
-    assert honest.lie is None
-    assert false is not None
-    assert false.lie == "its course is number 1 from this milestone, not 2"
+    honest, false = lied.honest.digest, lied.tell(attempt=2).digest
+    assert manifests.find_lie(honest, lied.living.gate) is None
+    for _ in range(2):  # what it remembers, too
+        found = manifests.find_lie(false, lied.living.gate)
+        assert found == "its course is number 1 from this milestone, not 2"
+    assert manifests.find_lie(b"u" * 32, lied.living.gate) is None  # it is not at hand
 
 
 def test_a_checkpoint_that_was_never_in_force_is_named(lied: Lied) -> None:
@@ -227,8 +276,8 @@ def test_a_checkpoint_that_was_never_in_force_is_named(lied: Lied) -> None:
     added = name_only(lied.check(lied.tell(counts=(*counts, strange))))
     assert added.checkpoint == strange.checkpoint
     assert "was not in force" in added.what
-    instead = lied.check(lied.tell(counts=(*counts[:-1], strange))).course_faults
-    assert {fault.checkpoint for fault in instead} == {strange.checkpoint, lied.newest.checkpoint}
+    instead = name_only(lied.check(lied.tell(counts=(*counts[:-1], strange))))
+    assert instead.checkpoint == strange.checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -338,17 +387,21 @@ def test_a_return_that_is_not_its_milestone_is_named(lied: Lied) -> None:
 # --- a validator looks at a few answers
 
 
-def watch(lied: Lied, manifest: Manifest, tries: int = 1_000) -> GateStatus:
-    """What a validator finds while a checkpoint is in force."""
+def watch(lied: Lied, manifest: Manifest, window: int | None = None) -> GateStatus:
+    """What a validator finds while a checkpoint is in force, of the file that it names first."""
+    return watch_all(lied, manifest, lied.window if window is None else window, 1)[0]
+
+
+def watch_all(lied: Lied, manifest: Manifest, window: int, files: int) -> list[GateStatus]:
     world, done = lied.living.world, list[GateStatus]()
     stores = [open_folder(lied.store)]
     watching = GateWatch(b"v" * 32, world.history, world.sources, lambda: stores, done.append)
-    for _ in range(tries):
-        if not watching.step(manifest.digest, lied.window):
+    for _ in range(1_000):
+        if not watching.step(manifest.digest, window):
             sleep(0.01)
-        if done:
-            assert not watching.step(manifest.digest, lied.window)  # each file once
-            return done[0]
+        if len(done) == files:
+            assert not watching.step(manifest.digest, window)  # each file once
+            return done
     raise AssertionError("no result")
 
 
@@ -357,6 +410,15 @@ def test_a_validator_checks_eight_pairs_of_a_file(lied: Lied) -> None:
     assert (status["state"], status["faults"], status["why"]) == ("checked", [], None)
     assert status["checked"] == 8 + 8 + 2  # all of this small gate, and the first one's fourth
     assert status["checkpoint"] == lied.newest.checkpoint.hex()
+
+
+def test_a_validator_looks_at_each_file_that_is_new_to_it(lied: Lied) -> None:
+    """A checkpoint may count several anew, and the last of them is not all."""
+    counts = lied.later.course.counts
+    assert len(counts) > 1
+    done = watch_all(lied, lied.later, lied.later_window, len(counts))
+    assert [one["checkpoint"] for one in done] == [one.checkpoint.hex() for one in counts]
+    assert [one["faults"] for one in done] == [[]] * len(counts)
 
 
 def test_a_validator_names_answers_of_another_model(

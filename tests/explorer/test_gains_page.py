@@ -52,7 +52,7 @@ def test_a_page_has_what_the_manifests_say(gated, line):
         found = inside.get_json("/training")["gate"]
         page = inside.get("/training").text
         watch = inside.get_json("/watch")["gate"]
-    shown = follow_line(line[-1].digest, KnownManifests(line))
+    shown = follow_line(line[-1].digest, KnownManifests(line), GATE)
     assert found["sentence"] == watch["sentence"] == describe_gain(shown)
     assert found["whole"]
     assert not found["of_file"]
@@ -71,7 +71,7 @@ def test_a_page_has_what_the_manifests_say(gated, line):
 def test_a_table_is_had_alone(gated, line):
     with look_into(gated) as inside:
         text = inside.get("/training.csv?table=measured", accept="text/csv").text
-    shown = follow_line(line[-1].digest, KnownManifests(line))
+    shown = follow_line(line[-1].digest, KnownManifests(line), GATE)
     assert len(text.splitlines()) == 1 + len(shown.measured)
 
 

@@ -482,13 +482,13 @@ def test_no_address_makes_a_page_link_to_another_host(served):
 def test_a_lie_of_the_trainer_is_shown_where_its_checkpoints_are(demo):
     with look_into(demo) as inside:
         assert inside.get_json("/training")["lies"] == []
-        lie = CheckpointOrigin(3, lie="it is measured against 6d6d…, and its parent against 7e7e…")
-        around = inside.answer_instead(read_manifest=lie)
+        lie = "it is measured against 6d6d…, and its parent against 7e7e…"
+        around = inside.answer_instead(read_manifest=CheckpointOrigin(3), find_lie=lie)
         shown, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
         client = TestClient(shown, base_url=ADDRESS)
         document = client.get("/training.json").json()
         check_document("/training.json", document)
-        assert {one["what"] for one in document["lies"]} == {lie.lie}
+        assert {one["what"] for one in document["lies"]} == {lie}
         page = client.get("/training", headers={"accept": "text/html"}).text
         assert "The trainer lies about checkpoint" in page
         assert "it is measured against 6d6d" in page

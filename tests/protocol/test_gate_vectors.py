@@ -57,11 +57,8 @@ def sum_pairs(counts: Json) -> tuple[int, int, int]:
 
 def test_better_is_a_mean_of_two_bets_on_all_pairs() -> None:
     for row in VECTOR["better"]:
-        wins, losses, _ = sum_pairs(row["counts"])
-        capital = sum(bet(stake, wins, losses) for stake in STAKES) / 2
-        bound = Fraction(1_644_935 * row["attempt"] ** 2, row["error_better"])
-        assert row["better"] == (capital >= bound), row
-    assert {row["better"] for row in VECTOR["better"]} == {True, False}
+        assert row["shown"] == name_shown(row["counts"], row["attempt"], row["error_better"]), row
+    assert {row["shown"] for row in VECTOR["better"]} == {None, 0, 1, 3}
 
 
 def test_worse_is_a_mixture_of_bets_from_each_checkpoint_on() -> None:
@@ -99,6 +96,16 @@ def test_the_gains_bounds_are_the_last_that_are_shown() -> None:
             assert shown == [gain > -1, False], row
 
 
+def name_shown(counts: Json, attempt: int, error: int) -> int | None:
+    """The place of the first checkpoint up to which the sums show that a course is better."""
+    for place in range(len(counts)):
+        wins, losses, _ = sum_pairs(counts[: place + 1])
+        capital = sum(bet(stake, wins, losses) for stake in STAKES) / 2
+        if capital >= Fraction(1_644_935 * attempt**2, error):
+            return place
+    return None
+
+
 def name_due(row: Json) -> Json:
     """The course of a checkpoint's child, by the words of section 7.1."""
     course = row["course"]
@@ -106,10 +113,12 @@ def name_due(row: Json) -> Json:
     if row["is_first"]:
         return {"milestone": row["parent"], "attempt": 1} | empty
     match course["outcome"]:
-        case "milestone" if not course["counts"]:
-            return {"milestone": "00" * 32, "attempt": 0} | empty
         case "milestone":
-            return {"milestone": course["counts"][-1]["checkpoint"], "attempt": 1} | empty
+            counts = course["counts"]
+            place = name_shown(counts, course["attempt"], row["gate"]["error_better"])
+            if place is None:
+                return {"milestone": "00" * 32, "attempt": 0} | empty
+            return {"milestone": counts[place]["checkpoint"], "attempt": 1} | empty
         case "return":
             again = {"milestone": course["milestone"], "attempt": course["attempt"] + 1}
             return again | empty
@@ -121,10 +130,11 @@ def test_a_child_carries_its_parents_course_on() -> None:
         assert row["continued"] == name_due(row)
         parent, own = bytes.fromhex(row["parent"]), from_json(Course, row["course"])
         due = from_json(Course, row["continued"])
-        assert continue_course(parent, own, row["is_first"]) == due
+        gate = from_json(parameters.Gate, row["gate"])
+        assert continue_course(parent, own, row["is_first"], gate) == due
         if not row["is_first"]:
             assert [
-                is_of_course(parent, own, from_json(Course, one["course"]))
+                is_of_course(parent, own, from_json(Course, one["course"]), gate)
                 for one in row["members"]
             ] == [one["is"] for one in row["members"]]
         # no return is of a course, and the first checkpoint is of none
@@ -135,7 +145,8 @@ def test_a_child_carries_its_parents_course_on() -> None:
 @pytest.mark.parametrize("row", VECTOR["lines"])
 def test_a_line_has_the_fault_that_it_says(row: Json) -> None:
     before, course = (from_json(Course, row[name]) for name in ("before", "course"))
-    fault = find_line_fault(bytes.fromhex(row["parent"]), before, row["is_first"], course)
+    parent, gate = bytes.fromhex(row["parent"]), from_json(parameters.Gate, row["gate"])
+    fault = find_line_fault(parent, before, row["is_first"], course, gate)
     assert (fault is None) is (row["fault"] is None)
     assert row["because"] in (fault or "")
     due = name_due(row | {"course": row["before"]})

@@ -31,7 +31,8 @@ const say = ({ gate, course, before, is_first }) => {
   if (!courses.isCourse(course)) return [refused, false, null, null];
   const fault = refused ? null : courses.findCourseFault(course, gate);
   if (!courses.isCourse(before)) return [refused, true, fault, null];
-  return [refused, true, fault, courses.findLineFault(parent, before, is_first, course)];
+  const line = refused ? null : courses.findLineFault(parent, before, is_first, course, gate);
+  return [refused, true, fault, line];
 };
 console.log(JSON.stringify(rows.map(say)));
 """
@@ -118,8 +119,6 @@ def make_rows(seed: int, count: int) -> list[Json]:
             course = spoil(chance, course)
         if chance.random() < 0.1:
             before = spoil(chance, before)
-        if before.get("outcome") == "milestone" and not before.get("counts"):
-            before["outcome"] = "goes on"  # no checkpoint is such a parent
         if chance.random() < 0.1:
             gate = change(chance, gate)
         is_first = chance.random() < 0.1
@@ -161,7 +160,10 @@ def say(parameters: Json, row: Json) -> Json:
         return [refused, False, None, None]
     fault = None if refused else find_course_fault(course, followed.gate)
     named = fault and [name(FAULTS, fault), find_place(course, fault)]
-    line = before and find_line_fault(b"\7" * 32, before, row["is_first"], course)
+    line = None
+    if before is not None and not refused:
+        parent, gate = b"\7" * 32, followed.gate
+        line = find_line_fault(parent, before, row["is_first"], course, gate)
     return [refused, True, named, line and name(LINES, line)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from subjects import ALICE, BOB, digest
 
-from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse
+from assay.protocol.betting import Pairs, bound_gain, find_better, is_better, is_worse
 from assay.protocol.encoding import to_json
 from assay.protocol.gate import (
     CHECKED_PAIRS,
@@ -80,9 +80,9 @@ def _iterate_better() -> Iterator[Json]:
     """The fewest wins that show it, the largest attempt, and the smallest error: both sides."""
 
     def write(counts: Sequence[Pairs], attempt: int, error: int) -> Json:
-        held = is_better(counts, attempt, error)
+        shown = find_better(counts, attempt, error)
         pairs = [asdict(one) for one in counts]
-        return {"counts": pairs, "attempt": attempt, "error_better": error, "better": held}
+        return {"counts": pairs, "attempt": attempt, "error_better": error, "shown": shown}
 
     for losses in (0, 1, 17, 80):
         for attempt, error in ((1, 50_000), (3, 50_000), (1, 999_999), (50, 1)):
@@ -98,6 +98,10 @@ def _iterate_better() -> Iterator[Json]:
     least = next(error for error in range(1, 10**6) if is_better(shown, 1, error))
     yield from (write(shown, 1, error) for error in (least - 1, least))
     yield from (write(pairs, 1, 999_999) for pairs in ([], _pair((0, 0))))
+    # what comes behind the first that shows it does not matter, good or bad
+    for before in ((), (_EVEN,), ((0, 0), _BAD)):
+        for after in ((_BAD,), (_GOOD, _GOOD), ((0, 0),), (_BAD, _GOOD)):
+            yield write(_pair(*before, _GOOD, *after), 1, 50_000)
 
 
 def _iterate_worse() -> Iterator[Json]:
@@ -161,6 +165,7 @@ def _course(
 
 
 _SHOWN = _course(_EVEN, _GOOD, outcome=Outcome.MILESTONE)
+_LATE = _course(_EVEN, _GOOD, (0, 0), (12, 20), outcome=Outcome.MILESTONE)
 _FALLEN = _course(_EVEN, _BAD, attempt=4, outcome=Outcome.RETURN)
 _ON = _course(_EVEN, (25, 19), attempt=2)
 _CONTINUED = (
@@ -169,22 +174,28 @@ _CONTINUED = (
     (_course(), False),
     (_course(outcome=Outcome.MILESTONE), False),
     (_SHOWN, False),
+    (_LATE, False),
     (_FALLEN, False),
     (_course((30, 29), outcome=Outcome.MILESTONE), False),
 )
 
 
 def _continue(course: Course, is_first: bool) -> Json:
-    parent, due = digest("parent"), continue_course(digest("parent"), course, is_first)
+    parent = digest("parent")
+    due = continue_course(parent, course, is_first, NOT_WORSE)
     others = (due, replace(due, attempt=due.attempt + 1), replace(due, milestone=digest("other")))
     return {
         "parent": parent.hex(),
         "is_first": is_first,
+        "gate": to_json(NOT_WORSE),
         "course": to_json(course),
         "continued": to_json(due),
         # whether the parent is one of the courses that its manifest leads to, and of others
         "members": [
-            {"course": to_json(one), "is": not is_first and is_of_course(parent, course, one)}
+            {
+                "course": to_json(one),
+                "is": not is_first and is_of_course(parent, course, one, NOT_WORSE),
+            }
             for one in others
         ],
     }
@@ -205,6 +216,8 @@ _LINES: tuple[tuple[Course, bool, Course, str | None, str], ...] = (
     (_ON, False, replace(_ON, outcome=Outcome.RETURN), None, ""),
     (Course(), True, _FROM_FIRST, None, ""),
     (_SHOWN, False, _FROM_SHOWN, None, ""),
+    (_LATE, False, _FROM_SHOWN, None, ""),
+    (_LATE, False, Course(digest("number 4"), 1), "milestone", "it is measured against"),
     (_SHOWN, False, replace(_FROM_SHOWN, counts=_NEXT.counts[2:]), None, ""),
     (_FALLEN, False, _FROM_FALLEN, None, ""),
     (Course(), True, replace(_FROM_FIRST, milestone=digest("other")), "milestone", "measured"),
@@ -242,6 +255,7 @@ def _make_line(
     return {
         "parent": digest("parent").hex(),
         "is_first": is_first,
+        "gate": to_json(NOT_WORSE),
         "before": to_json(before),
         "course": to_json(course),
         "fault": differs,
@@ -298,6 +312,10 @@ def _iterate_courses() -> Iterator[Json]:
     yield _write("it goes on towards better", BETTER, _ON)
     yield _write("a milestone", NOT_WORSE, _SHOWN)
     yield _write("a milestone of better", BETTER, _SHOWN)
+    yield _write("a milestone that later checkpoints hide", NOT_WORSE, _LATE)
+    hidden = _course((30, 10), _EVEN, _EVEN)
+    yield _write("a milestone that later ones hide", BETTER, _say(hidden, _MILESTONE))
+    yield _write("it was better within its checkpoints", BETTER, hidden)
     yield _write("no milestone is demanded", NOT_WORSE, _say(_SHOWN, _GOES))
     yield _write("a return", NOT_WORSE, _FALLEN)
     yield _write("a return of better", BETTER, _say(_THREE, _RETURN))
@@ -350,7 +368,7 @@ def _iterate_courses() -> Iterator[Json]:
     yield _write("1,000, goes on", NOT_WORSE, _course(), "full", full, filled=1_000)
     over = "not shown to be better in 3 checkpoints, and it is no return"
     yield _write("not better in three", BETTER, _THREE, "over", over)
-    late = _course((45, 10), _EVEN, _EVEN, attempt=4)
+    late = _course((36, 10), _EVEN, _EVEN, attempt=4)
     yield _write("better but for its attempt", BETTER, late, "over", over)
     yield _write("better in its first attempt", BETTER, replace(late, attempt=1))
 

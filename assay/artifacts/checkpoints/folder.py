@@ -67,7 +67,7 @@ from assay.protocol.manifest import (
     find_fault,
     find_line_lie,
 )
-from assay.protocol.parameters import Parameters
+from assay.protocol.parameters import Gate, Parameters
 
 logger = logging.getLogger("assay")
 
@@ -181,6 +181,7 @@ class CheckpointFolder:
         self._fetch_lock = Lock()  # not `_lock`: a caller whose checkpoint is here never waits
         self.failures: dict[bytes, _Failure] = {}
         self._unusable: dict[bytes, str] = {}  # why, for this version of the libraries
+        self._compared: dict[bytes, None] = {}  # checkpoints that were compared with their parents
         self._downloads: dict[bytes, RunningDownload] = {}
 
     def get(self, digest: bytes) -> Checkpoint:
@@ -322,7 +323,6 @@ class CheckpointFolder:
             else:
                 self._make_room(folder)
                 checkpoint = load_checkpoint(folder, digest, self.placement)
-            self._compare_parent(checkpoint.manifest)
             return checkpoint
         except UnusableCheckpointError as error:
             self._note_unusable(digest, error)
@@ -333,12 +333,17 @@ class CheckpointFolder:
         for oldest in list(self._unusable)[:-FAILURES_MAX]:
             self._unusable.pop(oldest, None)  # another thread may have
 
-    def _compare_parent(self, manifest: Manifest) -> None:
-        """Tell the operator if a checkpoint lies about its parent, where the parent is here. It is
-        used even so: others may not have the parent."""
+    def compare_parent(self, manifest: Manifest, gate: Gate) -> None:
+        """Tell the operator, once, if a checkpoint lies about its parent, where the parent is here.
+        It is used even so: others may not have the parent."""
+        if manifest.digest in self._compared:
+            return
         with suppress(CheckpointError):
             parent = verify_manifest(self._root / manifest.parent.hex(), manifest.parent)
-            fault = find_parent_fault(manifest, parent) or find_line_lie(manifest, parent)
+            self._compared[manifest.digest] = None
+            for oldest in list(self._compared)[:-FAILURES_MAX]:
+                self._compared.pop(oldest, None)  # another thread may have
+            fault = find_parent_fault(manifest, parent) or find_line_lie(manifest, parent, gate)
             if fault is not None:
                 logger.warning(
                     "the trainer lies about checkpoint %s…: %s",
@@ -635,6 +640,7 @@ def open_checkpoint(
     fault = find_checkpoint_fault(checkpoint, parameters)
     if fault is not None:
         raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
+    checkpoints.compare_parent(checkpoint.manifest, parameters.gate)
     return checkpoint
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assay.protocol.betting import Pairs, bound_gain, measure_evidence
-from assay.protocol.gate import Course, GateCounts, Outcome, continue_course
+from assay.protocol.gate import Course, GateCounts, Outcome, find_milestone
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import Manifest
+from assay.protocol.manifest import Manifest, continue_line
 from assay.protocol.parameters import Gate, GateRule
 
 #: Checkpoints whose problems a gain is of, at most.
@@ -112,18 +112,21 @@ class GateLine:
     is_whole: bool
 
 
-def follow_line(newest: bytes, manifests: Manifests, most: int = MEASURED_MAX) -> GateLine | None:
+def follow_line(
+    newest: bytes, manifests: Manifests, gate: Gate, most: int = MEASURED_MAX
+) -> GateLine | None:
     """What a line has shown, up to a checkpoint. None: that one's manifest is not at hand, or is of
     parameters without a gate.
 
     Args:
         newest: digest.
+        gate: of its parameters.
         most: measured checkpoints after which no earlier course is looked for.
     """
     manifest = manifests.read_manifest(newest)
     if manifest is None:
         return None
-    course = continue_course(newest, manifest.course, manifest.step == ZERO_DIGEST)
+    course = continue_line(manifest, gate)
     if course.milestone == ZERO_DIGEST:
         return None
     ends: list[Manifest] = []  # the last manifest of each course
@@ -134,7 +137,7 @@ def follow_line(newest: bytes, manifests: Manifests, most: int = MEASURED_MAX) -
         ends.insert(0, found)
         found = _find_course_before(found, manifests)
     is_whole = found is not None and found.course.milestone == ZERO_DIGEST
-    turns = [turn for end in ends if (turn := _find_turn(end, manifests)) is not None]
+    turns = [turn for end in ends if (turn := _find_turn(end, manifests, gate)) is not None]
     milestone = manifests.read_number(course.milestone)
     return GateLine(course, milestone, _list_measured(ends, manifests), turns, is_whole)
 
@@ -154,16 +157,16 @@ def _find_course_before(last: Manifest, manifests: Manifests) -> Manifest | None
     return None
 
 
-def _find_turn(end: Manifest, manifests: Manifests) -> Turn | None:
+def _find_turn(end: Manifest, manifests: Manifests, gate: Gate) -> Turn | None:
     course = end.course
     if course.outcome is Outcome.RETURN:
         back = manifests.read_number(course.milestone)
         return Turn(end.number, end.digest, course.outcome, back)
-    if course.outcome is Outcome.MILESTONE and course.counts:
-        digest = course.counts[-1].checkpoint
-        number = manifests.read_number(digest)
-        return None if number is None else Turn(number, digest, course.outcome, number)
-    return None
+    digest = find_milestone(course, gate) if course.outcome is Outcome.MILESTONE else None
+    number = None if digest is None else manifests.read_number(digest)
+    if digest is None or number is None:
+        return None
+    return Turn(number, digest, course.outcome, number)
 
 
 def _list_measured(ends: Sequence[Manifest], manifests: Manifests) -> list[Measured]:

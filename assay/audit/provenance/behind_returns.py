@@ -12,6 +12,7 @@ from assay.inference.checkpoint import Outline
 from assay.inference.folder import CheckpointError
 from assay.protocol.gate import NO_COURSE
 from assay.protocol.manifest import Manifest, continue_line
+from assay.protocol.parameters import Gate
 from assay.settings.learning import read_config
 
 
@@ -42,6 +43,7 @@ def find_across(
     parent: Manifest,
     find_drawn: Callable[[ConsumedGroup], Outline],
     get_outline: Callable[[bytes], Outline],
+    gate: Gate,
 ) -> tuple[str | None, tuple[str, ...]]:
     """The first group that was drawn before a return behind which the step learns, with the fault,
     or None; and what cannot be checked of it.
@@ -50,6 +52,7 @@ def find_across(
         parent: the checkpoint that the step begins with.
         find_drawn: the checkpoint whose problem a group answers.
         get_outline: raises CheckpointError: it is not here.
+        gate: of the step's parameters.
     """
     if parent.course == NO_COURSE:
         return None, ()
@@ -59,7 +62,7 @@ def find_across(
         while returned.number > oldest and not returned.is_return:
             returned = get_outline(returned.parent).manifest
     except CheckpointError:
-        return _find_across_courses(groups, drawn, parent)
+        return _find_across_courses(groups, drawn, parent, gate)
     if returned.is_return:
         for one, manifest in zip(groups, drawn, strict=True):
             if manifest.number < returned.number:
@@ -68,12 +71,12 @@ def find_across(
 
 
 def _find_across_courses(
-    groups: Sequence[ConsumedGroup], drawn: Sequence[Manifest], parent: Manifest
+    groups: Sequence[ConsumedGroup], drawn: Sequence[Manifest], parent: Manifest, gate: Gate
 ) -> tuple[str | None, tuple[str, ...]]:
     """The same as far as the courses show it: two of one milestone have a return between them."""
-    own, unknown = continue_line(parent), False
+    own, unknown = continue_line(parent, gate), False
     for one, manifest in zip(groups, drawn, strict=True):
-        led = continue_line(manifest)
+        led = continue_line(manifest, gate)
         if led.milestone == own.milestone and led.attempt < own.attempt:
             return _name(one, manifest.number, None), ()
         unknown |= led.milestone != own.milestone

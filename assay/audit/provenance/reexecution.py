@@ -109,8 +109,8 @@ def reexecute(
     false, unseen = find_false_beginning(step, parent.manifest)
     remarks += unseen
     if false is None:
-        get_outline = checkpoints.get_outline
-        false, unseen = find_across(groups, parent.manifest, drawn.find, get_outline)
+        asked = groups, parent.manifest, drawn.find, checkpoints.get_outline, parameters.gate
+        false, unseen = find_across(*asked)
         remarks += unseen
     if false is not None:
         return StepComparison(False, None, false, remarks)
@@ -279,7 +279,7 @@ def _compare_manifests(
             f"of the held-out problems the parent solves {count}; the manifest says {claim}",
             None,
         )
-    if lie := find_line_lie(child.manifest, before):
+    if lie := find_line_lie(child.manifest, before, parameters.gate):
         return f"the made checkpoint's manifest: {lie}", None
     if fault := find_course_fault(child.manifest.course, parameters.gate):
         return f"the made checkpoint's manifest: {fault}", None

@@ -46,7 +46,11 @@ def check_return(made: Return, checkpoints: CheckpointFolder) -> StepComparison:
         fault = "the made checkpoint's manifest has another number or parent"
     elif child.course.milestone != record.milestone:
         fault = "the made checkpoint's course is of another milestone"
-    fault = fault or find_return_fault(child, milestone) or find_line_lie(child, parent)
+    fault = (
+        fault
+        or find_return_fault(child, milestone)
+        or find_line_lie(child, parent, parameters.gate)
+    )
     fault = fault or find_course_fault(child.course, parameters.gate)
     fault = fault or find_checkpoint_fault(checkpoints.get_outline(made.child), parameters)
     if fault is None and checkpoints.holds(made.child):

@@ -51,7 +51,7 @@ class GateLines:
         """What is shown up to a checkpoint. None: its manifest is not at hand."""
         known = self._known.get((newest, gate))
         if known is None:
-            line = follow_line(newest, _SoundManifests(self._manifests, gate))
+            line = follow_line(newest, _SoundManifests(self._manifests, gate), gate)
             if line is None:
                 return None
             known = GateReading(

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.gate import Outcome
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import WEIGHT_START, Manifest, find_line_lie
+from assay.protocol.parameters import Gate
 
 #: Largest manifest that is read, bytes: a thousand times one of today's.
 _BYTES = 1 << 20
@@ -42,6 +42,7 @@ class Manifests:
         self._models, self._stores = models, stores
         self._origins: BoundedCache[bytes, CheckpointOrigin] = BoundedCache(_CACHED)
         self._whole: BoundedCache[bytes, Manifest] = BoundedCache(_WHOLE_CACHED)
+        self._compared: BoundedCache[tuple[bytes, Gate], tuple[str | None]] = BoundedCache(_CACHED)
 
     def read_manifest(self, digest: bytes) -> Manifest | None:
         """A whole manifest that matches its digest."""
@@ -63,7 +64,6 @@ class Manifests:
         if origin is None:
             origin = self._find(checkpoint)
             if origin is not None:
-                origin = replace(origin, lie=self._find_lie(checkpoint))
                 self._origins.put(checkpoint, origin)
         return origin
 
@@ -71,13 +71,17 @@ class Manifests:
         origins = map(parse_manifest, self._iterate_data(checkpoint))
         return next((origin for origin in origins if origin is not None), None)
 
-    def _find_lie(self, checkpoint: bytes) -> str | None:
+    def find_lie(self, checkpoint: bytes, gate: Gate) -> str | None:
         """What a manifest wrongly says of its parent, if both are at hand. A lie voids nothing."""
+        if (known := self._compared.get((checkpoint, gate))) is not None:
+            return known[0]
         made = self.read_manifest(checkpoint)
         parent = None if made is None else self.read_manifest(made.parent)
         if made is None or parent is None:
             return None
-        return find_parent_fault(made, parent) or find_line_lie(made, parent)
+        lie = find_parent_fault(made, parent) or find_line_lie(made, parent, gate)
+        self._compared.put((checkpoint, gate), (lie,))
+        return lie
 
     def _iterate_data(self, checkpoint: bytes) -> Iterator[bytes | None]:
         if self._models is not None:

@@ -184,6 +184,7 @@ def _open_around(
         read_beside=RunsBeside(find_beside(settings)).read,
         read_comparison=JsonFile(find_comparison(settings, folder)).read_object,
         read_manifest=manifests.read,
+        find_lie=manifests.find_lie,
         read_gate=GateLines(manifests).read,
         list_rounds=RoundFindings(find_rounds(settings), stores).list_rounds,
         read_gauntlet=JsonFile(find_gauntlet(settings, folder)).read_object,

@@ -101,16 +101,18 @@ def _list_levels(reader: PageReader) -> list[LevelRow]:
 def _list_lies(reader: PageReader) -> list[CheckpointLie]:
     """What the newest checkpoints in force wrongly say of their parents."""
     rows = reader.ask(
-        "SELECT checkpoint FROM windows WHERE length(checkpoint) = 32 AND checkpoint != "
-        "zeroblob(32) GROUP BY checkpoint ORDER BY max(window) DESC LIMIT ?",
+        "SELECT checkpoint, max(window) AS last FROM windows WHERE length(checkpoint) = 32 AND "
+        "checkpoint != zeroblob(32) GROUP BY checkpoint ORDER BY last DESC LIMIT ?",
         _CHECKPOINTS,
     )
-    origins = [(row["checkpoint"], reader.sources.read_manifest(row["checkpoint"])) for row in rows]
-    return [
-        CheckpointLie(digest=digest.hex(), number=origin.number, what=origin.lie)
-        for digest, origin in origins
-        if origin is not None and origin.lie is not None
-    ]
+    lies = []
+    for row in rows:
+        digest, gate = row["checkpoint"], reader.subject.get_parameters(row["last"]).gate
+        lie = reader.sources.find_lie(digest, gate)
+        if lie is not None:
+            origin = reader.sources.read_manifest(digest) or CheckpointOrigin()
+            lies.append(CheckpointLie(digest=digest.hex(), number=origin.number, what=lie))
+    return lies
 
 
 def _list_checkpoints(reader: PageReader, training: Training | None) -> list[CheckpointRow]:

@@ -30,7 +30,7 @@ def make_line(steps: Sequence[float], gate: Gate = GATE, seed: int = 0) -> list[
     """
     first, left, chance = verify_manifest(GENESIS), list(steps), random.Random(seed)
     line, digests, skill = [first], [first.digest], {first.digest: 0.0}
-    led = [continue_course(first.digest, first.course, True)]
+    led = [continue_course(first.digest, first.course, True, gate)]
     while left:
         parent, course = line[-1], led[-1]
         known = {one.checkpoint for one in course.counts}
@@ -56,7 +56,7 @@ def make_line(steps: Sequence[float], gate: Gate = GATE, seed: int = 0) -> list[
         before = skill[digests[-1]]
         line.append(made)
         digests.append(made.digest)
-        led.append(continue_course(digests[-1], course, False))
+        led.append(continue_course(digests[-1], course, False, gate))
         skill[digests[-1]] = skill[course.milestone] if is_return else before + left.pop(0)
     return line
 

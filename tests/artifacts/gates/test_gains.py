@@ -18,7 +18,7 @@ def line():
 
 
 def follow(line, lost=()):
-    return follow_line(line[-1].digest, KnownManifests(line, lost))
+    return follow_line(line[-1].digest, KnownManifests(line, lost), GATE)
 
 
 def list_outcomes(line, outcome):
@@ -79,7 +79,7 @@ def test_what_is_not_at_hand_is_left_out(line):
     assert part.measured[-1].counts == whole.measured[-1].counts
     assert {one.number for one in part.measured} <= set(range(turn, len(line)))
     assert follow(line, lost=[line[-1].number]) is None
-    few = follow_line(line[-1].digest, KnownManifests(line), most=1)
+    few = follow_line(line[-1].digest, KnownManifests(line), GATE, most=1)
     assert 0 < len(few.measured) < len(whole.measured)
     assert not few.is_whole
 

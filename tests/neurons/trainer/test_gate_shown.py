@@ -55,7 +55,7 @@ def test_the_status_is_that_of_the_newest_manifest(
     status = look(line, models)
     statuses.check_part(status, GateStatus)
     known = {one.digest: one for one in line}
-    found = follow_line(line[-1].digest, KnownManifests(line))
+    found = follow_line(line[-1].digest, KnownManifests(line), GATE)
     assert found is not None
     newest = found.measured[-1]
     back = [one for one in line if one.course.outcome is Outcome.RETURN][-1]
@@ -82,7 +82,7 @@ def test_each_measured_checkpoint_is_shown_once(
     monitor = GateMonitor(models, shown.take)
     for manifest in (*line[3::2], line[-1], line[-1]):
         monitor.look(manifest.digest, GATE)
-    found = follow_line(line[-1].digest, KnownManifests(line))
+    found = follow_line(line[-1].digest, KnownManifests(line), GATE)
     assert found is not None
     gains = [(at, f["gate/gain"]) for _, at, f in shown.lines if "gate/gain" in f]
     first = gains[0][0]

@@ -137,14 +137,14 @@ const families = {
       same('gate seed', [seed, ...d.problems.map(({ number }) => courses.problemSeed(seed, number))].map(hex), [d.gate_seed, ...d.problems.map((p) => p.problem_seed)]);
     }
     for (const c of v.checked) same('checked problems', courses.checkedProblems(unhex(c.answers), unhex(c.validator), Number(c.problems)), c.checked);
-    for (const b of v.better) same(`better: ${show(b.counts)}`, courses.isBetter(b.counts, b.attempt, b.error_better), b.better);
+    for (const b of v.better) same(`better: ${show(b.counts)}`, courses.findBetter(b.counts, b.attempt, b.error_better), b.shown === null ? null : Number(b.shown));
     for (const w of v.worse) same(`worse: ${show(w.counts)}`, courses.isWorse(w.counts, w.error_worse), w.worse);
     for (const g of v.gains) same(`gain: ${show(g.counts)}`, courses.boundGain(g.counts, g.error), [g.low, g.high]);
     for (const c of v.continued) {
-      same('continued', courses.continueCourse(c.parent, c.course, c.is_first), c.continued);
-      for (const m of c.members) same('of the course', !c.is_first && courses.isOfCourse(c.parent, c.course, m.course), m.is);
+      same('continued', courses.continueCourse(c.parent, c.course, c.is_first, c.gate), c.continued);
+      for (const m of c.members) same('of the course', !c.is_first && courses.isOfCourse(c.parent, c.course, m.course, c.gate), m.is);
     }
-    for (const l of v.lines) same(`line: ${l.because}`, courses.findLineFault(l.parent, l.before, l.is_first, l.course), l.fault);
+    for (const l of v.lines) same(`line: ${l.because}`, courses.findLineFault(l.parent, l.before, l.is_first, l.course, l.gate), l.fault);
     for (const c of v.courses) {
       const before = Array.from({ length: Number(c.filled) }, (_, i) => ({ checkpoint: hex(core.integer(32, i + 1)), answers: '0'.repeat(64), asked: c.gate.problems, wins: 0n, losses: 0n, first_wins: 0n, first_losses: 0n }));
       const course = { ...c.course, counts: [...before, ...c.course.counts] };

@@ -16,10 +16,15 @@ const checkedProblems = (sha256, hotkey, problems) => new Stream(hash('gate-chec
 /** What a stake makes of 1, in 16^-(wins + losses). */
 const bet = (stake, wins, losses) => (16n + stake) ** wins * (16n - stake) ** losses;
 const sixteenth = (count) => 1n << (4n * count);
-function isBetter(course, attempt, error) {
-  const [won, lost] = ['wins', 'losses'].map((name) => total(course.map((one) => one[name])));
-  const capital = total(STAKES.map((stake) => bet(stake, won, lost)));
-  return capital * error >= BigInt(STAKES.length) * 1644935n * attempt ** 2n * sixteenth(won + lost);
+/** The place of the first count up to which a course is better; null where none is. */
+function findBetter(course, attempt, error) {
+  let won = 0n, lost = 0n;
+  for (const [place, one] of course.entries()) {
+    won += one.wins; lost += one.losses;
+    const capital = total(STAKES.map((stake) => bet(stake, won, lost)));
+    if (capital * error >= BigInt(STAKES.length) * 1644935n * attempt ** 2n * sixteenth(won + lost)) return place;
+  }
+  return null;
 }
 /** By definition: a product over the counts from each place on. */
 function isWorse(course, error) {
@@ -47,23 +52,28 @@ function boundGain(course, error) {
 
 // ---- a manifest's course
 const isEmpty = (course) => course.milestone === NONE && course.attempt === 0n && !course.counts.length && course.outcome === 'goes on';
+/** The place of the count that a course makes the milestone; null: none. */
+const findMilestone = ({ counts, attempt }, gate) => (gate.rule === 'none' ? null : findBetter(counts, attempt, gate.error_better));
 /** The course of a checkpoint's child, with the counts that it carries on. */
-function continueCourse(parent, course, isFirst) {
+function continueCourse(parent, course, isFirst, gate) {
   const begin = (milestone, attempt) => ({ milestone, attempt, counts: [], outcome: 'goes on' });
   if (isFirst) return begin(parent, 1n);
-  if (course.outcome === 'milestone') return course.counts.length ? begin(course.counts.at(-1).checkpoint, 1n) : begin(NONE, 0n);
+  if (course.outcome === 'milestone') {
+    const place = findMilestone(course, gate);
+    return place === null ? begin(NONE, 0n) : begin(course.counts[place].checkpoint, 1n);
+  }
   if (course.outcome === 'return') return begin(course.milestone, course.attempt + 1n);
   return { ...course, outcome: 'goes on' };
 }
 /** Whether a checkpoint is one of a course's. */
-function isOfCourse(digest, own, course) {
-  const led = continueCourse(digest, own, false);
+function isOfCourse(digest, own, course, gate) {
+  const led = continueCourse(digest, own, false, gate);
   return own.outcome !== 'return' && own.milestone !== NONE && led.milestone === course.milestone && led.attempt === course.attempt;
 }
 const text = (value) => JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? `${v}` : v));
 /** Why a course does not follow from its parent's; null where it does. */
-function findLineFault(parent, before, isFirst, course) {
-  const due = continueCourse(parent, before, isFirst);
+function findLineFault(parent, before, isFirst, course, gate) {
+  const due = continueCourse(parent, before, isFirst, gate);
   if (course.milestone !== due.milestone) return 'milestone';
   if (course.attempt !== due.attempt) return 'attempt';
   const carries = due.counts.every((one, i) => i < course.counts.length && text(Object.entries(one).sort()) === text(Object.entries(course.counts[i]).sort()));
@@ -74,7 +84,7 @@ function endOf({ counts, attempt }, gate) {
   if (isWorse(counts, gate.error_worse)) return 'worse';
   if (counts.length >= 1000) return 'full';
   const isOver = gate.rule === 'better' && BigInt(counts.length) >= gate.checkpoints;
-  return isOver && !isBetter(counts, attempt, gate.error_better) ? 'over' : null;
+  return isOver && findBetter(counts, attempt, gate.error_better) === null ? 'over' : null;
 }
 /** Why section 7.1 refuses a course of a manifest that has a step, or none, as [fault, place of the count or null]; null where it does not. */
 function findCourseFault(course, gate, hasStep = true) {
@@ -89,7 +99,7 @@ function findCourseFault(course, gate, hasStep = true) {
   const end = endOf(course, gate);
   if (end !== null && course.outcome !== 'return') return [end, null];
   if (course.outcome === 'return') return end === null ? ['return', null] : null;
-  return course.outcome === 'milestone' && !(course.counts.length && isBetter(course.counts, course.attempt, gate.error_better)) ? ['milestone', null] : null;
+  return course.outcome === 'milestone' && findMilestone(course, gate) === null ? ['milestone', null] : null;
 }
 /** Whether a JSON form is that of a course. */
 function isCourse(course) {
@@ -104,4 +114,4 @@ function isGateRefused(gate, hasRounds) {
   return !RULES.includes(rule) || hasRounds || problems < 4n || problems > 1024n || problems % 4n !== 0n || [worse, better].some((e) => e < 1n || e >= MILLION) || !isBound;
 }
 
-module.exports = { boundGain, checkedProblems, continueCourse, findCourseFault, findLineFault, gateSeed, isBetter, isCourse, isGateRefused, isOfCourse, isWorse, problemSeed };
+module.exports = { boundGain, checkedProblems, continueCourse, findBetter, findCourseFault, findLineFault, gateSeed, isCourse, isGateRefused, isOfCourse, isWorse, problemSeed };

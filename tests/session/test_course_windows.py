@@ -1,0 +1,198 @@
+"""Which checkpoints were in force: what was read once outlives nodes that forget, and restarts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assay.inference.checkpoint import Outline
+from assay.inference.folder import CheckpointError, verify_manifest
+from assay.lab.simulator import SimulatedChain
+from assay.network.beacon import LocalBeacon
+from assay.network.chain.errors import ForgottenError
+from assay.protocol.amendment import ParameterHistory
+from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.gate import (
+    Course,
+    GateCounts,
+    Outcome,
+    Place,
+    continue_course,
+    find_place,
+    is_of_course,
+)
+from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import DEMO_TIMING, Gate, GateRule
+from assay.protocol.window import Phase, compute_block
+from assay.session.course_windows import CourseWindows, Run
+from assay.session.gate_evidence import find_chain_faults, list_due
+from assay.subnet.presets import NETUID, make_demo_parameters
+from assay.training import GENESIS
+
+TRAINER = b"t" * 32
+GATE = Gate(GateRule.NOT_WORSE, problems=64, error_worse=50_000, error_better=50_000)
+
+
+class Forgetting(SimulatedChain):
+    """A node that has the state of a few blocks."""
+
+    kept = 10**9
+
+    def get_commitments(self, number: int) -> dict[bytes, bytes]:
+        if number < self.get_head() - self.kept:
+            raise ForgottenError(f"state at block {number} is discarded")
+        return {**super().get_commitments(number)}
+
+
+class Network:
+    """A chain on which checkpoints are published, one a window, under given numbers."""
+
+    def __init__(self) -> None:
+        begun = 1_700_000_000_000
+        self.chain = Forgetting(
+            b"test", NETUID, begun, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, (TRAINER,)
+        )
+        self.beacons = LocalBeacon(b"test", begun, 1_000, self.chain.get_time_ms)
+        parameters = make_demo_parameters(
+            self.chain.genesis_hash, self.beacons.chain, 0, TRAINER, b"g" * 32
+        )
+        self.history = ParameterHistory(replace(parameters, gate=GATE))
+        self.window = 0
+
+    def publish(self, digest: bytes) -> int:
+        """Put a checkpoint in force. Return its first window."""
+        named = Commitment(Tag.CHECKPOINT, 1, 0, digest, "test:store")
+        self.chain.set_commitment(TRAINER, encode_commitment(named))
+        self.pass_windows(1)
+        return self.window
+
+    def pass_windows(self, count: int) -> None:
+        self.window += count
+        due = compute_block(self.history.first.timing, self.window, Phase.CHECKPOINT)
+        while self.chain.get_head() <= due:
+            self.chain.mint()
+
+    def open(self, file: Path | None = None) -> CourseWindows:
+        return CourseWindows(self.chain, self.beacons, self.history, file)
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network()
+
+
+def test_a_program_that_was_away_knows_what_it_has_seen(network: Network, tmp_path: Path) -> None:
+    file, runs = tmp_path / "kept" / "in_force.json", []
+    for digest in (b"a" * 32, b"b" * 32, b"c" * 32):
+        runs.append(Run(digest, network.publish(digest)))
+        assert next(network.open(file).iterate_back(network.window)) == runs[-1]
+    network.chain.kept = 2
+    network.pass_windows(40)  # nothing was published meanwhile: the slot says since when
+    found = network.open(file).iterate_back(network.window)
+    assert [next(found) for _ in runs] == runs[::-1]
+    with pytest.raises(ForgottenError):
+        next(found)  # before it ran for the first time
+    with pytest.raises(ForgottenError):
+        list(network.open().iterate_back(network.window))
+    network.open(file).get_randomness(runs[0].window)  # of the block's body
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"spans": 1}', b"\xff"])
+def test_a_damaged_file_is_read_anew(network: Network, tmp_path: Path, damage: bytes) -> None:
+    file = tmp_path / "in_force.json"
+    file.write_bytes(damage)
+    begun = network.publish(b"a" * 32)
+    assert next(network.open(file).iterate_back(begun)) == Run(b"a" * 32, begun)
+    again = next(network.open(file).iterate_back(begun))
+    assert again == Run(b"a" * 32, begun)
+
+
+# --- a course that begins twice
+
+
+def count(digest: bytes) -> GateCounts:
+    return GateCounts(digest, digest[::-1], GATE.problems, 0, 9, 0, 0)
+
+
+class Twice:
+    """A trainer that returns, plays its second attempt badly, and returns from the same checkpoint
+    once more, as if the second attempt began now."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.known = network, dict[bytes, Manifest]()
+        self.first = verify_manifest(GENESIS)
+        self.windows: dict[bytes, int] = {}
+        beginning = Course(self.first.digest, 1)
+        self.given_up = self.add(self.first, beginning)
+        fallen = replace(beginning, counts=(count(self.given_up.digest),), outcome=Outcome.RETURN)
+        self.returns = [self.add(self.given_up, fallen)]
+        second = continue_course(self.returns[0].digest, fallen, False, GATE)
+        bad = self.add(self.returns[0], second)
+        self.bad = [bad, self.add(bad, second)]
+        self.returns.append(self.add(self.given_up, fallen))
+        self.again = self.add(self.returns[1], second)
+
+    def add(self, parent: Manifest, course: Course) -> Manifest:
+        number = parent.number + 1 + 10 * len(self.known)
+        made = replace(
+            self.first,
+            number=number,
+            parent=parent.digest,
+            step=number.to_bytes(32, "big"),
+            course=course,
+        )
+        self.known[made.digest] = made
+        self.windows[made.digest] = self.network.publish(made.digest)
+        return made
+
+    def get_outline(self, digest: bytes) -> Outline:
+        if digest not in self.known:
+            raise CheckpointError("it is not here")
+        outline: Outline = Named(self.known[digest])
+        return outline
+
+
+class Named(Outline):
+    """An outline of which a manifest is asked."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        object.__setattr__(self, "manifest", manifest)
+
+
+@pytest.fixture
+def twice(network: Network) -> Twice:
+    return Twice(network)
+
+
+def test_a_second_beginning_owes_the_counts_of_the_first(twice: Twice) -> None:
+    network, own = twice.network, twice.again
+    carried = continue_course(twice.returns[1].digest, twice.returns[1].course, False, GATE)
+    asked = network.open(), twice.get_outline, carried, GATE, own.digest
+
+    def name(since: int | None) -> list[bytes]:
+        due = list_due(*asked, since, network.window)
+        line = own.parent, twice.given_up.digest
+        return [fault.checkpoint for fault in find_chain_faults((), due, line, None)]
+
+    left_out = [bad.digest for bad in twice.bad]
+    assert name(0) == left_out  # since the milestone
+    assert name(twice.windows[twice.returns[1].digest]) == []  # since its parent alone
+    counted = tuple(count(digest) for digest in left_out)
+    due = list_due(*asked, 0, network.window)
+    assert find_chain_faults(counted, due, (own.parent, own.parent), None) == []
+
+
+def test_places_beside_a_course(twice: Twice) -> None:
+    course = twice.again.course
+    places: list[tuple[Manifest, Place]] = [
+        (twice.again, Place.WITHIN),
+        (twice.bad[0], Place.WITHIN),
+        (twice.returns[0], Place.BEHIND),
+        (twice.returns[1], Place.BEHIND),
+        (twice.given_up, Place.BEFORE),
+        (twice.first, Place.BEFORE),
+    ]
+    found = [find_place(one.digest, one.course, course, GATE) for one, _ in places]
+    assert found == [place for _, place in places]
+    within = [is_of_course(one.digest, one.course, course, GATE) for one, _ in places]
+    assert within == [place is Place.WITHIN for _, place in places]
