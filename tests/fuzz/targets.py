@@ -15,12 +15,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from assay.artifacts.gates.file import (
+    GateAnswers,
+    GateModel,
+    open_answers_parser,
+    parse_answers,
+    write_answers,
+)
 from assay.artifacts.steps.file import open_step_parser
 from assay.artifacts.steps.parquet_pages import check_pages
 from assay.artifacts.steps.parquet_worker import FileFault, ParquetWorker
+from assay.artifacts.steps.returns import parse_return
 from assay.audit.recorded_answers import ChainAnswers, RecordedAnswers
 from assay.environments import gsm
 from assay.environments.base import ask
@@ -42,8 +51,9 @@ from assay.network.evm import LedgerEntry, SignedCall
 from assay.protocol.context import Context, Member, context_from_json
 from assay.protocol.encoding import EncodingError, encode, from_json, read_json, to_json
 from assay.protocol.manifest import compute_tensor_root, digest_safetensors
-from assay.protocol.parameters import MILLION
+from assay.protocol.parameters import MILLION, Gate, GateRule
 from assay.protocol.reason import Reason
+from assay.protocol.step import ReturnRecord
 from assay.rounds.wire import DifferenceForm, decode_difference, encode_difference
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.training import GENESIS
@@ -117,6 +127,9 @@ def make_kept_context() -> bytes:
     return json.dumps(to_json(context_from_json(read_vectors("context")["valid"]))).encode()
 
 
+GATE = Gate(GateRule.NOT_WORSE, problems=4, error_worse=50_000, error_better=50_000)
+
+
 # A step's file
 
 
@@ -163,6 +176,49 @@ def attack_with_lies(data: bytes) -> None:
             path, old = fields[place % len(fields)]
             set_field(footer, path, value if isinstance(old, int) else lie[3:] * (lie[0] >> 1))
     attack_step(join_file(bytes(changed), footer))
+
+
+# A gate's answers, and a return
+
+
+@cache
+def get_answers_parser() -> ParquetWorker:
+    return open_answers_parser()
+
+
+def attack_answers(data: bytes) -> None:
+    """Answers that make the same file again when they are written and read, or a sentence."""
+    try:
+        answers = parse_answers(data, GATE, 4, 9, get_answers_parser())
+    except EncodingError as error:
+        said = str(error)
+    else:
+        said = ""
+    assert said.isprintable()
+    if said:
+        return
+    again = parse_answers(write_answers(answers), GATE, 4, 9, get_answers_parser())
+    for model in GateModel:
+        assert [one.tolist() for one in answers.get(model)] == [
+            one.tolist() for one in again.get(model)
+        ]
+
+
+def make_answers() -> list[bytes]:
+    own = [np.arange(length, dtype=np.uint32) for length in (4, 0, 3, 1)]
+    return [write_answers(GateAnswers(own, own[::-1], own[:1]))]
+
+
+def attack_return(data: bytes) -> None:
+    with suppress(EncodingError):
+        made = parse_return(data)
+        assert len(made.record.digest) == 32
+
+
+def list_returns() -> list[bytes]:
+    record = ReturnRecord(4, "it", bytes(32), 7, 9, b"p" * 32, b"m" * 32, b"t" * 32, b"o" * 32)
+    document = {"digest": record.digest.hex(), "child": "00" * 32, "record": to_json(record)}
+    return [json.dumps(document).encode()]
 
 
 def attack_pages(data: bytes) -> None:
@@ -473,6 +529,8 @@ TARGETS: dict[str, Target] = {
     "context.journal": Target(attack_kept_context, lambda: [make_kept_context()]),
     "step.lies": Target(attack_with_lies, lambda: [b"", bytes(44), b"\xff" * 33], 300),
     "step.pages": Target(attack_pages, list_pages),
+    "gate.answers": Target(attack_answers, make_answers, 100),
+    "return.json": Target(attack_return, list_returns),
     "safetensors": Target(attack_safetensors, list_safetensors),
     "calibration_set.json": Target(
         attack_passages, lambda: [b"[[[1,2],[3]],\n[[4],[5]]]\n", *read_genesis(PASSAGES_FILE)]

@@ -88,8 +88,22 @@ def write_answers(answers: GateAnswers) -> bytes:
     return data
 
 
+def open_answers_parser() -> ParquetWorker:
+    """The parser for `parse_answers`: a child process that starts when it is needed. The caller
+    closes it."""
+    return ParquetWorker("parser of a gate's answers", _BOOT, _SECONDS)
+
+
 def read_answers(data: bytes, gate: Gate, max_tokens: int, vocabulary: int) -> GateAnswers:
-    """The answers in a stranger's file, in a child that parses it.
+    """The answers in a stranger's file, in a child of its own. See `parse_answers`."""
+    with open_answers_parser() as parser:
+        return parse_answers(data, gate, max_tokens, vocabulary, parser)
+
+
+def parse_answers(
+    data: bytes, gate: Gate, max_tokens: int, vocabulary: int, parser: ParquetWorker
+) -> GateAnswers:
+    """The answers in a stranger's file.
 
     Args:
         max_tokens: of an answer.
@@ -108,13 +122,12 @@ def read_answers(data: bytes, gate: Gate, max_tokens: int, vocabulary: int) -> G
         compute_bytes_max(gate, max_tokens),
         _PAGES_MAX,
     )
-    with ParquetWorker("parser of a gate's answers", _BOOT, _SECONDS) as parser:
-        try:
-            most = limits.compute_reply_bytes(SCHEMA)
-            reply = parser.parse(limits.pack() + data, most, Budget(_CPU_SECONDS))
-            columns = unpack_columns(reply, SCHEMA, len(due))
-        except ValueError as error:
-            raise EncodingError(str(error)) from None
+    try:
+        most = limits.compute_reply_bytes(SCHEMA)
+        reply = parser.parse(limits.pack() + data, most, Budget(_CPU_SECONDS))
+        columns = unpack_columns(reply, SCHEMA, len(due))
+    except ValueError as error:
+        raise EncodingError(str(error)) from None
     _check_rows(columns, due)
     for row, tokens in enumerate(columns["tokens"]):
         if len(tokens) > max_tokens:
