@@ -112,7 +112,11 @@ def compute_checked_seed(answers: bytes, validator: bytes) -> bytes:
 def find_milestone(course: Course, gate: Gate) -> bytes | None:
     """The digest of the checkpoint that a course's counts make a milestone: the first with which
     they show that one of them is better. None: they do not. A trainer says when it becomes the
-    milestone, and not which one: a worse checkpoint behind it would ride on its evidence."""
+    milestone, and not which one: a worse checkpoint behind it would ride on its evidence.
+
+    Args:
+        course: whose attempt and counts have no fault.
+    """
     if gate.rule is GateRule.NONE:
         return None
     place = find_better(course.pairs, course.attempt, gate.error_better)
@@ -124,12 +128,14 @@ def continue_course(parent: bytes, course: Course, is_first: bool, gate: Gate) -
 
     Args:
         parent: the checkpoint's digest.
-        course: of its manifest.
+        course: of its manifest. One that is refused leads to no course.
         is_first: whether it has no step: it is the first checkpoint of its parameters.
         gate: of the parameters, which stays the same behind their first checkpoint.
     """
     if is_first:
         return Course(parent, 1)
+    if find_course_fault(course, gate) is not None:  # a stranger's integers of any size
+        return NO_COURSE
     if course.outcome is Outcome.MILESTONE:
         milestone = find_milestone(course, gate)
         return NO_COURSE if milestone is None else Course(milestone, 1)

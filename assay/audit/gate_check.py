@@ -6,7 +6,7 @@ What is found here is the trainer's doing, never the validator's, and voids noth
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from assay.artifacts.gates.file import GateAnswers, compute_bytes_max
 from assay.artifacts.steps.folder import RECORD_BYTES_MAX, parse_step
@@ -41,6 +41,8 @@ from assay.session.gate_evidence import (
 )
 from assay.session.window_reader import BeaconError
 
+#: Checkpoints in a row that were never in force, of which one in force is made.
+_UNHEARD_MAX = 64
 #: Seconds for a file of answers from one store.
 _ANSWERS_S = 600.0
 _RECORD_S = 120.0
@@ -70,52 +72,73 @@ class CourseChecks:
         manifest = outline.manifest
         if public.parameters.gate.rule is GateRule.NONE or manifest.step == ZERO_DIGEST:
             return
-        if manifest.digest not in self._done:
-            self._done.add(manifest.digest)
-            findings.look(Aspect.COURSE)
-            if self._windows is None:
-                self._windows = CourseWindows(public.chain, public.beacons, public.history)
-            _Check(public, window, manifest, self._windows, findings).run()
+        if manifest.digest in self._done:
+            return
+        findings.look(Aspect.COURSE)
+        if self._windows is None:
+            self._windows = CourseWindows(public.chain, public.beacons, public.history)
+        check = _Check(public, window, manifest, self._windows, findings)
+        for _ in range(_UNHEARD_MAX):
+            self._done.add(check.manifest.digest)
+            unheard = check.run()
+            if unheard is None or unheard.manifest.digest in self._done:
+                return
+            check = unheard
+        check.miss(f"{_UNHEARD_MAX} checkpoints before it were never in force")
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """The check of one checkpoint's course. `window` is one in which it is in force."""
+    """The check of one checkpoint's course.
+
+    Attributes:
+        window: one in which it is in force; if it never was, the last one before a later one was.
+        is_heard: whether it is in force in this window.
+    """
 
     public: Public
     window: int
     manifest: Manifest
     windows: CourseWindows
     findings: Findings
+    is_heard: bool = True
 
     @property
     def gate(self) -> Gate:
         return self.public.parameters.gate
 
-    def run(self) -> None:
+    def run(self) -> "_Check | None":
+        """Check it. Return the check of its parent, if that one was never in force before: what it
+        counts stays in the counts of all behind it, and nobody else looks at it."""
         manifest = self.manifest
         try:
             with _reading("its parent's manifest"):
                 parent = self.public.outlines.get(manifest.parent).manifest
             if fault := find_line_lie(manifest, parent, self.gate):
                 self.blame(fault)
-                return  # which counts are new follows from the parent's
+                return None  # which counts are new follows from the parent's
             self.check_return()
             carried = continue_line(parent, self.gate)
             added = manifest.course.counts[len(carried.counts) :]
             own = self.read_record(manifest)
-            if own is not None and own.window >= self.window:
+            if own is not None and own.window >= self.window + (not self.is_heard):
                 self.blame(
                     f"its record is of window {own.window}, and it was in force in window "
                     f"{self.window} already"
                 )
-            runs = self.check_chain(parent, carried, added, None if own is None else own.window)
+            due = self.check_chain(parent, carried, added, None if own is None else own.window)
             last = self.window - 1 if own is None else min(own.window, self.window - 1)
+            runs = {run.digest: run.window for run in due.runs}
             for counts in added:
                 if counts.checkpoint in runs:
                     self.check_counts(counts, runs[counts.checkpoint], last)
+            until = due.until if self.is_heard else self.window + 1
+            if self.was_in_force(parent, until):
+                return None
+            return replace(self, window=until - 1, manifest=parent, is_heard=False)
         except _UnreadableError as error:
             self.miss(str(error))
+        return None
 
     def blame(self, what: str) -> None:
         self.findings.blame(CourseFault(self.manifest.digest, what))
@@ -168,8 +191,8 @@ class _Check:
 
     def check_chain(
         self, parent: Manifest, carried: Course, added: Sequence[GateCounts], last: int | None
-    ) -> dict[bytes, int]:
-        """Check which checkpoints were in force. Return the first window of each that is due.
+    ) -> DueCounts:
+        """Check which checkpoints were in force. Return those that are due.
 
         Args:
             last: the window of the checkpoint's record; None: it is not known.
@@ -177,10 +200,25 @@ class _Check:
         due = self.list_due(parent, carried)
         for digest in due.unknown:
             self.miss(f"the manifest of {digest.hex()[:16]}…, which was in force, cannot be had")
-        line = self.manifest.parent, parent.parent
+        line = (self.manifest.parent, parent.parent) if self.is_heard else None
         for fault in find_chain_faults(added, due, line, last):
             self.findings.blame(fault)
-        return {run.digest: run.window for run in due.runs}
+        return due
+
+    def was_in_force(self, made: Manifest, until: int) -> bool:
+        """Whether a checkpoint was in force before a window, or is the first one of a line."""
+        if made.step == ZERO_DIGEST:
+            return True
+        since = self.find_counted(made)  # it was made behind this window
+        if since is None:
+            raise _UnreadableError("whether its parent was in force: the parent's record lacks")
+        with _reading("which checkpoints were in force", self.public.is_bundle):
+            for run in self.windows.iterate_back(until - 1):
+                if run.digest == made.digest:
+                    return True
+                if run.window <= since:
+                    break
+        return False
 
     def list_due(self, parent: Manifest, carried: Course) -> DueCounts:
         """See `assay.session.gate_evidence.list_due`. A course that begins may have begun before,
@@ -208,7 +246,9 @@ class _Check:
         """The last window of whose checkpoints one has counted all: that of its record. None: the
         record cannot be had."""
         if made.step == ZERO_DIGEST:
-            return self.public.history.get(self.window).start.window - 1
+            first = self.public.parameters.first_checkpoint
+            begun = [p.start.window for p in self.public.history.all if p.first_checkpoint == first]
+            return min(begun, default=0) - 1
         record = self.read_record(made)
         return None if record is None else min(record.window, self.window - 1)
 

@@ -74,7 +74,7 @@ class DueCounts:
     Attributes:
         runs: by number, each from the first window on in which it was in force.
         unknown: digests of checkpoints that were in force and whose manifests cannot be had.
-        until: the first window in which the later one is in force.
+        until: the first window in which the later one is in force; if it is not, the last one.
     """
 
     runs: Sequence[Run]
@@ -142,20 +142,22 @@ def _begins(manifest: Manifest, carried: Course, gate: Gate) -> bool:
 
 
 def find_chain_faults(
-    added: Sequence[GateCounts], due: DueCounts, line: tuple[bytes, bytes], last: int | None
+    added: Sequence[GateCounts], due: DueCounts, line: tuple[bytes, bytes] | None, last: int | None
 ) -> list[CourseFault]:
     """What the chain says against the counts that a manifest adds.
 
     Args:
         line: digests of its parent and the parent's parent. The parent may have come into force
             while it was made, and the other one in the window before its own, if the parent was
-            late on chain: then its child counts them.
+            late on chain: then its child counts them. None: it was never in force itself, and may
+            have been made at any time behind its record's window.
         last: the window of its record, up to which these are counted, too. None: it is not known.
     """
     runs = {run.digest: run.window for run in due.runs}
-    parent, before = line
     late = {digest for digest, begun in runs.items() if last is None or begun > last}
-    late &= {parent} | ({before} if runs.get(before) == due.until - 1 else set())
+    if line is not None:
+        parent, before = line
+        late &= {parent} | ({before} if runs.get(before) == due.until - 1 else set())
     counted = [one.checkpoint for one in added]
     faults = [
         CourseFault(digest, "it is counted, and was not in force since its parent's counts")

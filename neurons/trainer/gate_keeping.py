@@ -38,7 +38,7 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Manifest, continue_line
 from assay.protocol.parameters import Gate, GateRule, Parameters
 from assay.protocol.window import Phase, compute_block, compute_window
-from assay.session.course_windows import CourseWindows
+from assay.session.course_windows import CourseWindows, Run
 from assay.training.gate_answers import (
     answer_gate,
     count_gate,
@@ -156,7 +156,7 @@ class GateKeeper:
         first: dict[bytes, tuple[int, int]] = {}  # number, window
         try:
             for run in self._windows.iterate_back(window):
-                manifest = self._read_manifest(run.digest, window)
+                manifest = self._read_manifest(run)
                 if run.digest in counted:
                     break
                 if manifest is None:
@@ -184,18 +184,19 @@ class GateKeeper:
                 "an archive node, or auditors call it left out"
             )
 
-    def _read_manifest(self, digest: bytes, window: int) -> Manifest | None:
+    def _read_manifest(self, run: Run) -> Manifest | None:
         """A checkpoint's manifest; None: the slot named something else, or what nobody can use,
-        which is of no course. One that is not here is waited for until the window is over. Raises
-        CheckpointError: it may still come."""
-        if digest == ZERO_DIGEST:
+        which is of no course. One that is not here is waited for until its first window is over.
+        Raises CheckpointError: it may still come."""
+        if run.digest == ZERO_DIGEST:
             return None
         try:
-            return self._sources.checkpoints.get_outline(digest).manifest
+            return self._sources.checkpoints.get_outline(run.digest).manifest
         except UnusableCheckpointError:
             return None
         except CheckpointError:
-            end = compute_block(self._parameters.get(window).timing, window, Phase.VERDICT_END)
+            timing = self._parameters.get(run.window).timing
+            end = compute_block(timing, run.window, Phase.VERDICT_END)
             if self._sources.chain.get_head() <= end:
                 raise
             return None

@@ -1,7 +1,7 @@
 """A trainer that lies about its course: an audit names each lie, and an honest course has none."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from shutil import copytree
@@ -48,6 +48,8 @@ from assay.training.gate_answers import (
 from tests.adversarial.test_courses_behind_a_milestone import Living
 from tests.audit.audited import ModelFolders
 
+#: Counts near a bound, which exact integers would take minutes for.
+HUGE = GateCounts(b"a" * 32, bytes(32), 2**32 - 1, 2_012_486, 1_665_590, 0, 0)
 MODELS = GateModel.OWN, GateModel.MILESTONE, GateModel.FIRST
 
 
@@ -250,6 +252,45 @@ def test_a_checkpoint_that_is_left_out_is_named(lied: Lied) -> None:
     fault = name_only(lied.check_all(told, lied.later_window))
     assert fault.checkpoint == lied.newest.checkpoint
     assert "left out of a later checkpoint's counts: it was in force in window" in fault.what
+
+
+def test_counts_of_a_parent_that_was_never_in_force_are_looked_at(lied: Lied) -> None:
+    """It carries invented ones into the counts of a child that adds nothing false."""
+    unheard = lied.recount(wins=lied.newest.wins + 1)
+    added = lied.later.course.counts[len(lied.honest.course.counts) :]
+    course = replace(lied.later.course, counts=(*unheard.course.counts, *added))
+    then = replace(lied.later, parent=unheard.digest, course=course)
+    lied.publish(then)
+    fault = name_only(lied.check_all({lied.later: then}, lied.later_window))
+    assert fault.checkpoint == lied.newest.checkpoint
+    assert f"says {lied.newest.wins + 1} wins" in fault.what
+    # and an honest one that was replaced before it came into force has no finding
+    honest = replace(lied.honest, number=lied.honest.number + 100)
+    lied.publish(honest)
+    then = replace(lied.later, parent=honest.digest)
+    lied.publish(then)
+    assert lied.check_all({lied.later: then}, lied.later_window).matched
+
+
+@pytest.mark.parametrize(
+    "course",
+    [
+        Course(b"g" * 32, 0, (), Outcome.MILESTONE),
+        Course(b"g" * 32, 1, (HUGE,), Outcome.MILESTONE),
+        Course(b"g" * 32, 1, (HUGE,) * 2, Outcome.RETURN),
+        Course(b"g" * 32, 2**32 - 1, (HUGE,), Outcome.GOES_ON),
+    ],
+)
+def test_a_strangers_parent_ends_no_program(lied: Lied, course: Course) -> None:
+    """Its counts are of any size, since nobody has opened it."""
+    strange = lied.tell(**{f.name: getattr(course, f.name) for f in fields(course)})
+    child = replace(lied.later, parent=strange.digest)
+    lied.publish(child)
+    fault = name_only(lied.check_all({lied.later: child}, lied.later_window))
+    assert "it is measured against" in fault.what
+    models = lied.living.world.folder / "models"
+    assert Manifests(models, []).find_lie(child.digest, lied.living.gate) == fault.what
+    lied.living.models.compare_parent(child, lied.living.gate)
 
 
 def test_another_milestone_is_named(lied: Lied) -> None:

@@ -112,12 +112,13 @@ def name_due(row: Json) -> Json:
     empty = {"counts": [], "outcome": "goes on"}
     if row["is_first"]:
         return {"milestone": row["parent"], "attempt": 1} | empty
+    fault = find_course_fault(from_json(Course, course), from_json(parameters.Gate, row["gate"]))
+    if fault is not None:
+        return {"milestone": "00" * 32, "attempt": 0} | empty
     match course["outcome"]:
         case "milestone":
             counts = course["counts"]
             place = name_shown(counts, course["attempt"], row["gate"]["error_better"])
-            if place is None:
-                return {"milestone": "00" * 32, "attempt": 0} | empty
             return {"milestone": counts[place]["checkpoint"], "attempt": 1} | empty
         case "return":
             again = {"milestone": course["milestone"], "attempt": course["attempt"] + 1}
@@ -139,6 +140,7 @@ def test_a_child_carries_its_parents_course_on() -> None:
             ] == [one["is"] for one in row["members"]]
         # no return is of a course, and the first checkpoint is of none
         is_member = not row["is_first"] and row["course"]["outcome"] != "return"
+        is_member &= row["course"]["milestone"] != "00" * 32
         assert [one["is"] for one in row["members"]] == [is_member, False, False]
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from assay.inference.folder import CheckpointError, verify_manifest
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.chain.errors import ForgottenError
+from assay.neurons.trainer.gate_keeping import GateKeeper
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.gate import (
@@ -107,11 +110,32 @@ def test_a_damaged_file_is_read_anew(network: Network, tmp_path: Path, damage: b
     assert again == Run(b"a" * 32, begun)
 
 
+def test_what_nobody_has_is_waited_for_until_its_window_is_over(network: Network) -> None:
+    """However many windows pass meanwhile: a trainer that waits makes none itself."""
+    first = verify_manifest(GENESIS)
+    known = {first.digest: Named(first)}
+
+    def get_outline(digest: bytes) -> Outline:
+        if digest not in known:
+            raise CheckpointError("no store has it")
+        return known[digest]
+
+    shelf = SimpleNamespace(get_outline=get_outline)
+    sources: Any = SimpleNamespace(chain=network.chain, beacons=network.beacons, checkpoints=shelf)
+    keeper = GateKeeper(network.history, sources, None, print)
+    parent: Any = SimpleNamespace(manifest=first)
+    network.publish(b"n" * 32)
+    with pytest.raises(CheckpointError):
+        keeper.prepare(parent, 1)
+    network.pass_windows(4)
+    assert not keeper.prepare(parent, 1)
+
+
 # --- a course that begins twice
 
 
 def count(digest: bytes) -> GateCounts:
-    return GateCounts(digest, digest[::-1], GATE.problems, 0, 9, 0, 0)
+    return GateCounts(digest, digest[::-1], GATE.problems, 0, 40, 0, 0)
 
 
 class Twice:

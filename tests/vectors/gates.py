@@ -177,6 +177,13 @@ _CONTINUED = (
     (_LATE, False),
     (_FALLEN, False),
     (_course((30, 29), outcome=Outcome.MILESTONE), False),
+    # refused ones
+    (Course(), False),
+    (_course(attempt=0), False),
+    (_course(attempt=0, outcome=Outcome.MILESTONE), False),
+    (_course(_EVEN, outcome=Outcome.RETURN), False),
+    (_course(_EVEN, _BAD, attempt=4), False),
+    (_course((2**32 - 1, 2**31), outcome=Outcome.MILESTONE), False),
 )
 
 

@@ -58,6 +58,7 @@ const findMilestone = ({ counts, attempt }, gate) => (gate.rule === 'none' ? nul
 function continueCourse(parent, course, isFirst, gate) {
   const begin = (milestone, attempt) => ({ milestone, attempt, counts: [], outcome: 'goes on' });
   if (isFirst) return begin(parent, 1n);
+  if (findCourseFault(course, gate) !== null) return begin(NONE, 0n);
   if (course.outcome === 'milestone') {
     const place = findMilestone(course, gate);
     return place === null ? begin(NONE, 0n) : begin(course.counts[place].checkpoint, 1n);
