@@ -110,9 +110,10 @@ def compute_checked_seed(answers: bytes, validator: bytes) -> bytes:
 
 
 def find_milestone(course: Course, gate: Gate) -> bytes | None:
-    """The digest of the checkpoint that a course's counts make a milestone: the first with which
-    they show that one of them is better. None: they do not. A trainer says when it becomes the
-    milestone, and not which one: a worse checkpoint behind it would ride on its evidence.
+    """The digest of the checkpoint that a course's counts make a milestone: of those up to the
+    first with which they show that one of them is better, the one with the most wins less losses,
+    the first of several. None: they do not show it. A trainer says when it becomes the milestone,
+    and not which one: a worse checkpoint would ride on the evidence of a better one.
 
     Args:
         course: whose attempt and counts have no fault.
@@ -120,7 +121,9 @@ def find_milestone(course: Course, gate: Gate) -> bytes | None:
     if gate.rule is GateRule.NONE:
         return None
     place = find_better(course.pairs, course.attempt, gate.error_better)
-    return None if place is None else course.counts[place].checkpoint
+    if place is None:
+        return None
+    return max(course.counts[: place + 1], key=lambda one: one.wins - one.losses).checkpoint
 
 
 def continue_course(parent: bytes, course: Course, is_first: bool, gate: Gate) -> Course:

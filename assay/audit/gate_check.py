@@ -28,6 +28,7 @@ from assay.protocol.parameters import Gate, GateRule, Parameters
 from assay.protocol.step import ReturnRecord, StepRecord
 from assay.session.course_windows import CourseWindows
 from assay.session.gate_evidence import (
+    LATE_MAX,
     AskedGate,
     CourseFault,
     DueCounts,
@@ -112,8 +113,9 @@ class _Check:
         counts stays in the counts of all behind it, and nobody else looks at it."""
         manifest = self.manifest
         try:
-            with _reading("its parent's manifest"):
-                parent = self.public.outlines.get(manifest.parent).manifest
+            parent = self.read_parent()
+            if parent is None:
+                return None
             if fault := find_line_lie(manifest, parent, self.gate):
                 self.blame(fault)
                 return None  # which counts are new follows from the parent's
@@ -148,6 +150,16 @@ class _Check:
         self.findings.miss(Aspect.COURSE, f"{named} cannot be checked in full: {what}")
 
     # --- manifests and records
+
+    def read_parent(self) -> Manifest | None:
+        """Its parent's manifest; None: no store has it, which is the trainer's doing."""
+        try:
+            return self.public.outlines.get(self.manifest.parent).manifest
+        except CheckpointError as error:
+            if self.public.is_bundle:
+                raise _UnreadableError(f"its parent's manifest: {error}") from None
+            self.blame(f"nobody has its parent's manifest: {error}")
+            return None
 
     def check_return(self) -> None:
         if not self.manifest.is_return:
@@ -198,10 +210,14 @@ class _Check:
             last: the window of the checkpoint's record; None: it is not known.
         """
         due = self.list_due(parent, carried)
+        counted = {one.checkpoint for one in added}
         for digest in due.unknown:
+            if digest in counted and not self.public.is_bundle:
+                continue  # a fault, below
             self.miss(f"the manifest of {digest.hex()[:16]}…, which was in force, cannot be had")
-        line = (self.manifest.parent, parent.parent) if self.is_heard else None
-        for fault in find_chain_faults(added, due, line, last):
+        if self.public.is_bundle:  # of which a manifest may be missing
+            added = [one for one in added if one.checkpoint not in due.unknown]
+        for fault in find_chain_faults(added, due, last, LATE_MAX if self.is_heard else None):
             self.findings.blame(fault)
         return due
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from assay.artifacts.ports import BeaconSource
+from assay.network.chain.errors import ForgottenError
 from assay.network.chain.ports import BlockReader
 from assay.network.files import write_json
 from assay.protocol.amendment import ParameterHistory
@@ -54,8 +55,9 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Spans:
-    """What a program keeps, ascending."""
+    """What a program keeps of a network, ascending."""
 
+    parameters: Digest  # of its first parameters
     spans: Annotated[tuple[_Span, ...], Many(Record(_Span), _RUNS_MAX)] = ()
 
 
@@ -77,6 +79,7 @@ class CourseWindows:
         self._chain = chain
         self._beacons = beacons
         self._parameters = parameters
+        self._network = parameters.first.digest
         self._file = file
         self._spans = self._read_kept()
 
@@ -93,6 +96,7 @@ class CourseWindows:
                 self._keep(_Span(run.digest, run.window, window))
             yield run
             window = run.window - 1
+        raise ForgottenError(f"the trainer's slot was written more than {_RUNS_MAX:,} times since")
 
     def get_randomness(self, window: int) -> bytes:
         """The randomness of the beacon round of a window's CHECKPOINT block, 32 bytes.
@@ -137,12 +141,15 @@ class CourseWindows:
         others = [one for one in self._spans if one.first != span.first]  # it was shorter, earlier
         self._spans = sorted([*others, span], key=lambda one: one.first)[-_RUNS_MAX:]
         if self._file is not None:
-            write_json(self._file, to_json(_Spans(tuple(self._spans))), durable=False)
+            write_json(
+                self._file, to_json(_Spans(self._network, tuple(self._spans))), durable=False
+            )
 
     def _read_kept(self) -> list[_Span]:
         if self._file is None:
             return []
         try:
-            return [*from_json(_Spans, read_json(self._file.read_bytes())).spans]
+            kept: _Spans = from_json(_Spans, read_json(self._file.read_bytes()))
         except (FileNotFoundError, EncodingError):
             return []
+        return [*kept.spans] if kept.parameters == self._network else []

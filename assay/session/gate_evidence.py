@@ -7,7 +7,7 @@ Specification, section 7.1.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 
 from assay.artifacts.gates.checking import find_forged
@@ -18,7 +18,7 @@ from assay.inference.folder import CheckpointError
 from assay.protocol.encoding import EncodingError
 from assay.protocol.gate import Course, GateCounts, compute_gate_seed, is_of_course
 from assay.protocol.hashing import ZERO_DIGEST
-from assay.protocol.manifest import POOL_FILE, Manifest, continue_line
+from assay.protocol.manifest import Manifest, continue_line
 from assay.protocol.parameters import Gate, Parameters
 from assay.session.course_windows import CourseWindows, Run
 from assay.training.gate_answers import (
@@ -31,6 +31,9 @@ from assay.training.gate_answers import (
     select_first_problems,
 )
 
+#: Checkpoints that may come into force while a later one is made and published, and that its child
+#: counts: it was measured before them, and its parent was late on chain.
+LATE_MAX = 2
 #: What an open outline is asked for; raises CheckpointError: it cannot be had.
 GetOutline = Callable[[bytes], Outline]
 
@@ -142,27 +145,29 @@ def _begins(manifest: Manifest, carried: Course, gate: Gate) -> bool:
 
 
 def find_chain_faults(
-    added: Sequence[GateCounts], due: DueCounts, line: tuple[bytes, bytes] | None, last: int | None
+    added: Sequence[GateCounts], due: DueCounts, last: int | None, allowed: int | None = LATE_MAX
 ) -> list[CourseFault]:
     """What the chain says against the counts that a manifest adds.
 
     Args:
-        line: digests of its parent and the parent's parent. The parent may have come into force
-            while it was made, and the other one in the window before its own, if the parent was
-            late on chain: then its child counts them. None: it was never in force itself, and may
-            have been made at any time behind its record's window.
-        last: the window of its record, up to which these are counted, too. None: it is not known.
+        last: the window of its record, up to which all are counted. None: it is not known.
+        allowed: of those behind it, so many, the newest, may lack. None: all, where the checkpoint
+            was never in force itself, and may have been made at any time behind that window.
     """
     runs = {run.digest: run.window for run in due.runs}
-    late = {digest for digest, begun in runs.items() if last is None or begun > last}
-    if line is not None:
-        parent, before = line
-        late &= {parent} | ({before} if runs.get(before) == due.until - 1 else set())
+    late = [digest for digest, begun in runs.items() if last is None or begun > last]
+    late.sort(key=lambda digest: -runs[digest])
+    late = late[:allowed]
     counted = [one.checkpoint for one in added]
     faults = [
         CourseFault(digest, "it is counted, and was not in force since its parent's counts")
         for digest in counted
         if digest not in runs and digest not in due.unknown
+    ]
+    faults += [
+        CourseFault(digest, "it is counted, and nobody has its manifest")
+        for digest in counted
+        if digest in due.unknown
     ]
     faults += [
         CourseFault(
@@ -184,16 +189,14 @@ def find_chain_faults(
 
 def find_return_fault(manifest: Manifest, milestone: Manifest) -> str | None:
     """What is wrong with a return beside its milestone, or None."""
-    for name, what in (("tensors", "tensors"), ("levels", "levels"), ("levels_before", "levels")):
-        due = milestone.levels if name == "levels_before" else getattr(milestone, name)
-        if getattr(manifest, name) != due:
-            return f"it is a return, and has other {what} than its milestone"
-    if manifest.held_out:
-        return "it is a return, and carries held-out success"
-    pools = [[f for f in one.files if f.name == POOL_FILE] for one in (manifest, milestone)]
-    if pools[0] != pools[1]:
-        return "it is a return, and has another pool than its milestone"
-    return None
+    own = {name: getattr(manifest, name) for name in ("number", "parent", "step", "course")}
+    due = replace(milestone, levels_before=milestone.levels, held_out=(), **own)
+    other = [
+        field.name
+        for field in fields(due)
+        if getattr(manifest, field.name) != getattr(due, field.name)
+    ]
+    return f"it is a return, and has other {', '.join(other)} than its milestone" if other else None
 
 
 # --- by the answers

@@ -60,6 +60,7 @@ from assay.inference.tokenizing.folder_tokenizer import (
 )
 from assay.network.files import write_file, write_json
 from assay.protocol.encoding import to_json
+from assay.protocol.gate import NO_COURSE
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.manifest import Calibration, Manifest, compute_tensor_root, start_levels
 from assay.protocol.parameters import (
@@ -253,6 +254,7 @@ def calibrate_anew(
         parent=manifest.digest,
         step=ZERO_DIGEST,
         number=number,
+        course=NO_COURSE,
         files=name_adapter(manifest.files, None),
     )
     (folder / ADAPTER_PATH).unlink(missing_ok=True)

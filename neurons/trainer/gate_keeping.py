@@ -32,6 +32,7 @@ from assay.protocol.gate import (
     Place,
     choose_outcome,
     compute_gate_seed,
+    find_course_fault,
     find_place,
 )
 from assay.protocol.hashing import ZERO_DIGEST
@@ -86,6 +87,7 @@ class GateKeeper:
         kept = None if self._folder is None else self._folder / _IN_FORCE
         self._windows = CourseWindows(sources.chain, sources.beacons, parameters, kept)
         self._told: set[int] = set()  # windows whose gaps a person knows of
+        self._uploaded: set[bytes] = set()  # SHA-256 of files, since this program began
 
     def measure(self, parent: Checkpoint, window: int) -> Course:
         """The course that the manifest of a checkpoint's child carries.
@@ -129,14 +131,17 @@ class GateKeeper:
         """Upload the answers that a manifest names, as far as they are here. Raises StoreError,
         OSError: a store or the folder cannot be written or read."""
         for counts in made.course.counts:
-            known = self._read(counts.checkpoint)
+            known = None if counts.answers in self._uploaded else self._read(counts.checkpoint)
             if known is not None and known[0] == counts:
-                publish_answers(store, known[1])
+                self._uploaded.add(publish_answers(store, known[1]))
 
     def _find_last(self, window: int) -> int:
-        """The newest window of the same parameters whose CHECKPOINT block is final; -1: none."""
+        """The newest window of a line whose CHECKPOINT block is final; -1: none. Parameters that
+        begin with another checkpoint begin another line."""
         history, head = self._parameters, self._sources.chain.get_head()
-        timing, ends = history.get(window).timing, [one.start.window for one in history.all]
+        own = history.get(window)
+        timing, first = own.timing, own.first_checkpoint
+        ends = [one.start.window for one in history.all if one.first_checkpoint != first]
         ends += [] if history.end is None else [history.end]
         last = min((end for end in ends if end > window), default=None)
         newest = max(0, compute_window(timing, head) - 1)
@@ -191,7 +196,10 @@ class GateKeeper:
         if run.digest == ZERO_DIGEST:
             return None
         try:
-            return self._sources.checkpoints.get_outline(run.digest).manifest
+            manifest = self._sources.checkpoints.get_outline(run.digest).manifest
+            gate, is_first = self._parameters.get(run.window).gate, manifest.step == ZERO_DIGEST
+            fault = None if is_first else find_course_fault(manifest.course, gate)
+            return manifest if fault is None else None
         except UnusableCheckpointError:
             return None
         except CheckpointError:

@@ -166,15 +166,16 @@ class GateWatch:
                 raise CheckpointError(f"checkpoint {named.hex()[:16]}… is not here")
         earlier = [one.checkpoint for one in course.counts]
         earlier = [course.milestone, *earlier[: earlier.index(digest)]]
-        first = None
+        first, is_whole = None, False
         for run in islice(self._windows.iterate_back(task.window), _RUNS_MAX):
             if run.digest == digest:
                 first = run.window
-            elif run.digest in earlier or self._is_before(run.digest, course, gate):
+            elif (is_whole := run.digest in earlier) or self._is_before(run.digest, course, gate):
                 break
-        if first is None:
+        if first is None and is_whole:
             fault = "it is counted, and was not in force in the windows before"
             task.faults.append(CourseFault(digest, fault))
+        if first is None:
             raise CheckpointError("nothing says what its problems are")
         randomness = self._windows.get_randomness(first)
         get = checkpoints.get_outline

@@ -17,6 +17,7 @@ from assay.artifacts.gates.file import GateAnswers, GateModel, read_answers, wri
 from assay.artifacts.ports import Objects
 from assay.artifacts.status.validator import GateStatus
 from assay.artifacts.store_objects import make_answers_name
+from assay.audit import gate_check
 from assay.audit.bundle_export import KeptObjects
 from assay.audit.findings import Findings
 from assay.audit.gate_check import CourseChecks
@@ -240,8 +241,11 @@ def test_false_counts_are_named(lied: Lied) -> None:
     assert f"says {wins + 1} wins" in fault.what
 
 
-def test_a_checkpoint_that_is_left_out_is_named(lied: Lied) -> None:
-    """Its own child may have been made before it was in force, and no later one."""
+def test_a_checkpoint_that_is_left_out_is_named(
+    lied: Lied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own child may have been made before it was in force, and some more."""
+    monkeypatch.setattr(gate_check, "LATE_MAX", 1)
     counts = lied.honest.course.counts
     assert lied.newest.checkpoint == lied.honest.parent
     without = lied.tell(counts=counts[:-1])
@@ -252,6 +256,24 @@ def test_a_checkpoint_that_is_left_out_is_named(lied: Lied) -> None:
     fault = name_only(lied.check_all(told, lied.later_window))
     assert fault.checkpoint == lied.newest.checkpoint
     assert "left out of a later checkpoint's counts: it was in force in window" in fault.what
+
+
+def test_what_nobody_has_is_the_trainers_doing(lied: Lied) -> None:
+    """A parent, or a checkpoint that is counted and was in force: anybody could have checked it."""
+    orphan = replace(lied.honest, parent=b"p" * 32)
+    lied.publish(orphan)
+    assert "nobody has its parent's manifest" in name_only(lied.check(orphan)).what
+    ghost = b"n" * 32
+    strange = replace(lied.later.course.counts[-1], checkpoint=ghost)
+    course = replace(lied.later.course, counts=(*lied.honest.course.counts, strange))
+    then = replace(lied.later, course=course)
+    lied.publish(then)
+    names = {lied.honest.digest: ghost, lied.later.digest: then.digest}
+    renamed: Any = Renamed(lied.public.chain, names)
+    findings, public = Findings(lied.later_window), replace(lied.public, chain=renamed)
+    outline = public.outlines.get(then.digest)
+    CourseChecks().check(public, lied.later_window, outline, findings)
+    assert ghost in {fault.checkpoint for fault in findings.course_faults}
 
 
 def test_counts_of_a_parent_that_was_never_in_force_are_looked_at(lied: Lied) -> None:
@@ -420,6 +442,12 @@ def test_a_return_that_is_not_its_milestone_is_named(lied: Lied) -> None:
     other = replace(honest, tensors=lied.honest.tensors)
     wrong = "it is a return, and has other tensors than its milestone"
     assert find_return_fault(other, first) == wrong
+    changed = (
+        replace(honest, max_tokens=99),
+        replace(honest, chat_template=b"t" * 32),
+        replace(honest, end_tokens=(7, 8)),
+    )
+    assert all("has other" in (find_return_fault(one, first) or "") for one in changed)
     lie = replace(lied.honest, course=replace(course, counts=lied.honest.course.counts))
     lied.publish(lie)
     assert "has other tensors than its milestone" in lied.check(lie).course_faults[0].what

@@ -119,7 +119,9 @@ def name_due(row: Json) -> Json:
         case "milestone":
             counts = course["counts"]
             place = name_shown(counts, course["attempt"], row["gate"]["error_better"])
-            return {"milestone": counts[place]["checkpoint"], "attempt": 1} | empty
+            leads = [one["wins"] - one["losses"] for one in counts[: place + 1]]
+            best = counts[leads.index(max(leads))]
+            return {"milestone": best["checkpoint"], "attempt": 1} | empty
         case "return":
             again = {"milestone": course["milestone"], "attempt": course["attempt"] + 1}
             return again | empty

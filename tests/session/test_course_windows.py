@@ -100,6 +100,15 @@ def test_a_program_that_was_away_knows_what_it_has_seen(network: Network, tmp_pa
     network.open(file).get_randomness(runs[0].window)  # of the block's body
 
 
+def test_what_was_kept_of_another_network_is_not_believed(network: Network, tmp_path: Path) -> None:
+    file, other = tmp_path / "in_force.json", Network()
+    gate = replace(GATE, problems=32)
+    other.history = ParameterHistory(replace(other.history.first, gate=gate))
+    for one, digest in ((network, b"a" * 32), (other, b"b" * 32)):
+        begun = one.publish(digest)
+        assert next(one.open(file).iterate_back(begun)) == Run(digest, begun)
+
+
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"spans": 1}', b"\xff"])
 def test_a_damaged_file_is_read_anew(network: Network, tmp_path: Path, damage: bytes) -> None:
     file = tmp_path / "in_force.json"
@@ -151,8 +160,9 @@ class Twice:
         fallen = replace(beginning, counts=(count(self.given_up.digest),), outcome=Outcome.RETURN)
         self.returns = [self.add(self.given_up, fallen)]
         second = continue_course(self.returns[0].digest, fallen, False, GATE)
-        bad = self.add(self.returns[0], second)
-        self.bad = [bad, self.add(bad, second)]
+        self.bad = [self.add(self.returns[0], second)]
+        for _ in range(3):
+            self.bad.append(self.add(self.bad[-1], second))
         self.returns.append(self.add(self.given_up, fallen))
         self.again = self.add(self.returns[1], second)
 
@@ -193,17 +203,17 @@ def test_a_second_beginning_owes_the_counts_of_the_first(twice: Twice) -> None:
     carried = continue_course(twice.returns[1].digest, twice.returns[1].course, False, GATE)
     asked = network.open(), twice.get_outline, carried, GATE, own.digest
 
-    def name(since: int | None) -> list[bytes]:
+    def name(since: int | None, last: int | None) -> list[bytes]:
         due = list_due(*asked, since, network.window)
-        line = own.parent, twice.given_up.digest
-        return [fault.checkpoint for fault in find_chain_faults((), due, line, None)]
+        return [fault.checkpoint for fault in find_chain_faults((), due, last)]
 
     left_out = [bad.digest for bad in twice.bad]
-    assert name(0) == left_out  # since the milestone
-    assert name(twice.windows[twice.returns[1].digest]) == []  # since its parent alone
+    assert name(0, network.window - 1) == left_out  # since the milestone
+    assert name(0, None) == left_out[:2]  # of a record that lags, the two newest may lack
+    assert name(twice.windows[twice.returns[1].digest], None) == []  # since its parent alone
     counted = tuple(count(digest) for digest in left_out)
     due = list_due(*asked, 0, network.window)
-    assert find_chain_faults(counted, due, (own.parent, own.parent), None) == []
+    assert find_chain_faults(counted, due, network.window - 1) == []
 
 
 def test_places_beside_a_course(twice: Twice) -> None:

@@ -166,6 +166,7 @@ def _course(
 
 _SHOWN = _course(_EVEN, _GOOD, outcome=Outcome.MILESTONE)
 _LATE = _course(_EVEN, _GOOD, (0, 0), (12, 20), outcome=Outcome.MILESTONE)
+_LED = _course((30, 17), (20, 10), (24, 11), (20, 20), (22, 19), outcome=Outcome.MILESTONE)
 _FALLEN = _course(_EVEN, _BAD, attempt=4, outcome=Outcome.RETURN)
 _ON = _course(_EVEN, (25, 19), attempt=2)
 _CONTINUED = (
@@ -175,6 +176,7 @@ _CONTINUED = (
     (_course(outcome=Outcome.MILESTONE), False),
     (_SHOWN, False),
     (_LATE, False),
+    (_LED, False),
     (_FALLEN, False),
     (_course((30, 29), outcome=Outcome.MILESTONE), False),
     # refused ones

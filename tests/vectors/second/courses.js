@@ -53,7 +53,12 @@ function boundGain(course, error) {
 // ---- a manifest's course
 const isEmpty = (course) => course.milestone === NONE && course.attempt === 0n && !course.counts.length && course.outcome === 'goes on';
 /** The place of the count that a course makes the milestone; null: none. */
-const findMilestone = ({ counts, attempt }, gate) => (gate.rule === 'none' ? null : findBetter(counts, attempt, gate.error_better));
+function findMilestone({ counts, attempt }, gate) {
+  const last = gate.rule === 'none' ? null : findBetter(counts, attempt, gate.error_better);
+  if (last === null) return null;
+  const leads = counts.slice(0, last + 1).map((one) => one.wins - one.losses);
+  return leads.findIndex((lead) => leads.every((other) => other <= lead));
+}
 /** The course of a checkpoint's child, with the counts that it carries on. */
 function continueCourse(parent, course, isFirst, gate) {
   const begin = (milestone, attempt) => ({ milestone, attempt, counts: [], outcome: 'goes on' });
