@@ -211,9 +211,15 @@ def _check(
     if lost := [end for end in ends if not made.drawable[end]]:
         raise CheckpointError(f"end token {lost[0]} is the padding token, which nobody may draw")
     try:
-        made.write(ask(PROBE))
+        written = made.write(ask(PROBE))
     except ValueError as error:
         notes.guessed.append(f"that your words are what its template needs: {error}")
+        return
+    if PROBE.strip() not in written:
+        notes.guessed.append(
+            "that your words make up for the chat template, which leaves out a question of text "
+            "alone, or changes it"
+        )
 
 
 def _read_core(folder: Path, notes: Notes) -> dict[str, Json]:

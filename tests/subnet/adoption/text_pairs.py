@@ -189,11 +189,12 @@ def make_pair_core(pair: Pair) -> dict[str, Any]:
     """tokenizer.json of a pair."""
     shape = SHAPES[pair.shape]
     made = Tokenizer.from_str(_train(shape.splits, shape.prefix))
-    special = [mark for mark in pair.marks if PLAIN_MARKS.fullmatch(mark) is None]
     if not shape.splits:
         made.add_special_tokens(["<unk>"])
-    made.add_special_tokens([AddedToken(mark, normalized=False) for mark in special])
-    made.add_tokens([AddedToken(mark, normalized=False) for mark in pair.marks])
+    for mark in pair.marks:
+        is_plain = PLAIN_MARKS.fullmatch(mark) is not None
+        add = made.add_tokens if is_plain else made.add_special_tokens
+        add([AddedToken(mark, normalized=False)])
     core: dict[str, Any] = json.loads(made.to_str())
     if shape.whole:
         core["model"]["ignore_merges"] = True
