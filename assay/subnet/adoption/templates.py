@@ -236,6 +236,6 @@ def note_switches(template: ChatTemplate, source: str, notes: Notes) -> None:
         default = {written[1]: "true", written[2]: "false"}.get(written[0], "neither value")
         other = "true" if default == "false" else "false"
         notes.kept.append(
-            f"the template's switch {name}: unset it is as {default}; "
+            f"the template's thinking switch {name}: unset it is as {default}; "
             f"arguments = {{ {name} = {other} }} under [environment.prompts.FAMILY] turns it"
         )

@@ -153,7 +153,7 @@ def _find_closing(
     tokenizer: PreTrainedTokenizerFast, template: str | None, known: KnownTokens, notes: Notes
 ) -> str | None:
     """The added token with which the template closes an answer. Notes what else it does."""
-    if template is None:
+    if template in (None, BARE_TEMPLATE):
         return None
     try:
         compiled = ChatTemplate(template, tokenizer.special_tokens_map)

@@ -12,8 +12,10 @@ the texts between special tokens:
 - `llama_vocab::impl::load`: where a file does not say it, pieces of SentencePiece have both, and
   byte-level tokens a BOS token for the names of splits like Llama 3's.
 
-Read in the repository ggml-org/llama.cpp as of October 2026, and compared with the ids of its
-server (PyPI `xllamacpp` 2026.10.11549) for all of these pairs.
+Read in the repository ggml-org/llama.cpp as of October 2026. Its server (PyPI `xllamacpp`
+2026.10.11549) gave the same ids as Assay for these pairs and conversations, except where a
+template writes a date, of which Assay has one, and of `idefics3` and `llava_next`, which lose a
+question that is one text: to them llama.cpp gives it as a part of a message.
 """
 
 from collections.abc import Iterator
