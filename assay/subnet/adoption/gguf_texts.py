@@ -102,20 +102,22 @@ def make_texts(
         notes.dropped.append(f"{_GGML}add_space_prefix: llama.cpp adds none to bytes")
     if entries.get("pre") in _LIKE_LLAMA3:
         core["model"]["ignore_merges"] = True
-    settings: dict[str, Json] = {}
-    for name, key in _SPECIALS.items():
-        if key in entries and (text := _get_token(entries, key, tokens, notes)) is not None:
-            settings[name] = text
+    named = _name_tokens(entries, tokens, notes)
+    settings: dict[str, Json] = {
+        name: tokens[named[key]] for name, key in _SPECIALS.items() if key in named
+    }
     adds = entries.get("add_bos_token", is_pieces or entries.get("pre") in _LIKE_LLAMA3)
     if adds:
         _put_first(path, core, settings.get("bos_token"), tokens)
     elif "bos_token" in settings:
-        notes.kept.append(f"prompts without {settings['bos_token']}: {_GGML}add_bos_token is false")
+        notes.kept.append(
+            f"prompts without {settings['bos_token']}: the file puts none before texts"
+        )
     if entries.get("add_eos_token"):
         notes.dropped.append(f"{_GGML}add_eos_token: an answer begins where a prompt ends")
     if (templates := _read_templates(reader)) is not None:
         settings["chat_template"] = templates
-    ends = [entries[key] for key in _ENDS if key in entries and entries[key] < len(tokens)]
+    ends = [named[key] for key in _ENDS if key in named]
     generation = {"eos_token_id": ends, **_read_drawing(reader)}
     files: dict[str, Json] = {CORE: core, SETTINGS: settings, GENERATION_FILE: generation}
     return {name: json.dumps(file).encode() for name, file in files.items()}, adds
@@ -166,12 +168,13 @@ def _read_drawing(reader: Any) -> dict[str, Json]:
     }
 
 
-def _get_token(entries: Mapping[str, Any], key: str, tokens: list[str], notes: Notes) -> str | None:
-    """The text of a token that an entry names."""
-    if entries[key] < len(tokens):
-        return tokens[entries[key]]
-    notes.dropped.append(f"{_GGML}{key} {entries[key]}: the file has {len(tokens)} tokens")
-    return None
+def _name_tokens(entries: Mapping[str, Any], tokens: list[str], notes: Notes) -> dict[str, int]:
+    """The entries that name tokens which the file has."""
+    named = {key: entries[key] for key in (*_SPECIALS.values(), *_ENDS) if key in entries}
+    for key, number in named.items():
+        if not 0 <= number < len(tokens):
+            notes.dropped.append(f"{_GGML}{key} {number}: the file has {len(tokens)} tokens")
+    return {key: number for key, number in named.items() if 0 <= number < len(tokens)}
 
 
 def _make_tokenizer(path: Path, architecture: str, told: Mapping[str, Any]) -> Tokenizer:
@@ -219,10 +222,8 @@ def _put_first(path: Path, core: dict[str, Any], first: Json, tokens: list[str])
         raise CheckpointError(
             f"{path}: {_GGML}add_bos_token puts a token before each text, and no entry names it"
         )
-    bos, text = (
-        {"SpecialToken": {"id": first, "type_id": 0}},
-        {"Sequence": {"id": "A", "type_id": 0}},
-    )
+    bos = {"SpecialToken": {"id": first, "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
     core["post_processor"] = {
         "type": "TemplateProcessing",
         "single": [bos, text],

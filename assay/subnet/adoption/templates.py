@@ -1,7 +1,7 @@
 """The chat template of a model: which one of several, how a prompt begins, what a reader is told.
 
 Of several templates transformers' choice is taken. What it writes must be what the model was
-trained to read: the token before each text, the switch of thoughts, and what closes an answer.
+trained to read: the token before each text, the thinking switch, and what closes an answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -325,6 +325,7 @@ def test_a_file_s_entries_of_ends_and_templates_are_used(tmp_path: Path) -> None
             "ggml.eot_token_id": pieces.index("<|eot_id|>"),
             "ggml.eom_token_id": pieces.index("<|python_tag|>"),
             "ggml.padding_token_id": 1 << 20,
+            "ggml.unknown_token_id": -1,
             "ggml.fim_pre_token_id": 1,
             "ggml.add_eos_token": True,
             "chat_template.tool_use": "X",
@@ -336,6 +337,7 @@ def test_a_file_s_entries_of_ends_and_templates_are_used(tmp_path: Path) -> None
         "tokenizer.ggml.fim_pre_token_id: of no use to prompts or answers",
         "tokenizer.ggml.add_eos_token: an answer begins where a prompt ends",
         f"tokenizer.ggml.padding_token_id {1 << 20}: the file has {len(pieces)} tokens",
+        f"tokenizer.ggml.unknown_token_id -1: the file has {len(pieces)} tokens",
         "tokenizer_config.json: the templates tool_use: default is used",
     ):
         assert said in adoption.notes.dropped

@@ -317,7 +317,8 @@ def write_pair_gguf(path: Path, pair: Pair, left: Sequence[str] = (), **entries:
     for name, value in (told | entries).items():
         if name.removeprefix("ggml.") in left:
             continue
-        kind = {bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string}
+        number = writer.add_int32 if value == -1 else writer.add_uint32
+        kind = {bool: writer.add_bool, int: number, str: writer.add_string}
         kind[type(value)](f"tokenizer.{name}", value)
     model = _make_model(len(pieces))
     for name, numbers in rename(model, "llama"):
