@@ -187,7 +187,7 @@ def write_family(path: Path, kind: str, quantised: str) -> Any:
         writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
     _add_tokenizer(writer, tokens)
     if kind not in ("gemma4_text", "gpt_oss"):  # which are refused before their tensors
-        for name, numbers in _rename_family(model, family):
+        for name, numbers in rename(model, family):
             is_matrix = numbers.ndim > 1 and name.endswith(".weight")
             type_ = gguf.GGMLQuantizationType[quantised if is_matrix else "F32"]
             writer.add_tensor(name, gguf.quantize(numbers, type_), raw_dtype=type_)
@@ -195,7 +195,7 @@ def write_family(path: Path, kind: str, quantised: str) -> Any:
     return model
 
 
-def _rename_family(model: Any, family: str) -> Iterator[tuple[str, np.ndarray]]:
+def rename(model: Any, family: str) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors as llama.cpp's converter writes them."""
     config = model.config
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)

@@ -6,11 +6,13 @@ done = verify_file(VerifyRequest(file, context, facts, model, ComputeSettings())
 
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 from assay.artifacts.checkpoints.folder import find_checkpoint_fault
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
+from assay.inference.folder import MANIFEST_FILE
 from assay.network.store.folder import open_file
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError, decode
@@ -46,10 +48,17 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A verdict, and whose file it is; None: its header cannot be read."""
+    """A verdict.
+
+    Attributes:
+        hotkey: whose file it is; None: its header cannot be read.
+        loading, judging: how long the checkpoint took to load, and the file to judge, in seconds.
+    """
 
     verdict: Verdict
     hotkey: bytes | None
+    loading: float
+    judging: float
 
 
 def verify_file(request: VerifyRequest) -> Verified:
@@ -60,13 +69,22 @@ def verify_file(request: VerifyRequest) -> Verified:
         CheckpointError: it is another than the one in force, or unusable.
     """
     facts = request.facts
-    placement = open_placement(request.compute)
+    if not (request.model / MANIFEST_FILE).exists():
+        raise ConfigError(
+            f"{request.model} has no {MANIFEST_FILE}, so it is no checkpoint: that of the window "
+            f"is models/{facts.checkpoint.hex()} in the folder of a miner, a validator or the "
+            "trainer"
+        )
+    placement, started = open_placement(request.compute), perf_counter()
     checkpoint = load_checkpoint(request.model, facts.checkpoint, placement)
     _require_usable(checkpoint, facts, request.context)
+    loaded = perf_counter()
     submission = SubmissionFile(open_file(request.file))
     whose = request.hotkey or _read_hotkey(submission)
     verdict = _judge(submission, whose, facts, checkpoint, request.every)
-    return Verified(verdict, None if isinstance(whose, Refusal) else whose)
+    judging = perf_counter() - loaded
+    hotkey = None if isinstance(whose, Refusal) else whose
+    return Verified(verdict, hotkey, loaded - started, judging)
 
 
 def _judge(

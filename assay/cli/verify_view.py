@@ -9,15 +9,15 @@ from assay.audit.verify_file import Verified
 from assay.cli.console import print_result
 
 
-def show_verified(done: Verified, seconds: float, as_json: bool) -> None:
+def show_verified(done: Verified, as_json: bool) -> None:
     """Show a verdict, and how long it took."""
-    document = done.verdict.to_record().to_json(seconds)
+    document = done.verdict.to_record().to_json(done.judging)
     if done.hotkey is None:
         document["hotkey"] = None
-    print_result(document, as_json, _render(document))
+    print_result(document, as_json, _render(document, done.loading))
 
 
-def _render(verdict: dict[str, Any]) -> RenderableType:
+def _render(verdict: dict[str, Any], loading: float) -> RenderableType:
     style = "bold green" if verdict["accepted"] else "bold red"
     where = "".join(f", {k} {verdict[k]}" for k in ("group", "rollout", "token") if k in verdict)
     whose = verdict["hotkey"] or "unreadable hotkey"
@@ -42,5 +42,6 @@ def _render(verdict: dict[str, Any]) -> RenderableType:
             f"correctness {right:.3f}, audited rollouts {rollouts}\n"
         )
     tokens = f"{verdict['tokens']} tokens verified in " if verdict["accepted"] else ""
-    text.append(f"  {tokens}{verdict['seconds']} s", style="dim")
+    loaded = f", and {loading:.3f} s of loading the checkpoint"
+    text.append(f"  {tokens}{verdict['seconds']} s{loaded}", style="dim")
     return text

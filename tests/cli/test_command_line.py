@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -161,7 +162,9 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
     def verify(*arguments, file=file, context=context, model=model):
         return run_command("verify", file, "--context", context, "--model", model, *arguments)
 
-    assert verify(local, "--all").returncode == 0
+    whole = verify(local, "--all")
+    assert whole.returncode == 0
+    assert re.search(r"tokens verified in \d+\.\d+ s, and \d+\.\d{3} s of loading", whole.stdout)
     foreign = verify(local, "--hotkey", other)
     assert foreign.returncode == 1
     assert "WRONG_HEADER" in foreign.stdout
@@ -181,6 +184,7 @@ def test_verify_refuses_what_it_cannot_trust(played, tmp_path):
         (verify(local, context=tmp_path / "absent.json"), "cannot read the context"),
         (verify(local, model=first), "fetch the one in force"),
         (verify(local, model=tmp_path / "nowhere"), "name a checkpoint's folder"),
+        (verify(local, model=tmp_path), f"that of the window is models/{model.name} in the"),
         (verify(local, file=tmp_path / "absent.rollouts"), "there is no file"),
         (verify(local, "--hotkey", "5abc"), "--hotkey"),
     ):

@@ -42,6 +42,14 @@ def adopt(
             help="Text or id of a token that ends a completion; may repeat [default: found].",
         ),
     ] = None,
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(
+            "--chat-template",
+            metavar="FILE",
+            help="Chat template to use: Jinja, or a tokenizer_config.json [default: the model's].",
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -60,11 +68,11 @@ def adopt(
     writes a checkpoint of Assay as a folder in the format of Hugging Face.
     """
     settings = invocation.load_settings()
-    _require_one(source, base, end_token, export)
+    _require_one(source, export, base is None and not end_token and chat_template is None)
     _require_new(out)
     source = open_model(settings, source, quiet)
     base = open_model(settings, base, quiet)
-    require_there(source, base, export)
+    require_there(source, base, export, chat_template)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.adopt_view import show_adoption
         from assay.neurons.program.logs import log_lines, make_report, wants_json
@@ -72,7 +80,7 @@ def adopt(
     with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
         if source is not None:
-            done = adopt_model(source, out, end_token or (), base, report=report)
+            done = adopt_model(source, out, end_token or (), base, chat_template, report=report)
             then = f"Next: `assay subnet publish --recipe RECIPE --model {out}`"
         else:
             assert export is not None
@@ -81,16 +89,17 @@ def adopt(
     show_adoption(done, out, as_json, then)
 
 
-def _require_one(
-    source: Path | None, base: Path | None, end_token: list[str] | None, export: Path | None
-) -> None:
-    """Check which options are combined."""
+def _require_one(source: Path | None, export: Path | None, alone: bool) -> None:
+    """Check which options are combined. `alone`: none says how to adopt."""
     from assay.settings.loading import ConfigError
 
     if (source is None) == (export is None):
         raise ConfigError("name either a model's folder, or a checkpoint's with --export")
-    if export is not None and (base is not None or end_token):
-        raise ConfigError("--export writes a checkpoint as it is: leave out --base and --end-token")
+    if export is not None and not alone:
+        raise ConfigError(
+            "--export writes a checkpoint as it is: leave out --base, --end-token and "
+            "--chat-template"
+        )
 
 
 def _require_new(out: Path) -> None:

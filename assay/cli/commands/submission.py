@@ -1,7 +1,6 @@
 """`assay verify` and `assay convert`: a miner's file."""
 
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated, Literal
 
 import typer
@@ -71,7 +70,6 @@ def verify(
     with starting(settings, problem_files=False):
         from assay.audit.context_file import read_context
         from assay.settings.loading import ConfigError, parse_hotkey
-    started = perf_counter()
     facts = read_context(context, allow_local_beacon)
     key = parse_hotkey(hotkey, "--hotkey") if hotkey else None
     if not model.is_dir():
@@ -83,7 +81,7 @@ def verify(
     request = VerifyRequest(file, context, facts, model, settings.compute, key, every)
     done = verify_file(request)
     if as_json or not quiet:
-        show_verified(done, perf_counter() - started, as_json)
+        show_verified(done, as_json)
     return OK if done.verdict.accepted else FINDING
 
 

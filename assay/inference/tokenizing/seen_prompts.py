@@ -75,7 +75,7 @@ def see_prompts(
         if closing is not None and closing not in end_tokens and not asked.plain:
             warnings["closing"] = (
                 f"the template closes an answer with {tokenizer.name_token(closing)}, which is no "
-                "end token: the model goes on behind it. `assay adopt` makes it one"
+                "end token: the model goes on behind it. `assay adopt --end-token` makes it one"
             )
         for end in end_tokens:
             if end >= len(tokenizer.drawable) or not tokenizer.drawable[end]:

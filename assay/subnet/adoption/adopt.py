@@ -41,17 +41,18 @@ from assay.subnet.adoption.config import (
     settle_head,
     take_text_part,
 )
+from assay.subnet.adoption.end_tokens import ADOPTION_FILE
 from assay.subnet.adoption.gguf_file import find_gguf, open_gguf
 from assay.subnet.adoption.notes import Notes
 from assay.subnet.adoption.quantised import dequantise
 from assay.subnet.adoption.source import dump, open_tensors, read_source_json, require_config
 from assay.subnet.adoption.stacks import take_stacks_apart
 from assay.subnet.adoption.texts import (
-    ADOPTION_FILE,
     CORE,
     GENERATION_FILE,
     SETTINGS,
     Texts,
+    TextSource,
     adopt_texts,
 )
 from assay.subnet.adoption.weights import (
@@ -102,7 +103,10 @@ class Adoption:
 
 @contextmanager
 def plan_adoption(
-    source: Path, end_tokens: Sequence[str] = (), base: Path | None = None
+    source: Path,
+    end_tokens: Sequence[str] = (),
+    base: Path | None = None,
+    template: Path | None = None,
 ) -> Iterator[Adoption]:
     """Everything that can be known of an adoption before tensors are read. Their files are open in
     the block.
@@ -112,6 +116,7 @@ def plan_adoption(
         end_tokens: texts or ids of tokens that end a completion; none: found, or what an earlier
             adoption has found.
         base: the model for which `source` is an adapter.
+        template: a file with the chat template to use; None: the source's own.
 
     Raises:
         CheckpointError: the model cannot be adopted: says in one line what is wrong, and where.
@@ -138,8 +143,8 @@ def plan_adoption(
         shapes = {name: tensor.shape for name, tensor in planned.items()}
         complete_config = complete(config, shapes, notes)
         own = base is None or (source / CORE).is_file()  # trainers save a tokenizer beside it
-        folder = found.texts if base is None or not own else source
-        texts = adopt_texts(folder, complete_config, end_tokens, notes)
+        where = found.texts if base is None or not own else TextSource(source)
+        texts = adopt_texts(where, complete_config, end_tokens, template, notes)
         ends: Any = texts.generation["eos_token_id"]
         complete_config["eos_token_id"] = ends[0] if len(ends) == 1 else ends
         fault = find_config_fault(complete_config)
@@ -170,13 +175,13 @@ class _Found:
 
     Attributes:
         sees: whether the model has other parts than that for text.
-        texts: a folder with the tokenizer's files.
+        texts: where the tokenizer's files are.
     """
 
     config: Mapping[str, Json]
     tensors: Mapping[str, PlannedTensor]
     sees: bool
-    texts: Path
+    texts: TextSource
 
 
 @contextmanager
@@ -185,7 +190,11 @@ def _open(source: Path, notes: Notes) -> Iterator[_Found]:
     gguf = find_gguf(source)
     if gguf is not None:
         with open_gguf(gguf, notes) as model, hold_alone(model.files) as texts:
-            yield _Found(model.config, model.tensors, False, texts)
+            where = TextSource(texts, model.puts_bos)
+            try:
+                yield _Found(model.config, model.tensors, False, where)
+            except CheckpointError as error:  # its files of text are only held here
+                raise CheckpointError(str(error).replace(str(texts), str(gguf))) from None
         return
     whole = require_config(source)
     config = take_text_part(whole, notes)
@@ -196,7 +205,7 @@ def _open(source: Path, notes: Notes) -> Iterator[_Found]:
             name: PlannedTensor(name, one.shape, one.dtype, one.read)
             for name, one in stored.items()
         }
-        yield _Found(config, tensors, sees, source)
+        yield _Found(config, tensors, sees, TextSource(source))
 
 
 def adopt_model(
@@ -204,6 +213,7 @@ def adopt_model(
     out: Path,
     end_tokens: Sequence[str] = (),
     base: Path | None = None,
+    template: Path | None = None,
     *,
     report: Report = ignore_report,
     probes: bool = True,
@@ -211,7 +221,7 @@ def adopt_model(
     """Adopt a model into a new folder, atomically.
 
     Args:
-        source, end_tokens, base: see `plan_adoption`.
+        source, end_tokens, base, template: see `plan_adoption`.
         report: called with what takes long, and how far it is.
         probes: whether to try the model itself, too.
 
@@ -222,7 +232,7 @@ def adopt_model(
     require_new(out)
     with ExitStack() as opened:
         with telling(report, f"reading {source}"):
-            adoption = opened.enter_context(plan_adoption(source, end_tokens, base))
+            adoption = opened.enter_context(plan_adoption(source, end_tokens, base, template))
         temporary = opened.enter_context(make_folder(out))
         write_adoption(adoption, temporary, report)
         if adoption.made not in (None, digest_weights(temporary, digest_tensors(temporary))):
@@ -331,7 +341,11 @@ def write_adoption(adoption: Adoption, folder: Path, report: Report = ignore_rep
 
 def _write_notes(adoption: Adoption, folder: Path) -> None:
     """What was done, for its owner and for a second adoption."""
-    done = {"end_tokens": list(adoption.end_tokens), **adoption.notes.to_json()}
+    done: dict[str, Json] = {
+        "end_tokens": list(adoption.end_tokens),
+        "chat_template": adoption.texts.template,
+        **adoption.notes.to_json(),
+    }
     if adoption.origins:
         done["origins"] = dict(adoption.origins)
     (folder / ADOPTION_FILE).write_bytes(dump(done))

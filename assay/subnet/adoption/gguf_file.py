@@ -5,7 +5,6 @@ Both leave out in silence what they do not know, such as scaled rotary angles. H
 architecture that is not known is refused, and the tokenizer must have the file's own strings.
 """
 
-import json
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, pre_tokenizers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_gguf_pytorch_utils import (
@@ -40,8 +38,8 @@ from assay.inference.families.fields import SIZES
 from assay.inference.folder import CheckpointError
 from assay.protocol.encoding import Json
 from assay.sandbox.thrown import LibraryError, catch_thrown
+from assay.subnet.adoption.gguf_texts import make_texts
 from assay.subnet.adoption.notes import Notes, name_some
-from assay.subnet.adoption.texts import CORE, SETTINGS
 from assay.subnet.adoption.weights import PlannedTensor
 
 SUFFIX = ".gguf"
@@ -81,25 +79,20 @@ _EXPERTS = re.compile(r"(blk\.[0-9]{1,4}\.ffn_(gate|up|down)_exps)\.weight")
 #: Gemma 2 and 3 scale scores by the size of heads, but in these numbers of layers by the width that
 #: a head has of the model's: so llama.cpp tells their largest models, whose files do not say it.
 _BY_WIDTH = {"gemma2": 46, "gemma3_text": 62}
-#: How text is split before BPE, by the names in GGUF files that transformers does not know: as
-#: GPT-2 does, or each digit for itself and then so. It takes GPT-2's way for every unknown name.
-_AS_GPT2 = ("gpt-2", "jais", "mpt", "olmo", "phi-2")
-_WITH_DIGITS = ("codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder")
-_SPECIALS = {
-    "bos_token": "bos_token_id",
-    "eos_token": "eos_token_id",
-    "pad_token": "pad_token_id",
-    "unk_token": "unk_token_id",
-}
 
 
 @dataclass(frozen=True)
 class GgufModel:
-    """What a GGUF file holds: a config.json, the tensors, and a tokenizer's files."""
+    """What a GGUF file holds: a config.json, the tensors, and a tokenizer's files.
+
+    Attributes:
+        puts_bos: whether every prompt begins with the BOS token, whatever the chat template.
+    """
 
     config: dict[str, Json]
     tensors: dict[str, PlannedTensor]
     files: Mapping[str, bytes]
+    puts_bos: bool
 
 
 def find_gguf(source: Path) -> Path | None:
@@ -128,7 +121,7 @@ def open_gguf(path: Path, notes: Notes) -> Iterator[GgufModel]:
         raise CheckpointError(f"{path} needs the package gguf: pip install 'assay[gguf]'")
     _require_header(path)
     try:
-        with catch_thrown():
+        with catch_thrown(CheckpointError):
             found = _read(path, notes)
     except LibraryError as error:
         raise CheckpointError(f"{path} is no GGUF file that transformers reads: {error}") from None
@@ -207,8 +200,8 @@ def _read(path: Path, notes: Notes) -> GgufModel:
             "attention sees all tokens, since the file names no window: that of the first Mistral "
             "7B sees 4,096"
         )
-    files = _make_texts(path, architecture, parsed)
-    return GgufModel(config, tensors, files)
+    files, puts_bos = make_texts(path, architecture, parsed["tokenizer"], reader, notes)
+    return GgufModel(config, tensors, files, puts_bos)
 
 
 def _require_known(path: Path, architecture: str, config: Mapping[str, Any], reader: Any) -> None:
@@ -370,53 +363,3 @@ def _make_reader(tensor: Any, processor: Any) -> Callable[[int, int], Tensor]:
         return torch.from_numpy(np.array(numbers, np.float32))
 
     return read
-
-
-def _make_texts(path: Path, architecture: str, parsed: Any) -> dict[str, bytes]:
-    """tokenizer.json and tokenizer_config.json. Raises a CheckpointError where they would not have
-    the strings of the file."""
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import (
-        GGUF_PRE_TOKENIZER_SPLITS,
-        convert_gguf_tokenizer,
-    )
-
-    told = parsed["tokenizer"]
-    tokenizer: Tokenizer = convert_gguf_tokenizer(architecture, told)[0]
-    splits = told.get("pre_tokenizer_type")
-    if told.get("tokenizer_type") == "gpt2" and splits not in GGUF_PRE_TOKENIZER_SPLITS:
-        if splits not in (*_AS_GPT2, *_WITH_DIGITS):
-            raise CheckpointError(
-                f"{path}: its tokenizer splits text as {str(splits)[:60]}, which is not known "
-                "here: adopt the model that the file was made of"
-            )
-        digits = [pre_tokenizers.Digits(individual_digits=True)] * (splits in _WITH_DIGITS)
-        plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*digits, plain])
-    _require_strings(path, tokenizer, told["tokens"])
-    settings: dict[str, Json] = {
-        name: told["tokens"][told[key]]
-        for name, key in _SPECIALS.items()
-        if type(told.get(key)) is int and 0 <= told[key] < len(told["tokens"])
-    }
-    template = parsed["tokenizer_config"].get("chat_template")
-    if template is not None:
-        settings["chat_template"] = template
-    if type(told.get("add_bos_token")) is bool:
-        settings["add_bos_token"] = told["add_bos_token"]
-    return {CORE: tokenizer.to_str().encode(), SETTINGS: json.dumps(settings).encode()}
-
-
-def _require_strings(path: Path, tokenizer: Tokenizer, tokens: list[str]) -> None:
-    """Raise a CheckpointError unless each id has the file's own string. A run of spaces may be
-    spelled with the sign for a space."""
-    found = {number: text for text, number in tokenizer.get_vocab(True).items()}
-    for number, text in enumerate(tokens):
-        made = found.get(number)
-        if made != text and (made or "").replace("▁", " ") != text.replace("▁", " "):
-            raise CheckpointError(
-                f"{path}: token {number} is {text[:60]!r}, and transformers makes {made!r} of it"
-            )
-    if len(found) != len(tokens):
-        raise CheckpointError(
-            f"{path} has {len(tokens)} tokens, and transformers makes {len(found)} of them"
-        )
