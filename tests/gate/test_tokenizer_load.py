@@ -13,7 +13,7 @@ from assay.gate.tokenizer_file import MARKS_MAX, find_size_fault
 from assay.gate.tokenizer_settings import find_added_fault
 from assay.inference.folder import UnusableCheckpointError
 from assay.inference.tokenizing import folder_tokenizer
-from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.training import GENESIS
 from tests.hostile_folders import CORE, SETTINGS
 
@@ -90,3 +90,25 @@ def test_a_file_of_the_largest_that_people_use_is_let_pass() -> None:
     """Gemma 3: 262,144 entries, 514,906 merges as pairs, 6,415 added tokens of 7 fields."""
     entries, merges, added = b'"a":1,' * 262_144, b'["a","b"],' * 514_906, b'{"a":1},' * 6_415
     assert find_size_fault(entries + merges + added * 7) is None
+
+
+def test_files_with_the_same_bytes_are_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_tokenizer(GENESIS, 98)
+    copied = tmp_path / "copy"
+    copied.mkdir()
+    for name in (CORE, SETTINGS):
+        shutil.copyfile(GENESIS / name, copied / name)
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_tokenizer, "check_tokenizer_files", lambda *_: pytest.fail("read"))
+        assert load_tokenizer(copied, 98) is first
+    # one lock for all of whom share it: the library refuses a call beside another one
+    one, other = (make_tokenizer(copied, first, 98, ends) for ends in ((0,), (1,)))
+    assert one._lock is other._lock
+    with pytest.raises(UnusableCheckpointError):
+        load_tokenizer(copied, 1)  # the gate's answer depends on it
+    assert load_tokenizer(GENESIS, 98) is first  # what is refused takes no place
+    (copied / SETTINGS).write_text("[]")
+    with pytest.raises(UnusableCheckpointError):
+        load_tokenizer(copied, 98)
