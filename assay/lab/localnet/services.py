@@ -57,8 +57,9 @@ from assay.network.store.opening import open_store
 from assay.neurons.program.loop import claim_folder
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.ss58 import encode_ss58
+from assay.settings.extras import list_missing_extras
 from assay.settings.loading import ConfigError, use_sdk_cache
-from assay.settings.sections import LocalnetSettings, WalletSettings
+from assay.settings.sections import LocalnetSettings, TrainerSettings, WalletSettings
 from subtensor_devnet import Devnet, DevnetError, Seal
 
 logger = logging.getLogger("assay")
@@ -179,6 +180,7 @@ def run_services(
         ports = choose_ports(before, port)
         slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
         beacons = open_beacon(root / "beacon", slot_s)
+        _warn_of_extras(subnet.recipe if founding is None else founding.learning)
         if founding is None:
             _require_free(ports)  # not only after the half minute that founding can take
             logger.info(
@@ -213,6 +215,24 @@ def run_services(
         write_localnet(folder, localnet)
         stack.callback(_write_end, folder, localnet, place)
         yield Services(localnet, devnet, place)
+
+
+def _warn_of_extras(trained: str | dict[str, Any] | None) -> None:
+    """Say what a trainer on this machine would lack, before a model is calibrated for it.
+
+    Args:
+        trained: its settings, or the recipe that has them.
+    """
+    if isinstance(trained, str):
+        from assay.subnet.recipe import read_recipe
+
+        trainer = read_recipe(trained).trainer
+    else:
+        trainer = TrainerSettings.model_validate(trained or {})
+    for line in list_missing_extras(trainer):
+        logger.warning(
+            "the trainer will not start here: %s", line, extra={"event": "extra_missing"}
+        )
 
 
 def _write_end(folder: Path, localnet: Localnet, place: _Place) -> None:
