@@ -3,6 +3,7 @@ or a parser sees them."""
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,20 @@ def test_files_with_the_same_bytes_are_parsed_once(
     with monkeypatch.context() as patched:
         patched.setattr(folder_tokenizer, "check_tokenizer_files", lambda *_: pytest.fail("read"))
         assert load_tokenizer(copied, 98) is first
-    # one lock for all of whom share it: the library refuses a call beside another one
-    one, other = (make_tokenizer(copied, first, 98, ends) for ends in ((0,), (1,)))
-    assert one._lock is other._lock
     with pytest.raises(UnusableCheckpointError):
         load_tokenizer(copied, 1)  # the gate's answer depends on it
     assert load_tokenizer(GENESIS, 98) is first  # what is refused takes no place
     (copied / SETTINGS).write_text("[]")
     with pytest.raises(UnusableCheckpointError):
         load_tokenizer(copied, 98)
+
+
+def test_a_tokenizer_that_is_shared_can_be_used_while_another_one_is_made_of_it() -> None:
+    """The library refuses a call that changes what another thread's call reads."""
+    shared = load_tokenizer(GENESIS, 98)
+    used = make_tokenizer(GENESIS, shared, 98, (0,))
+    with ThreadPoolExecutor(1) as pool:
+        ids = pool.submit(lambda: [used.encode_text("12 + 30 = " * 20_000) for _ in range(20)])
+        while not ids.done():
+            make_tokenizer(GENESIS, shared, 98, (1,))
+    assert len({tuple(one) for one in ids.result()}) == 1
