@@ -72,8 +72,8 @@ def test_a_course_ends_with_a_model_that_a_network_takes(request_, tmp_path):
     assert not (request_.folder / "model" / "manifest.json").exists()  # it is of other weights
     out = tmp_path / "genesis"
     recipe = replace_calibration(request_.recipe)
-    manifest = make_recipe_genesis(recipe, request_.folder / "model", out, recipe.make_rules())
-    assert manifest.number == 0
+    made = make_recipe_genesis(recipe, request_.folder / "model", out, recipe.make_rules())
+    assert made.manifest.number == 0
     lines = []
     assert run(request_, lines.append) == document
     assert lines[-1].endswith("is finished: all 4 steps are done")

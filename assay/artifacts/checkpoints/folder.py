@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -20,6 +20,7 @@ from threading import Lock, Thread
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.download import (
@@ -51,6 +52,7 @@ from assay.inference.folder import (
 from assay.inference.implementations import make_alone
 from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
+from assay.inference.passages import Passage
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
 from assay.inference.reference import Reference
@@ -612,14 +614,24 @@ def measure_manifest(manifest: Manifest, folder: Path, device: str = CPU) -> Man
     """The manifest with μ, scale and the experts of a mixture measured on the weights in `folder`.
     Raises UnusableCheckpointError: the weights do not make a model, or not with this ramp."""
     try:
-        model = make_alone(load_model(folder, device, router_ramp=manifest.router_ramp))
+        model = load_model(folder, device, router_ramp=manifest.router_ramp)
+        centre, scale, experts = measure_states(model, read_passages(folder))
     except ValueError as error:
         raise UnusableCheckpointError(f"{folder}: {error}") from None
-    drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
-    reference = Reference(model, drawable, temperature=1_024)
-    with count_experts(model) as count:
-        centre, scale = measure_centre(reference, read_passages(folder))
-    return replace(manifest, centre=centre, scale=scale, experts=count.needed)
+    return replace(manifest, centre=centre, scale=scale, experts=experts)
+
+
+def measure_states(
+    model: PreTrainedModel, passages: Sequence[Passage]
+) -> tuple[tuple[int, ...], int, int]:
+    """μ and scale of a model's states on a calibration set, both in 2^-16, and the experts that a
+    mixture's token needs, 2^-10. Raises a ValueError: it is a mixture without a ramp."""
+    alone = make_alone(model)
+    drawable = np.ones(alone.config.vocab_size, bool)  # states do not depend on it
+    reference = Reference(alone, drawable, temperature=1_024)
+    with count_experts(alone) as count:
+        centre, scale = measure_centre(reference, passages)
+    return centre, scale, count.needed
 
 
 def open_checkpoint(

@@ -36,9 +36,10 @@ _BOTH = f"{_CORE} with {_SETTINGS}"
 _Key = tuple[bytes, bytes, int]
 #: The tokenizer that was loaded last.
 _last: tuple[_Key, PreTrainedTokenizerFast] | None = None
-_locks: WeakKeyDictionary[PreTrainedTokenizerFast, AbstractContextManager[Any]] = (
-    WeakKeyDictionary()
-)
+#: What was made of a tokenizer, by V and the end tokens, and the lock that all of them share.
+_Made = tuple[AbstractContextManager[Any], dict[tuple[int, tuple[int, ...]], FolderTokenizer]]
+_MADE_MAX = 4
+_made: WeakKeyDictionary[PreTrainedTokenizerFast, _Made] = WeakKeyDictionary()
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:
@@ -73,11 +74,17 @@ def wrap_tokenizer(
     tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
 ) -> FolderTokenizer:
     """A `FolderTokenizer` over one of transformers. Raises the same ValueError."""
-    with catch_thrown():
-        special = tokenizer.special_tokens_map
-    # alone: the library's wrapper acts on fields whose nonsense values would crash it
-    backend, lock = tokenizer.backend_tokenizer, _locks.setdefault(tokenizer, Lock())
-    return FolderTokenizer(backend, special, tokenizer.chat_template, vocabulary, end_tokens, lock)
+    lock, made = _made.setdefault(tokenizer, (Lock(), {}))
+    key = vocabulary, tuple(end_tokens)
+    if key not in made:
+        if len(made) == _MADE_MAX:
+            made.clear()
+        with catch_thrown():
+            special = tokenizer.special_tokens_map
+        # alone: the library's wrapper acts on fields whose nonsense values would crash it
+        backend, template = tokenizer.backend_tokenizer, tokenizer.chat_template
+        made[key] = FolderTokenizer(backend, special, template, vocabulary, end_tokens, lock)
+    return made[key]
 
 
 def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:

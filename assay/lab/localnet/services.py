@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from assay.lab.localnet.description import (
+    DEMO_GROUPS,
     OWNER_WALLET,
     TRAINER_WALLET,
     BeaconService,
@@ -39,6 +40,7 @@ from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import (
     PRESET,
     buy_subnet,
+    count_groups,
     make_first_checkpoint,
     publish_rules,
     shorten_windows,
@@ -210,6 +212,8 @@ def run_services(
             recipe=founding.recipe,
             files=founding.files,
             learning=founding.learning,
+            groups=founding.groups,
+            calibration=founding.calibration,
             pids={"localnet": os.getpid()},
         )
         write_localnet(folder, localnet)
@@ -323,6 +327,8 @@ class Founding:
     recipe: str | None = None  # its name, or its file
     files: tuple[str, ...] = ()  # of problems
     learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
+    groups: int = DEMO_GROUPS  # that a miner of this machine may make in a window
+    calibration: dict[str, Any] | None = None  # what was found of the model; None: it was not made
 
 
 def read_founding(folder: Path) -> Founding | None:
@@ -392,7 +398,7 @@ def _found_subnet(
     from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
     from assay.training import GENESIS
 
-    recipe, genesis, tempo = None, GENESIS, PRESETS[PRESET].timing.tempo
+    recipe, findings, genesis, tempo = None, None, GENESIS, PRESETS[PRESET].timing.tempo
     if subnet.recipe is not None:
         from assay.environments.problem_file import add_problem_files
         from assay.subnet.recipe import read_recipe
@@ -400,7 +406,9 @@ def _found_subnet(
         add_problem_files(map(Path, subnet.files))
         recipe = shorten_windows(read_recipe(subnet.recipe))
         tempo = recipe.make_rules().timing.tempo
-        genesis = make_first_checkpoint(recipe, subnet.model, scratch / "genesis", _say)
+        genesis, findings = make_first_checkpoint(recipe, subnet.model, scratch / "genesis", _say)
+        for line in () if findings is None else findings.describe():
+            _say(line)
     hotkey_name = WalletSettings().hotkey
     owner = open_wallet(OWNER_WALLET, hotkey_name, Path())
     netuid = buy_subnet(connection, owner, tempo)
@@ -436,6 +444,8 @@ def _found_subnet(
         recipe=subnet.recipe,
         files=subnet.files,
         learning={} if recipe is None else recipe.trainer.model_dump(exclude_unset=True),
+        groups=DEMO_GROUPS if recipe is None else count_groups(recipe, parameters, findings, _say),
+        calibration=None if findings is None else findings.to_json(),
     )
 
 
