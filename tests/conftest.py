@@ -22,6 +22,7 @@ import hypothesis
 import pytest
 from execnet import gateway_io
 
+from assay.subnet import measurements
 from tests import preloading, second_implementation, shared_demo
 from tests.absent import list_absent
 from tests.nightly import mark_nightly, read_nightly
@@ -50,6 +51,12 @@ def pytest_configure() -> None:
     origin = found and found.origin
     if origin is None or not Path(origin).is_relative_to(ROOT):
         pytest.exit(f"assay is imported from {origin}, not from {ROOT}: `make setup` there", 4)
+
+
+@pytest.fixture(autouse=True)
+def _measure_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test recalls what another one, or this user's commands, have measured of a model."""
+    monkeypatch.setattr(measurements, "FOLDER", tmp_path / ".measured")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,6 +6,7 @@ the vocabulary's size. Specification, section 3.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
@@ -27,17 +28,24 @@ class TextTokenizer:
         special: name of a special token in tokenizer_config.json, such as `bos_token` → its text.
         vocabulary: V, rows of the model's output matrix.
         end_tokens: of the manifest; left out when decoding.
+        lock: of the backend, where others use it, too.
 
     Raises:
         ValueError: it has ids that the model lacks, or an id twice.
     """
 
     def __init__(
-        self, backend: Any, special: Mapping[str, str], vocabulary: int, end_tokens: Sequence[int]
+        self,
+        backend: Any,
+        special: Mapping[str, str],
+        vocabulary: int,
+        end_tokens: Sequence[int],
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        self._lock = Lock()  # the library's own refuses a call while another thread holds it
+        # the library's own refuses a call while another thread holds it
+        self._lock = lock or Lock()
         self._backend = backend
-        with catch_thrown():
+        with self._lock, catch_thrown():
             self._backend.no_truncation()
             self._backend.no_padding()
             entries = self._backend.get_vocab(with_added_tokens=True)

@@ -37,7 +37,7 @@ store   {localnet.store}
 all of this is in {folder / "localnet.json"}, and in {folder / "assay.toml"} for --config
 
 A miner, in a terminal of its own:
-{prepare("miner")}  assay mine {at} --wallet miner --groups 8
+{prepare("miner")}  assay mine {at} --wallet miner --groups {localnet.groups}
 A validator, in another:
 {prepare("validator")}  assay stake 900 {at} --wallet validator --yes --any-price
   assay validate {at} --wallet validator

@@ -18,6 +18,7 @@ def show_published(published: PublishedNetwork, as_json: bool) -> None:
         "block": published.block,
         "checkpoint": parameters.identity.genesis_checkpoint.hex(),
         "rewards": rewards,
+        "calibration": None if published.findings is None else published.findings.to_json(),
     }
     text = f"subnet {netuid} has parameters {digest[:16]}…, seen in block {published.block}"
     paid = f"rewards: {'; '.join(rewards)}"

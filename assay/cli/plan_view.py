@@ -126,6 +126,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         *(_describe_shortage(role, plan) for role in plan.roles if not role.fits_memory),
         *((host,) if trainer.offloaded else ()),
         *(() if plan.holds else (small,)),
+        *(f"no trainer on this machine: {line}" for line in plan.missing),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
         f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
         f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "

@@ -7,6 +7,7 @@ Specification, section 3.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from assay.environments.base import Answer, Arguments, Conversation, Manner, Problem
@@ -28,6 +29,7 @@ class FolderTokenizer(TextTokenizer):
         template: the chat template; None or empty: there is none.
         vocabulary: V, rows of the model's output matrix.
         end_tokens: of the manifest; left out when decoding.
+        lock: see `TextTokenizer`.
 
     Raises:
         ValueError: it has ids that the model lacks or an id twice, or its chat template is refused.
@@ -40,8 +42,9 @@ class FolderTokenizer(TextTokenizer):
         template: str | None,
         vocabulary: int,
         end_tokens: Sequence[int],
+        lock: AbstractContextManager[Any] | None = None,
     ) -> None:
-        super().__init__(backend, special, vocabulary, end_tokens)
+        super().__init__(backend, special, vocabulary, end_tokens, lock)
         self._template = ChatTemplate(template, special) if template else None
 
     def write(self, asked: Conversation) -> str:

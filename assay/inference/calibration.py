@@ -37,8 +37,9 @@ from assay.verification import Projection
 _TOP = 4_096
 #: Tokens whose states are in memory together; a longer completion's are, too. Tuning.
 _TOKENS = 1 << 16
-#: Elements of the logits that are compared together. Tuning.
-_ELEMENTS = 1 << 20
+#: Elements of the logits that are compared together; and rows whose logits are computed together,
+#: if that is more: each time a processor reads the whole output matrix. Tuning.
+_ELEMENTS, _ROWS = 1 << 20, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +106,64 @@ def _split_contexts(contexts: Sequence[Passage]) -> Iterator[list[Passage]]:
         yield part
 
 
+@dataclass(frozen=True, slots=True)
+class MarginCurve:
+    """How often margins exceed thresholds, summed over tokens. Curves of parts of a set add up.
+
+    Attributes:
+        survival: float64 [K], sums of P(margin > τ_k).
+        gini: the sum of Gini impurities.
+    """
+
+    survival: NDArray[np.float64]
+    gini: float
+    tokens: int
+
+    def __add__(self, other: "MarginCurve") -> "MarginCurve":
+        survival = self.survival + other.survival
+        return MarginCurve(survival, self.gini + other.gini, self.tokens + other.tokens)
+
+    def fit(self, levels: int, t: float) -> Calibration:
+        """κ_k of the first `levels` thresholds: their sums over that of Gini impurities, by T."""
+        rates = self.survival[:levels] * t / max(self.gini, 1e-300)
+        scaled = np.ceil(np.minimum(rates, 1.0) * RATE_UNIT).astype(np.int64)
+        return Calibration(rates=tuple(scaled.tolist()), tokens=self.tokens)
+
+
+def measure_margins(
+    a: Reference, b: Reference, contexts: Sequence[Passage], taus: Sequence[float], temperature: int
+) -> MarginCurve:
+    """The curve of the pair over all contexts.
+
+    Args:
+        taus: logits.
+        temperature: Tq = 1024 · T.
+    """
+    thresholds, t = torch.tensor(taus, dtype=torch.float64), temperature / 1024
+    survival, gini = [], []
+    for part in _split_contexts(contexts):
+        for _, logits_a, logits_b in iterate_logits(Side.compute(a, part), Side.compute(b, part)):
+            survival.append(compute_survival(logits_a, logits_b, thresholds, t))
+            gini.append(compute_gini(logits_b))
+    return sum_margins(torch.cat(survival).numpy(), torch.cat(gini).numpy())
+
+
+def sum_margins(survival: NDArray[np.float64], gini: NDArray[np.float64]) -> MarginCurve:
+    """The curve of P(margin > τ_k) of tokens, float64 [N, K], with their Gini impurities [N]."""
+    return MarginCurve(survival.sum(axis=0), float(gini.sum()), len(gini))
+
+
 def measure_rates(
     a: Reference, b: Reference, contexts: Sequence[Passage], levels: Sequence[int], temperature: int
 ) -> Calibration:
-    """κ_k of the pair over all contexts; see `fit_rates`.
+    """κ_k of the pair over all contexts; see `MarginCurve.fit`.
 
     Args:
         levels: τ_k, 2^-20 logits.
         temperature: Tq = 1024 · T.
     """
-    t = temperature / 1024
-    taus = torch.tensor(levels, dtype=torch.float64) / (1 << FRACTION_BITS)
-    survival, gini = [], []
-    for part in _split_contexts(contexts):
-        for _, logits_a, logits_b in iterate_logits(Side.compute(a, part), Side.compute(b, part)):
-            survival.append(compute_survival(logits_a, logits_b, taus, t))
-            gini.append(compute_gini(logits_b))
-    return fit_rates(torch.cat(survival).numpy(), torch.cat(gini).numpy(), t)
-
-
-def fit_rates(survival: NDArray[np.float64], gini: NDArray[np.float64], t: float) -> Calibration:
-    """κ_k: the sum of P(margin > τ_k) over all tokens over the sum of their Gini impurities, by T.
-
-    Args:
-        survival: float64 [N, K].
-        gini: float64 [N].
-        t: temperature.
-    """
-    rates = survival.sum(axis=0) * t / max(float(gini.sum()), 1e-300)
-    scaled = np.ceil(np.minimum(rates, 1.0) * RATE_UNIT).astype(np.int64)
-    return Calibration(rates=tuple(scaled.tolist()), tokens=len(gini))
+    taus = [level / (1 << FRACTION_BITS) for level in levels]
+    return measure_margins(a, b, contexts, taus, temperature).fit(len(levels), temperature / 1024)
 
 
 def compare(
@@ -227,7 +256,11 @@ def compute_survival(a: Tensor, b: Tensor, taus: Tensor, t: float) -> Tensor:
         torch.nn.functional.pad(part.cumsum(dim=1), (1, 0)) for part in (p, p * torch.expm1(-delta))
     )
     survivals = []
+    widest = float((delta[:, -1] - delta[:, 0]).max()) if len(delta) else 0.0
     for tau in taus.tolist():
+        if tau / t > widest:  # no two ids are so far apart
+            survivals.append(torch.zeros(len(delta), dtype=delta.dtype, device=delta.device))
+            continue
         x = delta - tau / t
         below = torch.searchsorted(delta, x)
         u, v = torch.expm1(x), drift.gather(1, below)
@@ -243,13 +276,16 @@ def compute_gini(logits: Tensor) -> Tensor:
 
 def iterate_logits(a: Side, b: Side) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Parts of (index of the first token, logits of a, of b), of drawable ids in float64."""
-    rows = max(1, _ELEMENTS // len(b.reference.drawable))
-    states = [torch.cat(list(side.states)).split(rows) for side in (a, b)]
+    drawable = b.reference.drawable
+    rows = max(1, _ELEMENTS // len(drawable))
+    wide = max(1, _ROWS // rows) * rows
+    states = [torch.cat(list(side.states)).split(wide) for side in (a, b)]
     start = 0
     for parts in zip(*states, strict=True):
-        logits_a, logits_b = (
-            side.reference.compute_logits(part).cpu()[:, side.reference.drawable].double()
+        logits = [
+            side.reference.compute_logits(part).cpu().split(rows)
             for side, part in zip((a, b), parts, strict=True)
-        )
-        yield start, logits_a, logits_b
-        start += len(parts[0])
+        ]
+        for logits_a, logits_b in zip(*logits, strict=True):
+            yield start, logits_a[:, drawable].double(), logits_b[:, drawable].double()
+            start += len(logits_a)

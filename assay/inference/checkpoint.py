@@ -68,18 +68,33 @@ class Outline:
         `open_environment_of`."""
         return open_environment_of(choice, self.manifest, self.piece_pool)
 
+    def open(self, folder: Path, models: "FolderModels") -> "Checkpoint":
+        """The checkpoint, with the models of its folder."""
+        parts = self.manifest, self.calibration, self.tokenizer
+        return Checkpoint(*parts, folder, models, piece_pool=self.piece_pool)
+
 
 class FolderModels:
     """A folder's tensors as models of a placement. Each model is made once, when it is first
     requested, and shares its weights with the others where it can. Safe to use from several
-    threads."""
+    threads.
 
-    def __init__(self, folder: Path, placement: Placement, router_ramp: int) -> None:
+    Args:
+        plain: the model in fp32 on the placement's device, if it is in memory.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        placement: Placement,
+        router_ramp: int,
+        plain: PreTrainedModel | None = None,
+    ) -> None:
         self.placement = placement
         self._folder = folder
         self._router_ramp = router_ramp
         self._made: dict[str, CausalModel] = {}
-        self._plain: PreTrainedModel | None = None
+        self._plain = plain
         self._lock = RLock()  # one for each folder: `cached_property` has one lock for all folders
 
     @property
@@ -275,6 +290,4 @@ def load_checkpoint(
         models.get(placement.implementation)
     except ImplementationError as error:
         raise CheckpointError(f"{folder}: {error}; name another implementation") from None
-    pool = outline.piece_pool
-    parts = manifest, outline.calibration, outline.tokenizer
-    return Checkpoint(*parts, folder, models, piece_pool=pool)
+    return outline.open(folder, models)

@@ -62,6 +62,10 @@ class CheckpointError(OperatorError):
     trouble_kind = TroubleKind.CHECKPOINT
 
 
+class ComingCheckpointError(CheckpointError):
+    """A checkpoint that is being fetched, which is nobody's fault: it is here soon."""
+
+
 class UnusableCheckpointError(CheckpointError):
     """A folder that matches its digest but that nobody can use. It voids its windows."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.inference.calibration import Comparison, fit_rates
+from assay.inference.calibration import Comparison, sum_margins
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
 from assay.protocol.manifest import RATE_UNIT, Calibration
 from assay.protocol.parameters import FRACTION_BITS, Tests
@@ -24,7 +24,7 @@ from assay.verification.sketch import compute_token_distances, iterate_blocks
 #: honest miner its settlement.
 CAP_RATE_MAX = 1e-10
 #: "The largest honest margin" is exceeded once in this many tokens.
-_SEEN_TOKENS = 1e8
+SEEN_TOKENS = 1e8
 #: The cap is at least this multiple of it.
 CAP_DISTANCE = 20
 #: Log-probabilities that an audit compares in a rollout.
@@ -102,7 +102,7 @@ def describe_pair(pair: Pair) -> tuple[dict[str, Any], Calibration | None]:
         "rates": [rate / RATE_UNIT for rate in rates.rates],
         "rate_limits": [limit / RATE_UNIT for limit in tests.rate_limits],
         "rate_beyond_cap": _round(curve[levels]),
-        "margin_once_in_1e8": _round(find_margin(curve[levels + 1 :], 1 / _SEEN_TOKENS)),
+        "margin_once_in_1e8": _round(find_margin(curve[levels + 1 :], 1 / SEEN_TOKENS)),
         "margin_once_in_1e10": _round(find_margin(curve[levels + 1 :], CAP_RATE_MAX)),
         "envelope": _describe_envelope(honest, lengths, held, rates, tests, t),
         "stored": None
@@ -143,7 +143,8 @@ def fit_pair(pair: Pair) -> Calibration:
     """The rates, from the contexts that are not held out."""
     fitted = ~get_held_out(pair.honest)
     survival = pair.honest.survival[fitted, : len(pair.tests.margin_levels)]
-    return fit_rates(survival, pair.honest.gini[fitted], pair.temperature / 1024)
+    curve = sum_margins(survival, pair.honest.gini[fitted])
+    return curve.fit(survival.shape[1], pair.temperature / 1024)
 
 
 def find_margin(curve: Floats, rate: float) -> float:

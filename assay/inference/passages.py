@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
-from assay.environments.base import Conversation, Environment
+from assay.environments.base import Conversation, Environment, Problem
 from assay.inference.draft import OwnDrafter
 from assay.inference.sampled_episodes import sample_episodes
 from assay.protocol.encoding import EncodingError, read_json
@@ -31,22 +31,22 @@ class Passage:
         return len(self.prompt) + len(self.completion) + said
 
 
-def sample_passages(
-    drafter: OwnDrafter,
-    tokenizer: Tokenizer,
+#: A problem, the ids of its prompt, and a 32-byte seed to draw with.
+Asked = tuple[Problem, tuple[int, ...], bytes]
+
+
+def ask_problems(
     encode: Callable[[Conversation], list[int]],
     environment: Environment,
     levels: Sequence[int],
     problems: int,
-    work: Work,
-) -> list[Passage]:
-    """One sampled rollout for each of `problems` problems; the same for everyone.
+) -> list[Asked]:
+    """The problems of a calibration set; the same for everyone.
 
     The seeds use their own domain, so they differ from every window's.
 
     Args:
         encode: the tokenizer's. It raises a ValueError at a prompt that it cannot encode.
-        work: see `sample_episodes`.
     """
     asked = []
     for number in range(problems):
@@ -55,6 +55,17 @@ def sample_passages(
         )
         problem = environment.make_problem(seed, levels)
         asked.append((problem, tuple(encode(problem.conversation)), seed))
+    return asked
+
+
+def sample_passages(
+    drafter: OwnDrafter,
+    tokenizer: Tokenizer,
+    environment: Environment,
+    asked: Sequence[Asked],
+    work: Work,
+) -> list[Passage]:
+    """One sampled rollout of each problem. `work`: see `sample_episodes`."""
     played = sample_episodes(drafter, tokenizer, environment, asked, work)
     return [Passage(one.prompt, one.tokens, one.episode.replies) for one in played]
 

@@ -8,13 +8,13 @@ from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
 from assay.protocol.step import StepRecord
+from assay.settings.extras import require_extras
 from assay.settings.loading import ConfigError
 from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.grpo import LOSSES, StaleWeight
-from assay.training.lora import require_peft
-from assay.training.optimizers import find_conflict, require_bitsandbytes
+from assay.training.optimizers import find_conflict
 from assay.training.team_network import TeamNetwork
 from assay.training.weights import STEPS_MAX
 
@@ -75,14 +75,10 @@ def make_learning_here(settings: TrainerSettings) -> LearnConfig:
 
     Raises:
         ConfigError: the settings do not fit together.
-        MissingPeftError: a LoRA rank is set and peft is not installed.
-        OptimizerError: the optimiser's library is not installed, or in another version.
+        MissingExtraError: a package that they need is not installed.
     """
     config = make_learning(settings)
-    if config.lora_rank:
-        require_peft()
-    if config.optimizer == "adamw8bit":
-        require_bitsandbytes()
+    require_extras(settings)
     return config
 
 

@@ -12,8 +12,8 @@ implementations of the reference: SDPA and eager attention.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,14 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
-from assay.artifacts.checkpoints.folder import measure_manifest
 from assay.environments.base import Conversation, Environment
 from assay.environments.problem_file import add_problem_files
 from assay.environments.registry import make_environment, open_environment
 from assay.gate.chat_template import TemplateFault
 from assay.gate.tokenizer import TEMPLATE_REMEDY, FolderTokenizer
 from assay.gate.tokenizer_files import digest_template
-from assay.inference.calibration import measure_rates
 from assay.inference.context_length import find_context_fault
-from assay.inference.draft import OwnDrafter, Rules
+from assay.inference.draft import Rules
 from assay.inference.families import get_expert_bounds
 from assay.inference.folder import (
     CALIBRATION_FILE,
@@ -45,19 +43,14 @@ from assay.inference.folder import (
     digest_tokenizer,
     read_config,
 )
-from assay.inference.implementations import make_alone, make_model
-from assay.inference.model_loading import load_model
-from assay.inference.passages import Passage, digest_passages, encode_passages, sample_passages
+from assay.inference.implementations import make_alone
+from assay.inference.pair_report import list_thresholds
+from assay.inference.passages import Passage, ask_problems, digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
-from assay.inference.probes import require_measurable
 from assay.inference.reference import Reference
-from assay.inference.routing import FIRST_RAMP, count_experts, has_routers
-from assay.inference.tokenizing.folder_tokenizer import (
-    load_tokenizer,
-    make_tokenizer,
-    wrap_tokenizer,
-)
+from assay.inference.routing import FIRST_RAMP, count_experts
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.network.files import write_file, write_json
 from assay.protocol.encoding import to_json
 from assay.protocol.gate import NO_COURSE
@@ -73,6 +66,9 @@ from assay.protocol.parameters import (
 )
 from assay.settings.loading import ConfigError, open_named_environment
 from assay.subnet.adoption.adopt import find_unadopted, make_folder, plan_adoption, write_adoption
+from assay.subnet.calibration_findings import CalibrationFindings, make_findings
+from assay.subnet.measurements import Measurements
+from assay.subnet.model_measurements import ModelMeasurements
 from assay.subnet.presets import (
     DEMO_ENVIRONMENT,
     DEMO_LEVELS,
@@ -82,10 +78,20 @@ from assay.subnet.presets import (
 )
 from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.reply_frames import fill_frames, find_closer_fault
-from assay.subnet.waiting import Report, ignore_report, telling
+from assay.subnet.waiting import Report, ignore_report
 
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
+#: Permitted implementations between which rates are measured.
+_PAIR = ("fp32-sdpa", "fp32-eager")
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """A checkpoint 0 that was made, and what its calibration has found."""
+
+    manifest: Manifest
+    findings: CalibrationFindings
 
 
 def make_genesis(
@@ -121,47 +127,10 @@ def make_genesis(
             f"run assay adopt {folder} --out NEW"
         )
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
-    tokenizer = open_bare_tokenizer(folder)
-    ends = read_end_tokens(folder)
-    calibration, calibration_set = _calibrate(
-        folder,
-        environment,
-        levels,
-        tokenizer,
-        ends,
-        max_tokens,
-        tests,
-        work,
-        problems,
-        device,
-        report,
-    )
-    manifest = Manifest(
-        version=PROTOCOL_VERSION,
-        structure=digest_structure(folder),
-        tokenizer=digest_tokenizer(folder),
-        chat_template=digest_template(tokenizer.chat_template),
-        tensors=compute_tensor_root(digest_tensors(folder)),
-        end_tokens=ends,
-        max_tokens=max_tokens,
-        levels=start_levels(levels),
-        levels_before=(),
-        held_out=(),
-        centre=(),
-        scale=0,
-        router_ramp=tests.router_ramp,
-        experts=0,
-        calibration=calibration.digest,
-        calibration_set=calibration_set,
-        files=(),
-        parent=ZERO_DIGEST,
-        step=ZERO_DIGEST,
-        number=0,
-    )
-    with telling(report, "measuring the centre of the states"):
-        manifest = measure_manifest(manifest, folder, device)
-    write_json(folder / MANIFEST_FILE, to_json(manifest))
-    return manifest
+    rules = Rules(work.temperature, read_end_tokens(folder), max_tokens)
+    measuring = ModelMeasurements(folder, Measurements(), device, tests.router_ramp, report)
+    calibration = _Calibration(folder, environment, levels, tests, work, rules)
+    return calibration.make(measuring, problems).manifest
 
 
 def make_recipe_genesis(
@@ -171,13 +140,15 @@ def make_recipe_genesis(
     rules: Parameters,
     device: str = CPU,
     report: Report = ignore_report,
-) -> Manifest:
+    kept: Measurements | None = None,
+) -> Genesis:
     """Make checkpoint 0 of a recipe's network from a model's folder, which is adopted.
 
     Args:
         out: gets the checkpoint, atomically.
         rules: the network's parameters, with blank identity.
         report: see `make_genesis`.
+        kept: what was measured before; None: nothing is kept.
 
     Raises:
         ConfigError: `out` exists, or the folder has another model than the recipe's.
@@ -201,18 +172,14 @@ def make_recipe_genesis(
         fault = find_closer_fault(rules, tokenizer)
         if fault is not None:  # nobody waits for a calibration that is of no use
             raise CheckpointError(fault)
-        manifest = make_genesis(
-            temporary,
-            rules.work.max_tokens,
-            open_environment(rules.environment),
-            recipe.levels,
-            rules.tests,
-            rules.work,
-            recipe.calibration.problems,
-            device,
-            report,
+        work, tests = rules.work, rules.tests
+        measuring = ModelMeasurements(
+            temporary, kept or Measurements(), device, tests.router_ramp, report
         )
-    return manifest
+        drawing = Rules(work.temperature, read_end_tokens(temporary), work.max_tokens)
+        environment = open_environment(rules.environment)
+        calibration = _Calibration(temporary, environment, recipe.levels, tests, work, drawing)
+        return calibration.make(measuring, recipe.calibration.problems)
 
 
 def calibrate_anew(
@@ -230,35 +197,27 @@ def calibrate_anew(
     remaining = tuple(level for level in manifest.level_numbers if level in legal)
     levels = remaining or tuple(environment.levels[:1])
     max_tokens = min(manifest.max_tokens, parameters.work.max_tokens)
-    calibration, calibration_set = _calibrate(
-        folder,
-        environment,
-        levels,
-        open_bare_tokenizer(folder),
-        manifest.end_tokens,
-        max_tokens,
-        parameters.tests,
-        parameters.work,
-    )
+    tests, work = parameters.tests, parameters.work
+    rules = Rules(work.temperature, manifest.end_tokens, max_tokens)
+    measuring = ModelMeasurements(folder, Measurements(), CPU, tests.router_ramp)
+    calibration = _Calibration(folder, environment, levels, tests, work, rules)
+    fresh = calibration.make(measuring, _PROBLEMS).manifest
+    measured = "centre", "scale", "experts", "calibration", "calibration_set"
     made = replace(
         manifest,
         max_tokens=max_tokens,
         levels=start_levels(levels),
         levels_before=(),
         held_out=(),
-        centre=(),
-        scale=0,
-        router_ramp=parameters.tests.router_ramp,
-        calibration=calibration.digest,
-        calibration_set=calibration_set,
+        router_ramp=tests.router_ramp,
         parent=manifest.digest,
         step=ZERO_DIGEST,
         number=number,
         course=NO_COURSE,
         files=name_adapter(manifest.files, None),
+        **{name: getattr(fresh, name) for name in measured},
     )
     (folder / ADAPTER_PATH).unlink(missing_ok=True)
-    made = measure_manifest(made, folder)
     write_json(folder / MANIFEST_FILE, to_json(made))
     return made
 
@@ -279,10 +238,11 @@ def open_bare_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def open_adopted_tokenizer(folder: Path) -> FolderTokenizer:
-    """The tokenizer of a folder as `assay adopt` writes it, with its end tokens. Raises as
-    `open_bare_tokenizer` does."""
-    ends, vocabulary = read_end_tokens(folder), read_config(folder)["vocab_size"]
+def open_adopted_tokenizer(folder: Path, ends: Sequence[int] = ()) -> FolderTokenizer:
+    """The tokenizer of a folder as `assay adopt` writes it, with its end tokens or other ones.
+    Raises as `open_bare_tokenizer` does."""
+    vocabulary = read_config(folder)["vocab_size"]
+    ends = tuple(ends) or read_end_tokens(folder)
     return make_tokenizer(folder, open_bare_tokenizer(folder), vocabulary, ends)
 
 
@@ -292,61 +252,92 @@ def read_end_tokens(folder: Path) -> tuple[int, ...]:
     return tuple(found) if isinstance(found, list) else (found,)
 
 
-def _calibrate(
-    folder: Path,
-    environment: Environment,
-    levels: Sequence[int],
-    hugging_face: PreTrainedTokenizerFast,
-    ends: tuple[int, ...],
-    max_tokens: int,
-    tests: Tests,
-    work: Work,
-    problems: int = _PROBLEMS,
-    device: str = CPU,
-    report: Report = ignore_report,
-) -> tuple[Calibration, bytes]:
-    """Sample the set and measure the rates. Also returns the set's digest. Raises CheckpointError
-    for a model that cannot be measured in packs, and at a problem whose longest rollout exceeds
-    the model's context."""
-    with telling(report, "loading the model"):
-        model = load_model(folder, device, router_ramp=tests.router_ramp)
-    needs_ramp = has_routers(model) and not tests.router_ramp
-    with telling(report, "trying whether it can be measured in packs"):
-        require_measurable(model)
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    tokenizer = wrap_tokenizer(hugging_face, vocabulary, ends)
-    temperature = work.temperature
-    rules = Rules(temperature, ends, max_tokens)
-    drafter = OwnDrafter(model, tokenizer.drawable, rules)
-    config = read_config(folder)
+@dataclass(frozen=True)
+class _Calibration:
+    """The calibration of a model's folder for a network.
 
-    def encode(asked: Conversation) -> list[int]:
-        try:
-            ids = tokenizer.encode_strictly(asked)
-        except TemplateFault as error:
-            raise CheckpointError(f"{folder}: {error}: {TEMPLATE_REMEDY}") from None
-        except ValueError as error:
-            raise CheckpointError(f"{folder}: {error}") from None
-        fault = find_context_fault(config, len(ids), max_tokens, work.context)
-        if fault is not None:
-            raise CheckpointError(f"{folder}: {fault}")
-        return ids
+    Attributes:
+        folder: as `assay adopt` writes it.
+        rules: by which completions are drawn.
+    """
 
-    turns = f" in {work.turns} turns" if work.turns > 1 else ""
-    with telling(report, f"sampling {problems} completions of at most {max_tokens} tokens{turns}"):
-        passages = sample_passages(drafter, tokenizer, encode, environment, levels, problems, work)
-    data = encode_passages(passages)
-    write_file(folder / PASSAGES_FILE, data)
-    if needs_ramp:
-        raise _propose_ramp(folder, model, tokenizer, passages, temperature)
-    a, b = (
-        Reference(make_model(model, name), tokenizer.drawable, temperature)
-        for name in ("fp32-sdpa", "fp32-eager")
-    )
-    with telling(report, "comparing two implementations on them"):
-        calibration = measure_rates(a, b, passages, tests.margin_levels, temperature)
-    write_json(folder / CALIBRATION_FILE, to_json(calibration))
-    return calibration, digest_passages(data)
+    folder: Path
+    environment: Environment
+    levels: Sequence[int]
+    tests: Tests
+    work: Work
+    rules: Rules
+
+    def make(self, measuring: ModelMeasurements, problems: int) -> Genesis:
+        """Sample the set, measure rates and centre, and write all three files. Raises
+        CheckpointError for a model that cannot be measured in packs, and at a problem whose longest
+        rollout exceeds the model's context."""
+        folder, tests, rules = self.folder, self.tests, self.rules
+        measuring.require_measurable()
+        tokenizer = open_adopted_tokenizer(folder, rules.end_tokens)
+        asked = ask_problems(self._make_encoder(tokenizer), self.environment, self.levels, problems)
+        sampled = measuring.sample(tokenizer, self.environment, asked, self.work, rules)
+        passages, data = sampled.passages, encode_passages(sampled.passages)
+        write_file(folder / PASSAGES_FILE, data)
+        if get_expert_bounds(read_config(folder))[1] and not tests.router_ramp:
+            given = measuring.model, tokenizer, passages, rules.temperature
+            raise _propose_ramp(folder, *given)
+        taus, temperature = list_thresholds(tests), rules.temperature
+        compared = measuring.compare(_PAIR, tokenizer, passages, taus, temperature)
+        calibration = compared.curve.fit(len(tests.margin_levels), temperature / 1024)
+        write_json(folder / CALIBRATION_FILE, to_json(calibration))
+        centre, scale, experts = measuring.measure_centre(passages)
+        manifest = self._make_manifest(calibration, digest_passages(data))
+        manifest = replace(manifest, centre=centre, scale=scale, experts=experts)
+        write_json(folder / MANIFEST_FILE, to_json(manifest))
+        # the pair reads each token twice, and a miner once
+        seconds = (sampled.seconds + compared.seconds / 2) / max(1, calibration.tokens)
+        parts = _PAIR, tests, compared.curve, temperature, scale, seconds
+        return Genesis(manifest, make_findings(*parts))
+
+    def _make_manifest(self, calibration: Calibration, calibration_set: bytes) -> Manifest:
+        """The manifest without what is measured on its states."""
+        folder, rules = self.folder, self.rules
+        return Manifest(
+            version=PROTOCOL_VERSION,
+            structure=digest_structure(folder),
+            tokenizer=digest_tokenizer(folder),
+            chat_template=digest_template(open_bare_tokenizer(folder).chat_template),
+            tensors=compute_tensor_root(digest_tensors(folder)),
+            end_tokens=rules.end_tokens,
+            max_tokens=rules.max_tokens,
+            levels=start_levels(self.levels),
+            levels_before=(),
+            held_out=(),
+            centre=(),
+            scale=0,
+            router_ramp=self.tests.router_ramp,
+            experts=0,
+            calibration=calibration.digest,
+            calibration_set=calibration_set,
+            files=(),
+            parent=ZERO_DIGEST,
+            step=ZERO_DIGEST,
+            number=0,
+        )
+
+    def _make_encoder(self, tokenizer: FolderTokenizer) -> Callable[[Conversation], list[int]]:
+        """The ids of a prompt, or an error for an owner."""
+        folder, config, most = self.folder, read_config(self.folder), self.rules.max_tokens
+
+        def encode(asked: Conversation) -> list[int]:
+            try:
+                ids = tokenizer.encode_strictly(asked)
+            except TemplateFault as error:
+                raise CheckpointError(f"{folder}: {error}: {TEMPLATE_REMEDY}") from None
+            except ValueError as error:
+                raise CheckpointError(f"{folder}: {error}") from None
+            fault = find_context_fault(config, len(ids), most, self.work.context)
+            if fault is not None:
+                raise CheckpointError(f"{folder}: {fault}")
+            return ids
+
+        return encode
 
 
 def _propose_ramp(

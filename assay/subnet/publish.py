@@ -25,7 +25,9 @@ from assay.protocol.ss58 import encode_ss58
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings, PublishSettings
+from assay.subnet.calibration_findings import CalibrationFindings
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
+from assay.subnet.measurements import open_measurements
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.subnet.recipe import Recipe, read_recipe, require_architecture
@@ -83,7 +85,8 @@ class PublishRequest:
 
 @dataclass(frozen=True, slots=True)
 class PreparedNetwork:
-    """Checked choices, and the folder of checkpoint 0. `changes` are applied in order."""
+    """Checked choices, and the folder of checkpoint 0. `changes` are applied in order. `findings`:
+    of its calibration, if it was made of a model."""
 
     trainer: bytes
     beacon: BeaconChain
@@ -93,16 +96,19 @@ class PreparedNetwork:
     amender: bytes | None
     changes: tuple[Mapping[str, Any], ...]
     genesis: Path
+    findings: CalibrationFindings | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedNetwork:
-    """What was published, where, and the final block in which the owner's slot names it."""
+    """What was published, where, and the final block in which the owner's slot names it.
+    `findings`: see `PreparedNetwork`."""
 
     netuid: int
     parameters: Parameters
     locator: str
     block: int
+    findings: CalibrationFindings | None
 
 
 def read_publish_request(rules: PublishSettings, compute: ComputeSettings) -> PublishRequest:
@@ -154,15 +160,19 @@ def prepare(request: PublishRequest, report: Report = ignore_report) -> Prepared
     recipe.require_levels(environment)
     preset = request.preset or recipe.preset
     wanted = recipe.make_rules(environment, preset, changes)
+    findings = None
     if request.model is not None:
         folder = request.out
         placement = open_placement(request.compute)
         report(f"making checkpoint 0 of {request.model} on {placement.device}: minutes to hours")
-        manifest = make_recipe_genesis(
-            recipe, request.model, folder, wanted, placement.device, report
+        made = make_recipe_genesis(
+            recipe, request.model, folder, wanted, placement.device, report, open_measurements()
         )
-        report(f"checkpoint {manifest.digest.hex()[:16]}… is in {folder}")
-    return _fix(request, environment, preset, (recipe.parameters, changes), folder)
+        report(f"checkpoint {made.manifest.digest.hex()[:16]}… is in {folder}")
+        for line in made.findings.describe():
+            report(line)
+        findings = made.findings
+    return _fix(request, environment, preset, (recipe.parameters, changes), folder, findings)
 
 
 def _fix(
@@ -171,6 +181,7 @@ def _fix(
     preset: str,
     changes: tuple[Mapping[str, Any], ...],
     genesis: Path,
+    findings: CalibrationFindings | None = None,
 ) -> PreparedNetwork:
     return PreparedNetwork(
         request.trainer,
@@ -181,6 +192,7 @@ def _fix(
         request.amender,
         changes,
         genesis,
+        findings,
     )
 
 
@@ -223,7 +235,7 @@ def publish(
     block = publish_subnet(
         chain, subnet.owner, subnet.store, subnet.locator, parameters, genesis, report, wait=wait
     )
-    return PublishedNetwork(chain.netuid, parameters, subnet.locator, block)
+    return PublishedNetwork(chain.netuid, parameters, subnet.locator, block, network.findings)
 
 
 def _warn_of_amender(parameters: Parameters) -> str:

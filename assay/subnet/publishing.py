@@ -12,7 +12,7 @@ from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments.foreign.making import find_making_fault
 from assay.environments.registry import open_environment
-from assay.inference.checkpoint import load_checkpoint
+from assay.inference.checkpoint import load_checkpoint, load_outline
 from assay.network.chain.ports import Chain
 from assay.network.store.base import ObjectStore
 from assay.protocol.beacon import BeaconChain
@@ -64,8 +64,8 @@ def make_subnet_parameters(
             f"the owner's hotkey {encode_ss58(owner)} has no uid to take the burn share: "
             "register it"
         )
-    checkpoint = load_checkpoint(genesis_folder)
-    identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, checkpoint.digest)
+    digest = load_outline(genesis_folder).manifest.digest  # its tensors are read before it is sent
+    identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, digest)
     identity = replace(identity, amender=amender)
     slot, delay = preset.timing.slot_ms, preset.timing.beacon_delay_ms
     timing = replace(

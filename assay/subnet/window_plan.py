@@ -1,5 +1,5 @@
 """The cost of a recipe's window, and whether it fits, by arithmetic. Nothing here loads torch,
-which takes seconds."""
+which takes seconds, unless the trainer's optimiser needs it."""
 
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +17,7 @@ from assay.session.memory import (
     estimate_offloaded,
 )
 from assay.session.window_time import compute_window_seconds
+from assay.settings.extras import list_missing_extras
 from assay.settings.sections import MinerSettings
 from assay.subnet.gating import GateReach, compute_reach
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
@@ -114,6 +115,8 @@ class CoursePlan:
     #: of all completions that a validator scores; None: they bring no code
     scoring: ScoringCost | None = None
     gate: GatePlan | None = None
+    #: what a trainer on this machine would lack: see `list_missing_extras`
+    missing: tuple[str, ...] = ()
 
     @property
     def late_share(self) -> int:
@@ -160,6 +163,7 @@ class CoursePlan:
             "roles": {role.role: role.to_json() for role in self.roles},
             "scoring": self.scoring and asdict(self.scoring) | {"seconds": self.scoring.seconds},
             "gate": self.gate and asdict(self.gate),
+            "missing": self.missing,
             "card": asdict(self.card),
             "sustained": SUSTAINED,
             "hashed": HASHED,
@@ -214,6 +218,7 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
         ),
         scoring,
         _plan_gate(recipe, rules, card, window),
+        tuple(list_missing_extras(recipe.trainer)),
     )
 
 

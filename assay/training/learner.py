@@ -112,8 +112,8 @@ class Learner:
 
         Raises:
             ValueError: the settings want a reference and there is none.
-            MissingPeftError: a LoRA rank is set and peft is not installed.
-            OptimizerError: this optimiser cannot be had here, or not with the other settings.
+            MissingExtraError: a package is not installed that a LoRA rank or the optimiser needs.
+            OptimizerError: the optimiser does not fit the other settings.
         """
         conflict = find_conflict(config.optimizer, is_in_team(), bool(config.lora_rank))
         if conflict is not None:

@@ -5,13 +5,12 @@ peft belongs to the extra `train`, and is imported when it is needed.
 
 import math
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from assay.protocol.errors import OperatorError
+from assay.network.extras import require_package
 from assay.training.sharding import gather, spread
 
 #: An adapter's contribution is scaled by this over the square root of the rank ("rsLoRA"), so that
@@ -20,18 +19,6 @@ _ALPHA = 16
 _NAME = "default"
 #: Parts of the names of factors, and of matrices beside factors.
 _FACTOR, _BASE = ".lora_", "base_layer."
-
-
-class MissingPeftError(OperatorError):
-    """LoRA is requested and peft is not installed."""
-
-
-def require_peft() -> None:
-    """Raise MissingPeftError if peft is not installed."""
-    if find_spec("peft") is None:
-        raise MissingPeftError(
-            "lora_rank needs peft: install the extra `train` (pip install 'assay[train]')"
-        )
 
 
 def find_tied(model: nn.Module) -> set[str]:
@@ -64,9 +51,9 @@ def add_factors(model: nn.Module, rank: int) -> nn.Module:
     `draw_factors` gives them values.
 
     Raises:
-        MissingPeftError: peft is not installed.
+        MissingExtraError: peft is not installed.
     """
-    require_peft()
+    require_package("lora_rank", "peft", "train")
     from peft import LoraConfig, get_peft_model
 
     stacks = list_stacks(model)

@@ -16,12 +16,12 @@ A weight of fewer than 4,096 values has float32 moments `state1` and `state2` at
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from assay.network.extras import require_package
 from assay.protocol.errors import OperatorError
 
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
@@ -35,7 +35,7 @@ _TABLES = {"qmap1": "dynamic", "qmap2": "udynamic"}
 
 
 class OptimizerError(OperatorError):
-    """This optimiser cannot be had here. The message says what to set or install."""
+    """This optimiser does not fit the other settings. The message says what to set."""
 
 
 def find_conflict(name: OptimizerName, is_shared: bool, has_factors: bool) -> str | None:
@@ -216,7 +216,7 @@ def make_optimizer(
         matrices: the names of those that Muon updates; AdamW has the rest.
 
     Raises:
-        OptimizerError: bitsandbytes is not installed, or in another version.
+        MissingExtraError: bitsandbytes is not installed, or in another version.
     """
     named = [(n, weight) for n, weight in model.named_parameters() if weight.requires_grad]
     own = set(matrices) if name == "muon" else set()
@@ -238,22 +238,9 @@ def make_optimizer(
     return Optimizer(parts)
 
 
-def require_bitsandbytes() -> None:
-    """Raise OptimizerError if bitsandbytes is not installed, or in another version."""
-    try:
-        found = version("bitsandbytes")
-    except PackageNotFoundError:
-        found = "not here"
-    if found != BITSANDBYTES:
-        raise OptimizerError(
-            f'optimizer = "adamw8bit" needs bitsandbytes {BITSANDBYTES}, which is {found}: install '
-            "the extra `adamw8bit` (pip install 'assay[adamw8bit]')"
-        )
-
-
 def _import_8bit() -> Any:
     """bitsandbytes' AdamW of 8-bit moments (Dettmers et al., 2022)."""
-    require_bitsandbytes()
+    require_package('optimizer = "adamw8bit"', "bitsandbytes", "adamw8bit", BITSANDBYTES)
     from bitsandbytes.optim.adamw import AdamW8bit
 
     return AdamW8bit

@@ -49,7 +49,9 @@ def diagnose(session: Session, role: str, show: Note, load: Callable[[], None]) 
     rules = around.parameters
     note(check_fences())
     note(check_sandbox(None if rules is None else rules.environment))
-    first = "set the clock first" if is_off else "fix the other problems"
+    faults = [check for check in results if check.state is CheckState.FAIL]
+    first = "fix the other problems" if faults else "wait for the checkpoint"
+    first = "set the clock first" if is_off else first
     note(*list_hidden(role, results, f"{first}, then check again"))
     return all(check.state is not CheckState.FAIL for check in results)
 

@@ -14,6 +14,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.ports import BeaconSource
 from assay.environments.registry import count_named_units, write_choice
 from assay.inference.checkpoint import Checkpoint
+from assay.inference.folder import ComingCheckpointError
 from assay.inference.implementations import DEFAULT_IMPLEMENTATION
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, examine_device
@@ -138,7 +139,11 @@ def _examine_network(
         return
 
     def look() -> PreflightCheck:
-        check, checkpoint = check_checkpoint(chain, checkpoints, rules)
+        try:
+            check, checkpoint = check_checkpoint(chain, checkpoints, rules)
+        except ComingCheckpointError as coming:
+            remedy = "wait until it is here, then check again"
+            return PreflightCheck("checkpoint", CheckState.WARN, str(coming), remedy)
         opened.append(checkpoint)
         return check
 

@@ -42,6 +42,7 @@ from assay.protocol.parameters import Prompts
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.calendar import list_trainers
 from assay.session.resources import open_own_store
+from assay.settings.extras import require_extras
 from assay.settings.learning import describe_learning, describe_network, make_step_config
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.placing import open_placement
@@ -71,9 +72,13 @@ def run_trainer(
         again: arguments of Python that start this program once more, for each process of a team.
         stop: see `run_program`. Without a team.
         words: for suites, see `read_suites`.
+
+    Raises:
+        MissingExtraError: a package is not installed that the settings of learning need.
     """
     make_cards_repeat()
     trainer = settings.trainer
+    require_extras(trainer)
     if (trainer.processes > 1 or trainer.offload) and not is_member():
         if not again:
             raise ValueError("a trainer of several processes must know how to start them: `again`")
@@ -90,7 +95,8 @@ def run_trainer(
 
 def run_follower(settings: Settings) -> int:
     """Learn with the first process of a team, which is on another host, until it ends. Return the
-    exit code. Raises ConfigError: torchrun did not start this process."""
+    exit code. Raises ConfigError: torchrun did not start this process; MissingExtraError: see
+    `run_trainer`."""
     make_cards_repeat()
     if not is_member():
         raise ConfigError(
@@ -98,6 +104,7 @@ def run_follower(settings: Settings) -> int:
             "torchrun … -m assay train --follow"
         )
     trainer = settings.trainer
+    require_extras(trainer)
     with join_team(describe_learning(trainer), follows=True, network=describe_network(trainer)):
         open_placement(settings.compute)
         follow(leaves=True)

@@ -81,7 +81,9 @@ class StepMaker:
             steps.keep_data(record, reading.context.parameters, consumed, plan.spares)
         adapter = make_adapter(learner.base, learner.export_factors())
         given = course.parent, weights, record.digest, plan.levels, plan.held_out
-        made = self._checkpoints.publish(*given, adapter=adapter, pool=plan.pool, course=evidence)
+        made = self._checkpoints.publish(
+            *given, adapter=adapter, pool=plan.pool, course=evidence, root=record.tensors
+        )
         if steps is not None:
             steps.keep_record(record, made.digest)
         return stats, made

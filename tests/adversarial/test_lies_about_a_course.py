@@ -450,7 +450,7 @@ def test_a_return_that_is_not_its_milestone_is_named(lied: Lied) -> None:
     assert all("has other" in (find_return_fault(one, first) or "") for one in changed)
     lie = replace(lied.honest, course=replace(course, counts=lied.honest.course.counts))
     lied.publish(lie)
-    assert "has other tensors than its milestone" in lied.check(lie).course_faults[0].what
+    assert "it is a return, and has other tensors" in lied.check(lie).course_faults[0].what
 
 
 # --- a validator looks at a few answers

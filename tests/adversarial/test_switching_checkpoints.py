@@ -69,7 +69,7 @@ def a_download_is_waited_for(monkeypatch):
 @pytest.fixture
 def child(fresh_world, monkeypatch):
     """The next checkpoint, in a store, with its digest."""
-    monkeypatch.setattr(checkpoint_folder, "measure_manifest", lambda manifest, folder: manifest)
+    monkeypatch.setattr(checkpoint_folder, "measure_manifest", lambda manifest, *_, **__: manifest)
     world = fresh_world
     weights = {
         name: (weight * 1.003).to(torch.bfloat16)

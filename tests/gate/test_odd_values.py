@@ -30,6 +30,7 @@ from assay.inference.families import (
     list_fields,
 )
 from assay.inference.folder import UnusableCheckpointError, read_config
+from assay.inference.tokenizing import folder_tokenizer
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.training import GENESIS
 from tests.hub_folders import VOCABULARY, Content, make_llama, make_qwen
@@ -100,6 +101,7 @@ def test_a_defect_of_the_gate_ends_no_program(
     with pytest.raises(UnusableCheckpointError, match="breaks the gate: KeyError"):
         read_config(tmp_path)
     for name, gate in (("read_settings", {}), ("find_tokenizer_fault", None)):
+        monkeypatch.setattr(folder_tokenizer, "_last", None)  # the gate has passed these files
         monkeypatch.setattr(tokenizer_files, name, lambda *_, gate=gate: gate["none"])
         with pytest.raises(UnusableCheckpointError, match=r"breaks the gate: (Key|Type)Error"):
             load_tokenizer(GENESIS, 98)

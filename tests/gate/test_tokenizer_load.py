@@ -3,6 +3,7 @@ or a parser sees them."""
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from assay.gate.tokenizer_file import MARKS_MAX, find_size_fault
 from assay.gate.tokenizer_settings import find_added_fault
 from assay.inference.folder import UnusableCheckpointError
 from assay.inference.tokenizing import folder_tokenizer
-from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.training import GENESIS
 from tests.hostile_folders import CORE, SETTINGS
 
@@ -90,3 +91,33 @@ def test_a_file_of_the_largest_that_people_use_is_let_pass() -> None:
     """Gemma 3: 262,144 entries, 514,906 merges as pairs, 6,415 added tokens of 7 fields."""
     entries, merges, added = b'"a":1,' * 262_144, b'["a","b"],' * 514_906, b'{"a":1},' * 6_415
     assert find_size_fault(entries + merges + added * 7) is None
+
+
+def test_files_with_the_same_bytes_are_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_tokenizer(GENESIS, 98)
+    copied = tmp_path / "copy"
+    copied.mkdir()
+    for name in (CORE, SETTINGS):
+        shutil.copyfile(GENESIS / name, copied / name)
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_tokenizer, "check_tokenizer_files", lambda *_: pytest.fail("read"))
+        assert load_tokenizer(copied, 98) is first
+    with pytest.raises(UnusableCheckpointError):
+        load_tokenizer(copied, 1)  # the gate's answer depends on it
+    assert load_tokenizer(GENESIS, 98) is first  # what is refused takes no place
+    (copied / SETTINGS).write_text("[]")
+    with pytest.raises(UnusableCheckpointError):
+        load_tokenizer(copied, 98)
+
+
+def test_a_tokenizer_that_is_shared_can_be_used_while_another_one_is_made_of_it() -> None:
+    """The library refuses a call that changes what another thread's call reads."""
+    shared = load_tokenizer(GENESIS, 98)
+    used = make_tokenizer(GENESIS, shared, 98, (0,))
+    with ThreadPoolExecutor(1) as pool:
+        ids = pool.submit(lambda: [used.encode_text("12 + 30 = " * 20_000) for _ in range(20)])
+        while not ids.done():
+            make_tokenizer(GENESIS, shared, 98, (1,))
+    assert len({tuple(one) for one in ids.result()}) == 1

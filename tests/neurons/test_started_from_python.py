@@ -12,11 +12,16 @@ import torch
 from assay.lab.localnet import services
 from assay.lab.localnet.description import read_settings
 from assay.lab.localnet.services import found, run_services
+from assay.network.extras import MissingExtraError
 from assay.neurons.miner.program import run_miner
-from assay.neurons.trainer.program import run_trainer
+from assay.neurons.trainer import program as trainer_program
+from assay.neurons.trainer.program import run_follower, run_trainer
+from assay.protocol.errors import OperatorError
+from assay.settings.learning import make_learning_here
 from assay.settings.loading import ConfigError, load_settings
 from assay.settings.sections import Settings, TrainerSettings
 from tests.commands import run_command
+from tests.missing_packages import hide_packages
 
 PATIENCE_S = 120.0
 
@@ -61,3 +66,28 @@ def test_a_miner_that_cannot_start_says_why() -> None:
 def test_a_team_must_know_how_to_start_its_processes() -> None:
     with pytest.raises(ValueError, match="again"):
         run_trainer(Settings(trainer=TrainerSettings(processes=2)))
+
+
+@pytest.mark.parametrize(("processes", "missing"), [(1, "peft"), (2, "peft"), (1, "bitsandbytes")])
+def test_a_trainer_without_what_its_settings_need_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, processes: int, missing: str
+) -> None:
+    """It waited for a package that nobody installs meanwhile."""
+    hide_packages(monkeypatch, missing)
+    learning = {"lora_rank": 8} if missing == "peft" else {"optimizer": "adamw8bit"}
+    settings = Settings(trainer=TrainerSettings(processes=processes, **learning))
+    with pytest.raises(MissingExtraError, match=f"needs {missing}.* install the extra `") as error:
+        run_trainer(settings, again=("-c", "raise SystemExit"))
+    assert isinstance(error.value, OperatorError)  # one line, and exit code 2
+    with pytest.raises(MissingExtraError, match=missing):
+        make_learning_here(settings.trainer)
+    monkeypatch.setattr(trainer_program, "is_member", lambda: True)
+    with pytest.raises(MissingExtraError, match=missing):
+        run_follower(settings)
+
+
+def test_a_trainer_of_whole_weights_needs_no_further_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hide_packages(monkeypatch, "peft", "bitsandbytes")
+    make_learning_here(TrainerSettings())

@@ -37,6 +37,7 @@ from assay.subnet.window_plan import make_plan
 from assay.training import LOGITS_MAX, LearnConfig
 from tests.absent import has_sandbox
 from tests.commands import run_command
+from tests.missing_packages import hide_packages
 from tests.subnet.conftest import GOOD, MATH, change
 
 pytestmark = pytest.mark.usefixtures("forget_files")
@@ -511,3 +512,13 @@ def test_a_late_tokens_cost_by_hand():
     late = 4 * 2 * 10 * 5 * 10 / 1e6 + 4 * 10 * 100 / 1e8
     share = compute_late_share(PLAIN, ROUND, "fp32-sdpa")
     assert share == pytest.approx(10**6 * late / first, abs=1)
+
+
+def test_a_plan_says_what_a_trainer_would_lack_here(monkeypatch):
+    hide_packages(monkeypatch, "peft", "bitsandbytes")
+    done = run_command("plan", "smollm2-135m-gsm")
+    line = "no trainer on this machine: lora_rank needs peft: install the extra `train` "
+    assert line in " ".join(done.stdout.split())
+    document = json.loads(run_command("plan", "smollm2-135m-gsm", "--json").stdout)
+    assert len(document["missing"]) == 1
+    assert json.loads(run_command("plan", "genesis-arithmetic", "--json").stdout)["missing"] == []

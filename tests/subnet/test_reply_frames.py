@@ -215,7 +215,7 @@ def test_nobody_waits_for_the_calibration_of_a_model_that_is_refused(
     (tmp_path / "recipe.toml").write_text(RECIPE.format(**content.config))
     recipe = read_recipe(str(tmp_path / "recipe.toml"))
     rules = recipe.make_rules("guess", recipe.preset, {})
-    monkeypatch.setattr(genesis_checkpoint, "make_genesis", None)
+    monkeypatch.setattr(genesis_checkpoint, "ModelMeasurements", None)
     with pytest.raises(CheckpointError, match=r'first end token is "<\|endoftext\|>": adopt'):
         genesis_checkpoint.make_recipe_genesis(
             recipe, tmp_path / "model", tmp_path / "genesis", rules

@@ -15,6 +15,7 @@ from assay.environments import problem_file
 from assay.environments.levels import Success
 from assay.environments.problem_file import add_problem_files, compute_file_digest
 from assay.inference.placement import Placement
+from assay.network.extras import MissingExtraError
 from assay.settings.loading import ConfigError
 from assay.settings.sections import Settings
 from assay.subnet import warm_start
@@ -22,11 +23,11 @@ from assay.subnet.adoption.adopt import find_unadopted
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.recipe import read_recipe
 from assay.subnet.warm_start import WarmStartRequest, run_warm_start
-from assay.training import GENESIS, LearnConfig, Learner, lora
+from assay.training import GENESIS, LearnConfig, Learner
 from assay.training.examples import NoExampleError, sample_right
-from assay.training.lora import MissingPeftError
 from assay.training.preparation import FORMAT, PreparationConfig, Progress, Trial, finishing
 from tests.commands import run_command
+from tests.missing_packages import hide_packages
 
 LEARNING = LearnConfig(tokens_per_pass=512)
 COURSE = PreparationConfig(steps=4, batch=4, rate=1e-3, every=2)
@@ -71,8 +72,8 @@ def test_a_course_ends_with_a_model_that_a_network_takes(request_, tmp_path):
     assert not (request_.folder / "model" / "manifest.json").exists()  # it is of other weights
     out = tmp_path / "genesis"
     recipe = replace_calibration(request_.recipe)
-    manifest = make_recipe_genesis(recipe, request_.folder / "model", out, recipe.make_rules())
-    assert manifest.number == 0
+    made = make_recipe_genesis(recipe, request_.folder / "model", out, recipe.make_rules())
+    assert made.manifest.number == 0
     lines = []
     assert run(request_, lines.append) == document
     assert lines[-1].endswith("is finished: all 4 steps are done")
@@ -244,9 +245,9 @@ def test_other_levels_than_the_recipes_are_learned(tmp_path):
 
 
 def test_a_missing_library_is_named_before_a_model_is_read(monkeypatch):
-    monkeypatch.setattr(lora, "find_spec", lambda name: None)
+    hide_packages(monkeypatch, "peft")
     settings, request = Settings(trainer={"lora_rank": 4}), None
-    with pytest.raises(MissingPeftError, match="install the extra `train`"):
+    with pytest.raises(MissingExtraError, match="install the extra `train`"):
         run_preparation(lambda *_: pytest.fail("read"), settings, request, "", True, True, ())
 
 

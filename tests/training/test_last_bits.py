@@ -23,6 +23,7 @@ OTHERS = {
     "assay.inference.sampled_episodes": "draws",
     "assay.inference.split": "the judge's passes",
     "assay.inference.time_limit": "a limit",
+    "assay.network.extras": "what is installed",
     "assay.protocol": "bytes and rules; `episode` weaves replies into rows and is in the list",
     "assay.sandbox": "strangers' code",
     "assay.training.figures": "figures, which change nothing",

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assay.artifacts.steps.folder import digest_tensors_of
+from assay.network.extras import MissingExtraError
 from assay.training import Group, LearnConfig, Learner, name_masters, pick_masters
 from assay.training import optimizers as optimizers_module
 from assay.training.genesis_model import make_model
@@ -284,7 +285,7 @@ def test_a_state_that_does_not_fit_is_refused(
 
 def test_another_version_of_the_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizers_module, "BITSANDBYTES", "0.1.0")
-    with pytest.raises(OptimizerError, match=r"needs bitsandbytes 0\.1\.0, .*assay\[adamw8bit\]"):
+    with pytest.raises(MissingExtraError, match=r"needs bitsandbytes 0\.1\.0, .*\[adamw8bit\]"):
         make_learner(replace(CONFIG, optimizer="adamw8bit"))
 
 

@@ -39,6 +39,7 @@ from assay.inference.folder import (
     MODEL_FILE,
     SMALL_FILES,
     CheckpointError,
+    ComingCheckpointError,
     UnusableCheckpointError,
     find_tensors,
     get_path,
@@ -95,8 +96,8 @@ def fetch_checkpoint(
 
     Raises:
         UnusableCheckpointError: it matches the digest, but nobody can use it.
-        CheckpointError: the stores do not have it (says of each why not), our own disk fails, or
-            another program is fetching it at the moment.
+        CheckpointError: the stores do not have it (says of each why not), or our own disk fails.
+        ComingCheckpointError: another program is fetching it at the moment.
     """
     target = root / digest.hex()
     if target.exists():
@@ -175,7 +176,7 @@ def _hold_partial(root: Path, digest: bytes) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with hold_folder(folder) as held:
             if not held:
-                raise CheckpointError(
+                raise ComingCheckpointError(
                     f"another program is fetching checkpoint {digest.hex()[:16]}… into {root}: "
                     "look again when it has ended"
                 )

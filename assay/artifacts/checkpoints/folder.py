@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -20,6 +20,7 @@ from threading import Lock, Thread
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 from assay.artifacts.checkpoints.adapter import ADAPTER_PATH, name_adapter
 from assay.artifacts.checkpoints.download import (
@@ -37,11 +38,18 @@ from assay.environments.pieces.growth import find_pool_fault
 from assay.environments.registry import list_manners
 from assay.environments.steering import find_levels_fault, find_parent_fault
 from assay.inference.calibration import measure_centre
-from assay.inference.checkpoint import Checkpoint, Outline, load_checkpoint, load_outline
+from assay.inference.checkpoint import (
+    Checkpoint,
+    FolderModels,
+    Outline,
+    load_checkpoint,
+    load_outline,
+)
 from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
     CheckpointError,
+    ComingCheckpointError,
     UnusableCheckpointError,
     digest_tensors,
     list_small_files,
@@ -51,8 +59,10 @@ from assay.inference.folder import (
 from assay.inference.implementations import make_alone
 from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
+from assay.inference.passages import Passage
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
+from assay.inference.placing.model_sizes import BF16_WEIGHTS
 from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
@@ -283,7 +293,7 @@ class CheckpointFolder:
             if download.error is not None:
                 raise download.error
         if digest in self._downloads:
-            raise CheckpointError(f"checkpoint {digest.hex()[:16]}… is being fetched")
+            raise ComingCheckpointError(f"checkpoint {digest.hex()[:16]}… is being fetched")
 
     def _begin(self, digest: bytes, fetching: DownloadSettings) -> RunningDownload:
         mirrors = list(islice(fetching.mirrors(), MIRRORS_MAX))  # reads the chain: not in a thread
@@ -499,11 +509,12 @@ class CheckpointFolder:
         adapter: bytes | None = None,
         pool: bytes | None = None,
         course: Course = NO_COURSE,
+        root: bytes | None = None,
     ) -> Manifest:
         """Write a child of `parent` with new weights (bf16) and return its manifest.
 
         μ, scale and experts are measured again. Rates, calibration set and all else are the
-        parent's.
+        parent's. With `root` the model that was measured stays open, as `get` would open it.
 
         Args:
             step: digest of the step record.
@@ -513,9 +524,11 @@ class CheckpointFolder:
             adapter: the file that makes `weights` of another checkpoint's, from `make_adapter`.
             pool: the file of problems that the network wrote itself; None: the parent's.
             course: what was measured since the milestone.
+            root: over `weights`, where the caller has hashed them; None: the file's tensors are.
         """
         pool = parent.piece_pool if pool is None else pool
         files = name_adapter(name_pool(parent.manifest.files, pool), adapter)
+        opens = True
         with self._make_temporary() as temporary:
             for name in list_small_files(replace(parent.manifest, files=files)):
                 (temporary / name).parent.mkdir(exist_ok=True)
@@ -526,9 +539,11 @@ class CheckpointFolder:
                 else:
                     shutil.copyfile(parent.folder / name, temporary / name)
             save_file(dict(weights), temporary / MODEL_FILE, metadata={"format": "pt"})
+            if root is None:
+                root, opens = compute_tensor_root(digest_tensors(temporary)), False
             manifest = replace(
                 parent.manifest,
-                tensors=compute_tensor_root(digest_tensors(temporary)),
+                tensors=root,
                 parent=parent.digest,
                 step=step,
                 levels=parent.manifest.levels if levels is None else levels,
@@ -538,13 +553,34 @@ class CheckpointFolder:
                 files=files,
                 course=course,
             )
-            manifest = measure_manifest(manifest, temporary)
+            model = self._load_here(temporary, manifest) if opens else None
+            manifest = measure_manifest(manifest, temporary, model=model)
             self._place(temporary, manifest)
+        if model is not None:
+            self._open_made(manifest, model)
         if adapter is not None:
             with suppress(EncodingError, OSError):  # keeps the base, which all later ones need
                 os.utime(self._root / decode_adapter(adapter).base.hex())
         self._prune(manifest.digest)
         return manifest
+
+    def _load_here(self, folder: Path, manifest: Manifest) -> PreTrainedModel | None:
+        """The model that measures a new checkpoint, if it is what runs here, too."""
+        placement = self.placement
+        shares = placement.device == CPU and placement.implementation not in BF16_WEIGHTS
+        if self._elsewhere is not None or not shares:
+            return None
+        with self._lock:
+            self._make_room(folder)
+        return load_model(folder, router_ramp=manifest.router_ramp)
+
+    def _open_made(self, manifest: Manifest, model: PreTrainedModel) -> None:
+        """Keep a checkpoint open that was just made, with its model. Its small files are compared
+        with the manifest; its tensors are the caller's, and are hashed before they are uploaded."""
+        folder, digest = self._root / manifest.digest.hex(), manifest.digest
+        with suppress(CheckpointError), self._lock:  # `get` opens it again, and raises
+            models = FolderModels(folder, self.placement, manifest.router_ramp, model)
+            self._keep_open(load_outline(folder, digest).open(folder, models))
 
     def publish_return(
         self, parent: Checkpoint, milestone: Checkpoint, record: bytes, course: Course
@@ -613,18 +649,36 @@ def _read_number(folder: Path) -> int:
         return -1
 
 
-def measure_manifest(manifest: Manifest, folder: Path, device: str = CPU) -> Manifest:
+def measure_manifest(
+    manifest: Manifest, folder: Path, device: str = CPU, model: PreTrainedModel | None = None
+) -> Manifest:
     """The manifest with μ, scale and the experts of a mixture measured on the weights in `folder`.
-    Raises UnusableCheckpointError: the weights do not make a model, or not with this ramp."""
+
+    Args:
+        model: the folder's, if it is in memory.
+
+    Raises:
+        UnusableCheckpointError: the weights do not make a model, or not with this ramp.
+    """
     try:
-        model = make_alone(load_model(folder, device, router_ramp=manifest.router_ramp))
+        model = model or load_model(folder, device, router_ramp=manifest.router_ramp)
+        centre, scale, experts = measure_states(model, read_passages(folder))
     except ValueError as error:
         raise UnusableCheckpointError(f"{folder}: {error}") from None
-    drawable = np.ones(model.config.vocab_size, bool)  # states do not depend on it
-    reference = Reference(model, drawable, temperature=1_024)
-    with count_experts(model) as count:
-        centre, scale = measure_centre(reference, read_passages(folder))
-    return replace(manifest, centre=centre, scale=scale, experts=count.needed)
+    return replace(manifest, centre=centre, scale=scale, experts=experts)
+
+
+def measure_states(
+    model: PreTrainedModel, passages: Sequence[Passage]
+) -> tuple[tuple[int, ...], int, int]:
+    """μ and scale of a model's states on a calibration set, both in 2^-16, and the experts that a
+    mixture's token needs, 2^-10. Raises a ValueError: it is a mixture without a ramp."""
+    alone = make_alone(model)
+    drawable = np.ones(alone.config.vocab_size, bool)  # states do not depend on it
+    reference = Reference(alone, drawable, temperature=1_024)
+    with count_experts(alone) as count:
+        centre, scale = measure_centre(reference, passages)
+    return centre, scale, count.needed
 
 
 def open_checkpoint(

@@ -77,10 +77,13 @@ def adopt(
         from assay.cli.adopt_view import show_adoption
         from assay.neurons.program.logs import log_lines, make_report, wants_json
         from assay.subnet.adoption.adopt import adopt_model, export_checkpoint
+        from assay.subnet.measurements import open_measurements
     with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
         report = make_report("adoption_note")
         if source is not None:
-            done = adopt_model(source, out, end_token or (), base, chat_template, report=report)
+            ends, kept = end_token or (), open_measurements()
+            given = source, out, ends, base, chat_template
+            done = adopt_model(*given, report=report, kept=kept)
             then = f"Next: `assay subnet publish --recipe RECIPE --model {out}`"
         else:
             assert export is not None

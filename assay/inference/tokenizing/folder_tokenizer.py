@@ -1,11 +1,19 @@
 """Loads a model folder's tokenizer by the library transformers.
 
+A large vocabulary takes seconds to parse, and the checkpoints of a course share one: the tokenizer
+that was loaded last stays in memory, and serves whoever brings files with the same bytes.
+
 Specification, section 3.
 """
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from hashlib import sha256
 from pathlib import Path
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerFast
 
@@ -23,6 +31,15 @@ from assay.sandbox.thrown import LibraryError, catch_thrown
 
 _CORE, _SETTINGS = TOKENIZER_FILES
 _BOTH = f"{_CORE} with {_SETTINGS}"
+
+#: Digests of both files and V.
+_Key = tuple[bytes, bytes, int]
+#: The tokenizer that was loaded last.
+_last: tuple[_Key, PreTrainedTokenizerFast] | None = None
+#: What was made of a tokenizer, by V and the end tokens, and the lock that all of them share.
+_Made = tuple[AbstractContextManager[Any], dict[tuple[int, tuple[int, ...]], FolderTokenizer]]
+_MADE_MAX = 4
+_made: WeakKeyDictionary[PreTrainedTokenizerFast, _Made] = WeakKeyDictionary()
 
 
 def open_tokenizer(folder: Path, manifest: Manifest, vocabulary: int) -> FolderTokenizer:
@@ -57,11 +74,17 @@ def wrap_tokenizer(
     tokenizer: PreTrainedTokenizerFast, vocabulary: int, end_tokens: Sequence[int]
 ) -> FolderTokenizer:
     """A `FolderTokenizer` over one of transformers. Raises the same ValueError."""
-    with catch_thrown():
-        special = tokenizer.special_tokens_map
-    # alone: the library's wrapper acts on fields whose nonsense values would crash it
-    backend = tokenizer.backend_tokenizer
-    return FolderTokenizer(backend, special, tokenizer.chat_template, vocabulary, end_tokens)
+    lock, made = _made.setdefault(tokenizer, (Lock(), {}))
+    key = vocabulary, tuple(end_tokens)
+    if key not in made:
+        if len(made) == _MADE_MAX:
+            made.clear()
+        with catch_thrown():
+            special = tokenizer.special_tokens_map
+        # alone: the library's wrapper acts on fields whose nonsense values would crash it
+        backend, template = tokenizer.backend_tokenizer, tokenizer.chat_template
+        made[key] = FolderTokenizer(backend, special, template, vocabulary, end_tokens, lock)
+    return made[key]
 
 
 def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
@@ -78,7 +101,16 @@ def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerFast:
         CheckpointError: a file is missing.
         UnusableCheckpointError: the files are not a tokenizer that may be used.
     """
+    global _last
     data, settings = (read_small_file(folder, name) for name in TOKENIZER_FILES)
+    key = sha256(data).digest(), sha256(settings).digest(), vocabulary
+    last = _last
+    if last is None or last[0] != key:
+        last = _last = key, _load(folder, data, settings, vocabulary)
+    return last[1]
+
+
+def _load(folder: Path, data: bytes, settings: bytes, vocabulary: int) -> PreTrainedTokenizerFast:
     try:
         _, kept = check_tokenizer_files(data, settings, vocabulary)
     except UnfitError as error:

@@ -199,9 +199,8 @@ class Demo:
         if self._settings.recipe is not None:
             model = self._settings.model
             device = self._checkpoints.placement.device
-            return make_first_checkpoint(
-                self._recipe, model, scratch / "genesis", self._report, device
-            )
+            given = self._recipe, model, scratch / "genesis", self._report, device
+            return make_first_checkpoint(*given)[0]
         if not self._settings.episodes:
             return GENESIS
         rules, model, folder = self._recipe.make_rules(), scratch / "model", scratch / "genesis"

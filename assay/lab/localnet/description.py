@@ -16,6 +16,8 @@ DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
 OWNER_WALLET, TRAINER_WALLET = "//Alice", "//Trainer"
 _WALLETS = {"owner": OWNER_WALLET, "trainer": TRAINER_WALLET}
 _ROLES = ("miner", "validator", "trainer")
+#: Groups that a miner of the shipped model makes in a window of this machine.
+DEMO_GROUPS = 8
 #: Largest description or file of settings that is read, bytes.
 _BYTES_MAX = 1 << 20
 
@@ -56,6 +58,8 @@ class Localnet:
     recipe: str | None = None  # of the subnet: a file, or a shipped one's name
     files: tuple[str, ...] = ()  # of problems
     learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
+    groups: int = DEMO_GROUPS  # that a miner of this machine may make in a window
+    calibration: dict[str, Any] | None = None  # what was found of the model; None: it was not made
     pids: dict[str, int] = field(default_factory=dict)  # process → number, while they run
 
 

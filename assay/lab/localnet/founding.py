@@ -17,12 +17,17 @@ from assay.neurons.program.logs import make_report
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Parameters
+from assay.session.window_time import compute_window_seconds
 from assay.settings.loading import ConfigError
+from assay.settings.sections import MinerSettings
 
 if TYPE_CHECKING:
+    from assay.subnet.calibration_findings import CalibrationFindings
     from assay.subnet.recipe import Recipe
 
 PRESET = "demo"
+#: Share of this machine that a miner has beside validator and trainer.
+_OWN_SHARE = 0.5
 #: A window of a recipe's subnet, in blocks.
 _TIMING = {"window_blocks": 30, "verdict_end": 30, "tempo": 60}
 
@@ -69,9 +74,9 @@ def make_first_checkpoint(
     folder: Path,
     report: Callable[[str], None],
     device: str = "cpu",
-) -> Path:
+) -> "tuple[Path, CalibrationFindings | None]":
     """The folder of a recipe's first checkpoint: `model`, if it is one, or `folder`, which gets one
-    of it.
+    of it; and what its calibration finds.
 
     Args:
         model: None: the shipped one, if that is the recipe's.
@@ -83,6 +88,7 @@ def make_first_checkpoint(
     """
     from assay.inference.folder import MANIFEST_FILE
     from assay.subnet.genesis_checkpoint import make_recipe_genesis
+    from assay.subnet.measurements import open_measurements
     from assay.subnet.presets import DEMO_RECIPE
     from assay.subnet.recipe import read_recipe, require_architecture
     from assay.training import GENESIS
@@ -94,10 +100,35 @@ def make_first_checkpoint(
         )
     if model is not None and (model / MANIFEST_FILE).exists():
         require_architecture(recipe, model)
-        return model
-    rules = recipe.make_rules(recipe.fill_environment())
-    make_recipe_genesis(recipe, model or GENESIS, folder, rules, device, report)
-    return folder
+        return model, None
+    rules, kept = recipe.make_rules(recipe.fill_environment()), open_measurements()
+    given = recipe, model or GENESIS, folder, rules
+    return folder, make_recipe_genesis(*given, device, report, kept).findings
+
+
+def count_groups(
+    recipe: "Recipe",
+    rules: Parameters,
+    findings: "CalibrationFindings | None",
+    report: Callable[[str], None],
+) -> int:
+    """The groups that a miner of this machine may make in a window, at the speed of the
+    calibration; without one as many as the recipe's miners draw together.
+
+    Args:
+        report: called where not even one may be finished in time.
+    """
+    work, course = rules.work, recipe.course
+    if findings is None or not findings.token_seconds:
+        return min(work.group_cap, course.groups_per_step)
+    allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
+    takes = work.group_size * course.lengths.completion * findings.token_seconds / _OWN_SHARE
+    if takes > allowed:
+        report(
+            f"a group of {work.group_size} may take a miner {takes:,.0f} s on this machine, and a "
+            f"window has {allowed:,.0f} s for it: begin anew with a larger --block-time"
+        )
+    return max(1, min(work.group_cap, int(allowed / takes)))
 
 
 def publish_rules(

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from assay.lab.localnet.description import (
+    DEMO_GROUPS,
     OWNER_WALLET,
     TRAINER_WALLET,
     BeaconService,
@@ -39,6 +40,7 @@ from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import (
     PRESET,
     buy_subnet,
+    count_groups,
     make_first_checkpoint,
     publish_rules,
     shorten_windows,
@@ -57,8 +59,9 @@ from assay.network.store.opening import open_store
 from assay.neurons.program.loop import claim_folder
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.ss58 import encode_ss58
+from assay.settings.extras import list_missing_extras
 from assay.settings.loading import ConfigError, use_sdk_cache
-from assay.settings.sections import LocalnetSettings, WalletSettings
+from assay.settings.sections import LocalnetSettings, TrainerSettings, WalletSettings
 from subtensor_devnet import Devnet, DevnetError, Seal
 
 logger = logging.getLogger("assay")
@@ -179,6 +182,7 @@ def run_services(
         ports = choose_ports(before, port)
         slot_s = block_time or (founding.block_time if founding else _BLOCK_TIME)
         beacons = open_beacon(root / "beacon", slot_s)
+        _warn_of_extras(subnet.recipe if founding is None else founding.learning)
         if founding is None:
             _require_free(ports)  # not only after the half minute that founding can take
             logger.info(
@@ -208,11 +212,31 @@ def run_services(
             recipe=founding.recipe,
             files=founding.files,
             learning=founding.learning,
+            groups=founding.groups,
+            calibration=founding.calibration,
             pids={"localnet": os.getpid()},
         )
         write_localnet(folder, localnet)
         stack.callback(_write_end, folder, localnet, place)
         yield Services(localnet, devnet, place)
+
+
+def _warn_of_extras(trained: str | dict[str, Any] | None) -> None:
+    """Say what a trainer on this machine would lack, before a model is calibrated for it.
+
+    Args:
+        trained: its settings, or the recipe that has them.
+    """
+    if isinstance(trained, str):
+        from assay.subnet.recipe import read_recipe
+
+        trainer = read_recipe(trained).trainer
+    else:
+        trainer = TrainerSettings.model_validate(trained or {})
+    for line in list_missing_extras(trainer):
+        logger.warning(
+            "the trainer will not start here: %s", line, extra={"event": "extra_missing"}
+        )
 
 
 def _write_end(folder: Path, localnet: Localnet, place: _Place) -> None:
@@ -303,6 +327,8 @@ class Founding:
     recipe: str | None = None  # its name, or its file
     files: tuple[str, ...] = ()  # of problems
     learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
+    groups: int = DEMO_GROUPS  # that a miner of this machine may make in a window
+    calibration: dict[str, Any] | None = None  # what was found of the model; None: it was not made
 
 
 def read_founding(folder: Path) -> Founding | None:
@@ -372,7 +398,7 @@ def _found_subnet(
     from assay.subnet.presets import PRESETS  # a running localnet needs no model in memory
     from assay.training import GENESIS
 
-    recipe, genesis, tempo = None, GENESIS, PRESETS[PRESET].timing.tempo
+    recipe, findings, genesis, tempo = None, None, GENESIS, PRESETS[PRESET].timing.tempo
     if subnet.recipe is not None:
         from assay.environments.problem_file import add_problem_files
         from assay.subnet.recipe import read_recipe
@@ -380,7 +406,9 @@ def _found_subnet(
         add_problem_files(map(Path, subnet.files))
         recipe = shorten_windows(read_recipe(subnet.recipe))
         tempo = recipe.make_rules().timing.tempo
-        genesis = make_first_checkpoint(recipe, subnet.model, scratch / "genesis", _say)
+        genesis, findings = make_first_checkpoint(recipe, subnet.model, scratch / "genesis", _say)
+        for line in () if findings is None else findings.describe():
+            _say(line)
     hotkey_name = WalletSettings().hotkey
     owner = open_wallet(OWNER_WALLET, hotkey_name, Path())
     netuid = buy_subnet(connection, owner, tempo)
@@ -416,6 +444,8 @@ def _found_subnet(
         recipe=subnet.recipe,
         files=subnet.files,
         learning={} if recipe is None else recipe.trainer.model_dump(exclude_unset=True),
+        groups=DEMO_GROUPS if recipe is None else count_groups(recipe, parameters, findings, _say),
+        calibration=None if findings is None else findings.to_json(),
     )
 
 

@@ -25,9 +25,7 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU, get_free_memory
-from assay.inference.probes import require_measurable
 from assay.network.files import hold_folder, move_folder, naming
 from assay.network.hub.origin import find_origin
 from assay.protocol.encoding import Json, read_json
@@ -63,6 +61,8 @@ from assay.subnet.adoption.weights import (
     require_numbers,
     write_tensors,
 )
+from assay.subnet.measurements import Measurements
+from assay.subnet.model_measurements import ModelMeasurements
 from assay.subnet.waiting import Report, ignore_report, telling
 
 #: What an adoption writes beside the tensors.
@@ -217,6 +217,7 @@ def adopt_model(
     *,
     report: Report = ignore_report,
     probes: bool = True,
+    kept: Measurements | None = None,
 ) -> Adoption:
     """Adopt a model into a new folder, atomically.
 
@@ -224,6 +225,7 @@ def adopt_model(
         source, end_tokens, base, template: see `plan_adoption`.
         report: called with what takes long, and how far it is.
         probes: whether to try the model itself, too.
+        kept: what was measured before; None: nothing is kept.
 
     Raises:
         CheckpointError: it cannot be adopted, `out` exists, or the disk has no room.
@@ -240,11 +242,13 @@ def adopt_model(
                 f"{source} makes other tensors of {base} than it names: name its own base"
             )
         if probes:
-            _try(temporary, source, adoption, report)
+            _try(temporary, source, adoption, report, kept or Measurements())
     return adoption
 
 
-def _try(folder: Path, source: Path, adoption: Adoption, report: Report) -> None:
+def _try(
+    folder: Path, source: Path, adoption: Adoption, report: Report, kept: Measurements
+) -> None:
     """Load the model and try what packed measuring rests on. Raises a CheckpointError that names
     the source."""
     free = get_free_memory(CPU)
@@ -256,10 +260,7 @@ def _try(folder: Path, source: Path, adoption: Adoption, report: Report) -> None
         )
         return
     try:
-        with telling(report, "loading the model"):
-            model = load_model(folder)
-        with telling(report, "trying whether it can be measured in packs"):
-            probes = require_measurable(model)
+        probes = ModelMeasurements(folder, kept, report=report).require_measurable()
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), str(source))) from None
     worst = max(probes, key=lambda probe: probe.difference / probe.allowed)

@@ -15,6 +15,7 @@ from assay.artifacts.checkpoints import folder as checkpoint_folder
 from assay.artifacts.checkpoints.download import fetch_checkpoint
 from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.artifacts.steps.folder import digest_tensors_of
 from assay.inference.folder import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -197,6 +198,41 @@ def make_children(checkpoints: CheckpointFolder, count: int) -> list[Manifest]:
         manifests.append(checkpoints.publish(parent, weights, bytes([number]) * 32))
         parent = replace(parent, manifest=manifests[-1])
     return manifests
+
+
+def test_weights_that_are_hashed_and_in_memory_are_neither_again(tmp_path, monkeypatch):
+    CheckpointFolder(tmp_path / "a").add(GENESIS, DIGEST)
+    checkpoints, others = (CheckpointFolder(tmp_path / "a") for _ in range(2))
+    parent = checkpoints.get(DIGEST)
+    weights = load_file(GENESIS / MODEL_FILE)
+    weights = {name: (weight * 1.003).to(torch.bfloat16) for name, weight in weights.items()}
+    plain = checkpoints.publish(parent, weights, bytes(32))
+    assert plain.digest not in checkpoints.opened
+    shutil.rmtree(tmp_path / "a" / plain.digest.hex())
+    root = digest_tensors_of(weights.items())
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_folder, "digest_tensors", lambda _: pytest.fail("hashed"))
+        patched.setattr(checkpoint_folder, "load_checkpoint", lambda *_: pytest.fail("loaded"))
+        made = checkpoints.publish(parent, weights, bytes(32), root=root)
+        mine = checkpoints.get(made.digest)
+    assert made == plain
+    theirs = others.get(made.digest)  # hashes every tensor
+    assert mine.folder == theirs.folder
+    assert mine.calibration == theirs.calibration
+    for one, other in zip(*(c.model.parameters() for c in (mine, theirs)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_file_of_other_weights_than_were_hashed_is_not_uploaded(tmp_path, unmeasured):
+    """The disk may have failed meanwhile: what is uploaded is read from it."""
+    checkpoints, store = CheckpointFolder(tmp_path), open_folder(tmp_path / "store")
+    checkpoints.add(GENESIS, DIGEST)
+    parent = checkpoints.get(DIGEST)
+    weights = {n: w.to(torch.bfloat16) for n, w in parent.model.state_dict().items()}
+    made = checkpoints.publish(parent, weights, bytes(32), root=bytes(31) + b"1")
+    with pytest.raises(CheckpointError, match="are not those of its manifest"):
+        publish_checkpoint(store, tmp_path / made.digest.hex(), made.digest)
+    assert not list((tmp_path / "store").rglob("manifest.json"))
 
 
 def test_old_checkpoints_go_but_never_genesis_newest_or_open(tmp_path, unmeasured):

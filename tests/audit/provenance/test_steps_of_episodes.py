@@ -20,7 +20,7 @@ from assay.audit.provenance.step_export import make_rows
 from assay.environments.registry import open_environment
 from assay.explorer.sources import group_child
 from assay.inference.checkpoint import load_checkpoint
-from assay.inference.passages import decode_passages, encode_passages, sample_passages
+from assay.inference.passages import ask_problems, decode_passages, encode_passages, sample_passages
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import Domain, hash_fields
@@ -220,12 +220,12 @@ def test_held_out_problems_and_calibration_sets_are_episodes(checkpoint, paramet
     assert sum(success.asked for success in counted.values()) == 4
     tokenizer = checkpoint.tokenizer
     drafter, levels = checkpoint.get_drafter(work.temperature), checkpoint.manifest.level_numbers
-    given = drafter, tokenizer, tokenizer.encode, environment, levels, 4, work
-    passages = sample_passages(*given)
+    given = drafter, tokenizer, environment, ask_problems(tokenizer.encode, environment, levels, 4)
+    passages = sample_passages(*given, work)
     assert decode_passages(encode_passages(passages)) == passages
     assert any(passage.replies for passage in passages)
     assert max(passage.length for passage in passages) <= work.context
     one_turn = replace(work, turns=1, context=0, reply_bytes=0, paid_reply=0)
-    for whole, single in zip(passages, sample_passages(*given[:-1], one_turn), strict=True):
+    for whole, single in zip(passages, sample_passages(*given, one_turn), strict=True):
         assert not single.replies
         assert single.completion == whole.completion[: len(single.completion)]

@@ -32,6 +32,7 @@ from assay.settings.loading import ConfigError, load_settings
 from assay.settings.sections import Settings
 from assay.subnet.recipes import RECIPES
 from tests.commands import run_command
+from tests.missing_packages import hide_packages
 
 NASTY = 'a "quoted" \\ folder\twith ü and 😀'
 
@@ -339,6 +340,18 @@ def test_a_localnet_by_a_recipe(founded: Path, tmp_path: Path) -> None:
         run_services(founded, subnet=other),
     ):
         pass
+
+
+def test_a_localnet_says_before_it_begins_what_its_trainer_would_lack(
+    founded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hide_packages(monkeypatch, "peft")
+    with (
+        pytest.raises(ConfigError, match="the recipe needs its model"),
+        run_services(founded, port=0, subnet=Subnet("smollm2-135m-gsm")),
+    ):
+        pass
+    assert caplog.messages[0].startswith("the trainer will not start here: lora_rank needs peft: ")
 
 
 def test_a_localnet_needs_the_recipes_model(founded: Path) -> None:

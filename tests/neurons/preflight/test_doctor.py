@@ -13,12 +13,13 @@ from tempfile import TemporaryDirectory
 import pytest
 from rich.console import Console
 
-from assay.artifacts.checkpoints.folder import CheckpointFolder
+from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
 from assay.cli.checks_view import print_checks, render_checks
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import read_container_memory, read_machine_memory
 from assay.lab.simulator import SimulatedRules
 from assay.network.chain.errors import ChainError
+from assay.network.files import hold_folder
 from assay.network.store.folder import open_folder
 from assay.network.store.opening import ReadableStores
 from assay.neurons.preflight import checks, examination
@@ -211,6 +212,21 @@ def test_a_damaged_model_is_to_be_deleted_which_fetches_it_again(subnet, genesis
     found = {check.check: check for check in look(subnet, checkpoints=CheckpointFolder(tmp_path))}
     assert found["checkpoint"].state is CheckState.FAIL
     assert "delete" in found["checkpoint"].remedy
+
+
+def test_a_checkpoint_that_another_program_fetches_is_waited_for(subnet, tmp_path):
+    """A miner that was just started fetches it: nothing is damaged."""
+    digest = subnet.parameters.identity.genesis_checkpoint.hex()
+    here = tmp_path / f".fetch-{digest}"
+    here.mkdir()
+    empty = open_folder(tmp_path)
+    checkpoints = CheckpointFolder(tmp_path, DownloadSettings(lambda: [empty]))
+    with hold_folder(here):
+        found = look(subnet, checkpoints=checkpoints)
+    (check,) = (one for one in found if one.check == "checkpoint")
+    assert check.state is CheckState.WARN
+    assert check.remedy == "wait until it is here, then check again"
+    assert "another program is fetching" in check.detail
 
 
 def test_ones_own_store_that_cannot_be_opened_does_not_hide_the_others():
