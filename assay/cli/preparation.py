@@ -46,7 +46,7 @@ def run_preparation(
     """
     make_cards_repeat()
     trainer = settings.trainer
-    if (trainer.processes > 1 or trainer.offload) and not is_member():
+    if (trainer.processes > 1 or trainer.offload) and not request.show and not is_member():
         return run_team(trainer.processes, again)
     network = describe_network(trainer)
     with join_team(describe_learning(trainer), network=network) as rank:
@@ -57,7 +57,8 @@ def run_preparation(
         with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
             report = make_report("preparation_note")
             document = run(request, make_learning_here(trainer), placement, report)
-        print_result(document, as_json, Text(_describe(document, recipe)))
+        view = _show(document) if request.show else _describe(document, recipe)
+        print_result(document, as_json, Text(view))
     return 0
 
 
@@ -74,6 +75,24 @@ def find_pairs(named: Path) -> Path:
     file = named / PREFERENCES if named.is_dir() else named
     require_files(file)
     return file
+
+
+def _show(document: dict[str, Any]) -> str:
+    """Examples as the model will read them. They are a stranger's: nothing of them moves a
+    terminal's cursor."""
+    lines = []
+    for number, shown in enumerate(document["shown"], 1):
+        texts = dict(shown)
+        row = texts.pop("row", None)
+        lines.append(f"example {number:,}" + ("" if row is None else f", of row {row:,}"))
+        for name, text in texts.items():
+            lines.append(f"  {name}:")
+            lines += ["    " + _print(line) for line in text.split("\n")]
+    return "\n".join(lines)
+
+
+def _print(line: str) -> str:
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in line)
 
 
 def _describe(document: dict[str, Any], recipe: str) -> str:

@@ -49,6 +49,8 @@ PARQUET_MAGIC = b"PAR1"
 _BOOT = "from assay.environments.problem_file import serve_rows; serve_rows()"
 #: Limit of unpacked bytes of all columns; rows unpacked at a time.
 _UNPACKED_MAX, _BATCH = 96 << 20, 1_000
+#: Columns that are named as not unpacked, and characters of a name.
+NAMED_MAX, _NAME_MAX = 64, 60
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(r"([a-z_]+):([0-9a-f]{64})")
@@ -542,9 +544,18 @@ def list_fields(row: dict[str, Any]) -> str:
     return clean(", ".join(map(str, list(row)[:8]))) or "no field"
 
 
+def list_unread_columns(data: bytes, own_columns: Collection[str] = ()) -> list[str]:
+    """The columns of a file that `read_table` did not unpack, at most `NAMED_MAX`; of other files
+    than Parquet none."""
+    if not data.startswith(PARQUET_MAGIC):
+        return []
+    names = json.loads(_unpack_parquet(data, Path(), ()))
+    return [name for name in names if name not in COLUMN_NAMES.union(own_columns)][:NAMED_MAX]
+
+
 def _unpack_parquet(data: bytes, file: Path, columns: Iterable[str]) -> bytes:
-    """The file's rows as JSON Lines, with those columns that it has, converted in a sandboxed child
-    that a hostile file may crash."""
+    """The file's rows as JSON Lines, with those columns that it has, or without columns the names
+    of all; converted in a sandboxed child that a hostile file may crash."""
     asked = json.dumps(sorted(columns)).encode() + b"\n" + data
     with Sandbox("reader of problem files", _BOOT) as sandbox:
         reply = sandbox.ask(asked, 1 + TEXT_MAX, Budget(_PARQUET_SECONDS))
@@ -594,6 +605,8 @@ def _convert(data: bytes, known: frozenset[str]) -> bytes:
         arrow_extensions_enabled=False,
     )
     schema = file.schema_arrow
+    if not known:
+        return json.dumps([name[:_NAME_MAX] for name in schema.names]).encode()
     columns = [name for name in schema.names if name in known]
     if not columns:
         has = ", ".join(schema.names[:8])

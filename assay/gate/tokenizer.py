@@ -12,7 +12,7 @@ from typing import Any
 
 from assay.environments.base import Answer, Arguments, Conversation, Manner, Problem
 from assay.gate.chat_template import PROBE, ChatTemplate
-from assay.sandbox.thrown import catch_thrown
+from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.verification.text_tokenizer import TextTokenizer
 
 #: What an owner does where a template fails for the messages of a part.
@@ -69,6 +69,15 @@ class FolderTokenizer(TextTokenizer):
     def has_template(self) -> bool:
         """Whether there is a chat template."""
         return self._template is not None
+
+    def spell(self, tokens: Sequence[int]) -> str:
+        """The text of ids with all special tokens, as a person looks at it; of ids that the library
+        refuses none."""
+        try:
+            with self._lock, catch_thrown():
+                return str(self._backend.decode(list(tokens), skip_special_tokens=False))
+        except LibraryError:
+            return ""
 
     def find_closing(self) -> int | None:
         """The id with which the chat template closes an answer; None: it has none of its own."""

@@ -15,6 +15,7 @@ from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.grpo import LOSSES, StaleWeight
 from assay.training.optimizers import find_conflict
+from assay.training.rows.reader import READER
 from assay.training.team_network import TeamNetwork
 from assay.training.weights import STEPS_MAX
 
@@ -62,7 +63,9 @@ def make_choice(settings: TrainerSettings) -> StepChoice:
         sft = "" if settings.sft is None else compute_file_digest(settings.sft)
     except ProblemFileError as error:
         raise ConfigError(f"[trainer] sft: {error}") from None
-    return StepChoice(**{name: getattr(settings, name) for name in _CHOICE}, sft_sha256=sft)
+    reader = READER if sft else 1
+    chosen = {name: getattr(settings, name) for name in _CHOICE}
+    return StepChoice(**chosen, sft_sha256=sft, sft_reader=reader)
 
 
 def make_step_config(settings: TrainerSettings) -> StepConfig:
@@ -118,6 +121,8 @@ def read_config(record: StepRecord) -> StepConfig:
         is_named = re.fullmatch("[0-9a-f]{64}", choice.sft_sha256) is not None
         if is_named != bool(learning.sft_weight) or (not is_named and choice.sft_sha256):
             raise ValueError("sft_sha256 is not that of a file with a weight")
+        if not 1 <= choice.sft_reader <= (READER if is_named else 1):
+            raise ValueError(f"sft_reader {choice.sft_reader} is none that this program has")
         if len(learning.betas) != 2 or not all(0 <= beta < 1 for beta in learning.betas):
             raise ValueError(f"betas {learning.betas} are not two numbers from 0 to 1")
     except (ValueError, TypeError) as error:

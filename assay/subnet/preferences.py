@@ -5,8 +5,9 @@ model that it began with preferred the chosen answer of each pair, read once, so
 model is in memory. Nobody is paid by what it learns from.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,10 +19,12 @@ from assay.settings.loading import ConfigError
 from assay.subnet.preparation import PreparationFolder, PreparationRequest, holding
 from assay.subnet.waiting import Report
 from assay.training import LearnConfig, Learner
-from assay.training.examples import PAIR_COLUMNS, NoExampleError, read_pairs
+from assay.training.examples import NoExampleError
+from assay.training.imitation import Example
 from assay.training.objectives import Preference
 from assay.training.preferences import Pair, list_answers
 from assay.training.preparation import Curriculum
+from assay.training.rows.reader import READER, read_pairs
 
 _REFERENCE = "reference.json"
 #: Pairs whose answers are read together.
@@ -66,10 +69,11 @@ class _Preferences(PreparationFolder):
         self._asked = request
 
     def _describe_choices(self) -> dict[str, Any]:
-        return {"pairs": compute_file_digest(self._asked.source), "beta": self._asked.beta}
+        digest = compute_file_digest(self._asked.source)
+        return {"pairs": digest, "beta": self._asked.beta, "reader": READER}
 
     def _open(self) -> Callable[[Learner], Curriculum[Pair]]:
-        found = self._read_file(self._asked.source, read_pairs, PAIR_COLUMNS)
+        found = self._read_file(self._asked.source, read_pairs)
         encode = self._tokenizer.encode
         tried = {tuple(encode(problem.conversation)) for problem, _ in self._trial}
         pairs = [pair for pair in found if tuple(pair.chosen.prompt) not in tried]
@@ -78,6 +82,15 @@ class _Preferences(PreparationFolder):
         if not pairs:
             raise NoExampleError("all pairs are of problems of the trials: use fewer --problems")
         return lambda learner: self._compare(learner, pairs)
+
+    def _list_shown(self, count: int) -> list[tuple[int | None, Mapping[str, Example]]]:
+        found = self._read_file(self._asked.source, read_pairs)
+        assert self._reading is not None
+        both = zip(self._reading.origins, found, strict=True)
+        return [
+            (number, {"chosen": pair.chosen, "rejected": pair.rejected})
+            for number, pair in islice(both, count)
+        ]
 
     def _compare(self, learner: Learner, found: Sequence[Pair]) -> Curriculum[Pair]:
         pairs, held = self._hold_back(self._take_reference(learner, found))

@@ -12,8 +12,7 @@ state before or after. Another plan needs another folder.
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +25,8 @@ from safetensors.torch import save_file
 from assay.artifacts.checkpoints.adapter import make_adapter
 from assay.environments.base import Environment
 from assay.environments.levels import Success
-from assay.environments.problem_file import read_problem_file, read_table
+from assay.environments.problem_file import list_unread_columns, read_problem_file, read_table
 from assay.environments.registry import open_environment
-from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.context_length import count_positions
 from assay.inference.draft import OwnDrafter, Rules
 from assay.inference.expert_stacks import stack_experts
@@ -47,6 +45,7 @@ from assay.inference.placement import Placement
 from assay.network.files import hold_folder, replace_file, write_file, write_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.parameters import MILLION, Parameters
+from assay.sandbox.child import clean
 from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import ADOPTED_FILES, adopt_once, make_folder
 from assay.subnet.genesis_checkpoint import open_adopted_tokenizer, read_end_tokens
@@ -54,9 +53,13 @@ from assay.subnet.recipe import Recipe, require_sizes
 from assay.subnet.reply_frames import fill_frames
 from assay.subnet.waiting import Report, ignore_report, telling
 from assay.training import Grpo, LearnConfig, Learner
-from assay.training.examples import EXAMPLE_MAX, ListedExamples, NoExampleError, describe_left_out
+from assay.training.examples import EXAMPLE_MAX, ListedExamples, NoExampleError
 from assay.training.held_out import make_held_out_seed, rate_problems
+from assay.training.imitation import Example
 from assay.training.preparation import Curriculum, Preparation, PreparationConfig, Progress, Trial
+from assay.training.rows.dialogues import ROW_COLUMNS, Words, is_harmless
+from assay.training.rows.reader import Reading, ReadRows
+from assay.training.rows.writing import DialogueWriter
 from assay.training.sharding import is_in_team
 from assay.training.team import make_shared
 
@@ -69,10 +72,6 @@ _TRIED_AT_ONCE = 64
 _HELD_SHARE = 10
 
 _T = TypeVar("_T")
-#: As `read_conversations` is.
-ReadRows = Callable[
-    [Iterable[bytes], FolderTokenizer, Sequence[int], int], tuple[list[_T], Counter[str]]
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +82,7 @@ class PreparationRequest:
         environment: in the form of --environment; None: the recipe's.
         problems: held-out problems of each trial.
         held: held-out examples whose loss is measured.
+        show: examples that are shown as the model will read them, in place of a course; 0: none.
     """
 
     model: Path
@@ -92,6 +92,7 @@ class PreparationRequest:
     config: PreparationConfig
     problems: int = 200
     held: int = 64
+    show: int = 0
 
 
 @contextmanager
@@ -140,6 +141,8 @@ class PreparationFolder(ABC):
             learning, excluded=tuple(never_drawn), loss=Grpo(), kl_weight=0.0, from_genesis=False
         )
         self._teacher: Path | None = None  # an adopted folder: the learner's reference
+        self._reading: Reading[Any] | None = None  # of a file's rows
+        self._read_rows: dict[str, Any] | None = None  # its counts
         seeds = [make_held_out_seed(self._environment, n) for n in range(request.problems)]
         make = self._environment.make_problem
         self._trial = [(make(seed, request.recipe.levels), seed) for seed in seeds]
@@ -155,7 +158,7 @@ class PreparationFolder(ABC):
 
     def run(self) -> dict[str, Any]:
         """Make the model, or go on with it, or find it finished. Returns its document, as in the
-        state's file.
+        state's file; or only shows examples, and returns these.
 
         Raises:
             ConfigError: the folder is of another plan, or damaged.
@@ -163,6 +166,8 @@ class PreparationFolder(ABC):
             LessonError, MemoryLackError, DeviceError: see `Learner.learn`.
             OSError: the disk.
         """
+        if self._request.show:
+            return self._show(self._request.show)
         self._plan = self._make_plan()
         self._progress, self._learner_file, self._end = self._read_state()
         if self._end is not None and (self._folder / MODEL).exists():
@@ -229,6 +234,7 @@ class PreparationFolder(ABC):
             assert isinstance(document, dict)
             known, progress = document["plan"], _read_progress(document["progress"])
             named, end = document["learner"], document["end"]
+            self._read_rows = document.get("rows")
         except FileNotFoundError:
             return Progress(), None, None
         except (EncodingError, AssertionError, KeyError, TypeError, ValueError) as error:
@@ -263,6 +269,7 @@ class PreparationFolder(ABC):
         return {
             "plan": self._plan,
             "end": self._end,
+            "rows": self._read_rows,
             "learner": None if learner is None else learner.name,
             "progress": asdict(progress),
             "model": str(self._folder / MODEL),
@@ -297,16 +304,47 @@ class PreparationFolder(ABC):
         held = min(self._request.held, len(shuffled) // _HELD_SHARE)
         return ListedExamples(shuffled[held:], seed), shuffled[:held]
 
-    def _read_file(self, file: Path, read: ReadRows[_T], columns: Collection[str] = ()) -> list[_T]:
+    def _read_file(self, file: Path, read: ReadRows[_T]) -> list[_T]:
         """The examples of a file's rows. Raises NoExampleError: it has none."""
-        rows = read_table(read_problem_file(file), file, columns)[1]
+        data = read_problem_file(file)
+        rows = read_table(data, file, ROW_COLUMNS)[1]
         most = count_positions(read_config(self._start)) or EXAMPLE_MAX
-        found, left_out = read(rows, self._tokenizer, self._ends, most)
-        told = f" ({describe_left_out(left_out)})" if left_out else ""
-        if not found:
-            raise NoExampleError(f"{file} has no row to learn from{told}")
-        self._report(f"{file}: {len(found):,} examples of {len(rows):,} rows{told}")
-        return found
+        writer = DialogueWriter(self._tokenizer, self._ends, most)
+        reading = read(rows, writer, self._list_words())
+        columns = [one for one in list_unread_columns(data, ROW_COLUMNS) if not is_harmless(one)]
+        reading.unread = {**reading.unread, **{clean(name): len(rows) for name in columns}}
+        if not reading.found:
+            told = reading.describe_left_out()
+            raise NoExampleError(f"{file} has no row to learn from ({told})")
+        for line in reading.describe():
+            self._report(f"{file}: {line}")
+        self._reading, self._read_rows = reading, reading.to_json()
+        return reading.found
+
+    def _list_words(self) -> Words:
+        """The words that all of the recipe's problems have alike."""
+        manners = {problem.manner for problem, _ in self._trial}
+        systems = {one.get("system") for one in manners}
+        arguments = {one.arguments for one in manners}
+        return Words(
+            systems.pop() if len(systems) == 1 else None,
+            arguments.pop() if len(arguments) == 1 else (),
+        )
+
+    def _show(self, count: int) -> dict[str, Any]:
+        """Up to `count` examples as the model will read them, and what was left out."""
+        shown = list[dict[str, Any]]()
+        for number, answers in self._list_shown(count):
+            (first, *_), spell = answers.values(), self._tokenizer.spell
+            texts = {name: spell(one.completion) for name, one in answers.items()}
+            row = {} if number is None else {"row": number}
+            shown.append({**row, "prompt": spell(first.prompt), **texts})
+        return {"rows": self._read_rows, "shown": shown}
+
+    def _list_shown(self, count: int) -> Sequence[tuple[int | None, Mapping[str, Example]]]:
+        """For each of `count` examples the number of its row, and name → answer. Not of a course
+        that reads no examples."""
+        raise NotImplementedError
 
     def _load_start(self) -> Any:
         ramp = self._rules.tests.router_ramp

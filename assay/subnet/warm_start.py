@@ -5,8 +5,9 @@ of the model's own, if it learns from these.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,12 +23,12 @@ from assay.training.examples import (
     NoExampleError,
     WorkedExamples,
     describe_left_out,
-    read_conversations,
     sample_right,
 )
 from assay.training.imitation import Example
 from assay.training.objectives import Imitation
 from assay.training.preparation import FORMAT, Curriculum
+from assay.training.rows.reader import READER, read_conversations
 
 _OWN = "own_answers.jsonl"
 #: Most bytes of a line of own answers.
@@ -94,13 +95,24 @@ class _WarmStart(PreparationFolder):
     def _describe_choices(self) -> dict[str, Any]:
         request, source = self._asked, self._source
         source_name = f"file {compute_file_digest(source)}" if isinstance(source, Path) else source
-        own = {"asked": request.asked, "tries": request.tries} if source == "own" else {}
-        return {"examples": source_name, **own}
+        further: dict[str, Any] = {}
+        if source == "own":
+            further = {"asked": request.asked, "tries": request.tries}
+        elif isinstance(source, Path):
+            further = {"reader": READER}
+        return {"examples": source_name, **further}
 
     def _open(self) -> Callable[[Learner], Curriculum[Example]]:
         examples, held = self._open_examples()
         self._examples = examples
         return lambda learner: Curriculum(learner, Imitation(), examples.read, lambda: held, FORMAT)
+
+    def _list_shown(self, count: int) -> list[tuple[int | None, Mapping[str, Example]]]:
+        examples, _ = self._open_examples()
+        if self._reading is not None:
+            both = zip(self._reading.origins, self._reading.found, strict=True)
+            return [(number, {"completion": one}) for number, one in islice(both, count)]
+        return [(None, {"completion": one}) for one in examples.read(0, count)[0]]
 
     def _choose_source(self) -> Source:
         """Worked solutions, if the environment has some: of a mixture, a part may."""

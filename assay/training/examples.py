@@ -1,4 +1,4 @@
-"""Examples for a warm start: worked solutions, a model's own right answers, or conversations.
+"""Examples for a warm start: worked solutions, or a model's own right answers.
 
 A source is read by position, so a course that goes on after a kill reads what it would have read.
 Whatever an example is made of, its text goes through the tokenizer and the episode rules of the
@@ -6,15 +6,13 @@ network, and an answer is scored: only what a miner could write and would be pai
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from assay.environments.base import Conversation, Environment, Message, Problem
-from assay.environments.problem_file import LONG_ROW_MAX, read_object, require_text
-from assay.environments.problem_table import get_cell, parse_cell
+from assay.environments.base import Conversation, Environment, Problem
 from assay.environments.scoring import run_all
 from assay.gate.tokenizer import FolderTokenizer
 from assay.inference.draft import OwnDrafter
@@ -23,7 +21,6 @@ from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION, Work
 from assay.training.imitation import Example
-from assay.training.preferences import Pair
 from assay.verification.episodes import EpisodeRules, begin_episode
 
 _T = TypeVar("_T")
@@ -33,12 +30,6 @@ _PATIENCE = 2_000
 _KEPT = "kept for trials"
 #: Most tokens of an example, where the model's config names no longest context.
 EXAMPLE_MAX = 1 << 20
-#: Roles of a conversation's messages.
-_ROLES = ("system", "user", "assistant")
-#: Columns of a pair.
-PAIR_COLUMNS = ("prompt", "chosen", "rejected")
-#: Most messages of a conversation.
-_MESSAGES_MAX = 1_024
 
 
 class NoExampleError(OperatorError):
@@ -196,134 +187,3 @@ def sample_right(
             example = Example(list(one.prompt), list(one.tokens), replies)
             right.setdefault((one.prompt, one.tokens), example)
     return list(right.values())
-
-
-def read_conversations(
-    rows: Iterable[bytes], tokenizer: FolderTokenizer, ends: Sequence[int], most: int
-) -> tuple[list[Example], Counter[str]]:
-    """The examples of conversations, one for each message of the assistant, and reason → number of
-    rows that give none.
-
-    Args:
-        rows: of JSON: `messages`, or `prompt` and `completion`, each a text or a list of messages
-            with `role` and `content`, as trainers take them.
-        most: tokens of an example, with its prompt.
-    """
-    examples, left_out = list[Example](), Counter[str]()
-    for row in rows:
-        try:
-            messages = _read_messages(read_object(row, "conversation", LONG_ROW_MAX))
-        except ValueError as error:
-            left_out[str(error)[:200]] += 1
-            continue
-        found = 0
-        for place, message in enumerate(messages):
-            if message.role != "assistant":
-                continue
-            made = _make_turn(messages[:place], message.content, tokenizer, ends, most)
-            if isinstance(made, Example):
-                examples.append(made)
-                found += 1
-            elif not found:
-                left_out[made] += 1
-                break
-    return examples, left_out
-
-
-def read_pairs(
-    rows: Iterable[bytes], tokenizer: FolderTokenizer, ends: Sequence[int], most: int
-) -> tuple[list[Pair], Counter[str]]:
-    """The pairs of rows, and reason → number of rows that give none.
-
-    Args:
-        rows: of JSON: `prompt`, `chosen` and `rejected`, each a text or a list of messages, as
-            TRL's trainers take them; without a prompt, whole conversations of which only the last
-            message differs.
-        most: tokens of an answer, with its prompt.
-    """
-    pairs, left_out = list[Pair](), Counter[str]()
-    for row in rows:
-        try:
-            pairs.append(_read_pair(row, tokenizer, ends, most))
-        except ValueError as error:
-            left_out[str(error)[:200]] += 1
-    return pairs, left_out
-
-
-def _read_pair(row: bytes, tokenizer: FolderTokenizer, ends: Sequence[int], most: int) -> Pair:
-    value = read_object(row, "preference", LONG_ROW_MAX)
-    prompt = get_cell(value, "prompt")
-    before = () if prompt is None else _read_part(prompt, "user")
-    answers = []
-    for name in ("chosen", "rejected"):
-        if get_cell(value, name) is None:
-            raise ValueError("without a chosen and a rejected answer")
-        *more, last = _read_part(get_cell(value, name), "assistant")
-        if last.role != "assistant":
-            raise ValueError(f"whose {name} answer is not the assistant's")
-        answers.append(((*before, *more), last.content))
-    (asked, chosen), (asked_too, rejected) = answers
-    if asked != asked_too:
-        raise ValueError("whose two answers are to different prompts")
-    if chosen == rejected:
-        raise ValueError("whose two answers are equal")
-    made = list[Example]()
-    for text in (chosen, rejected):
-        one = _make_turn(asked, text, tokenizer, ends, most)
-        if isinstance(one, str):
-            raise ValueError(one)
-        made.append(one)
-    return Pair(made[0], made[1])
-
-
-def _make_turn(
-    before: tuple[Message, ...],
-    content: str,
-    tokenizer: FolderTokenizer,
-    ends: Sequence[int],
-    most: int,
-) -> Example | str:
-    if not before or before[-1].role != "user":
-        return "with a message of the assistant that answers no user"
-    try:
-        prompt = tokenizer.encode_strictly(Conversation(before))
-        completion = [*tokenizer.encode_text(content), ends[0]]
-    except ValueError:
-        return "not what this model's template and tokenizer can write"
-    if len(prompt) + len(completion) > most:
-        return f"longer than {most:,} tokens"
-    if frozenset(ends).intersection(completion[:-1]):
-        return "with an end token inside"
-    return Example(list(prompt), completion)
-
-
-def _read_messages(row: dict[str, Any]) -> tuple[Message, ...]:
-    """Raises ValueError: they are no messages."""
-    said = get_cell(row, "messages")
-    if said is not None:
-        messages = _read_part(said, None)
-    else:
-        messages = _read_part(row.get("prompt"), "user")
-        messages += _read_part(row.get("completion"), "assistant")
-    if not any(one.role == "assistant" for one in messages):
-        raise ValueError("without a message of the assistant")
-    return messages
-
-
-def _read_part(part: Any, role: str | None) -> tuple[Message, ...]:
-    """A cell's messages: a list of them, or with a role a text, which is its only message. Raises
-    ValueError: it is neither."""
-    value = parse_cell(part) if isinstance(part, str) and part[:1] == "[" else part
-    if isinstance(value, str) and role is not None:
-        return (Message(role, require_text(value, role, "conversation")),)
-    if isinstance(value, list) and 0 < len(value) <= _MESSAGES_MAX:
-        return tuple(map(_read_message, value))
-    raise ValueError("without messages, or a prompt and a completion")
-
-
-def _read_message(value: Any) -> Message:
-    role = value.get("role") if isinstance(value, dict) else None
-    content = value.get("content") if isinstance(value, dict) else None
-    if role not in _ROLES or not isinstance(content, str):
-        raise ValueError(f"with messages other than texts of {', '.join(_ROLES)}")
-    return Message(role, require_text(content, role, "conversation"))

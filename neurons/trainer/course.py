@@ -77,6 +77,7 @@ class CourseKeeper:
         self._sources = sources
         self._config = config
         self._report = report
+        self._has_told_examples = False  # every checkpoint's learner has the same
         self._folder = TrainerFolder(config.folder) if config.folder is not None else None
 
     def close(self) -> None:
@@ -395,9 +396,14 @@ class CourseKeeper:
         # behind a return another seed: the same groups would be taken in the same order
         learning = replace(learning, step=steps, seed=learning.seed + returned)
         get = checkpoints.get
-        kept, digest = self._config.steps, self._config.choice.sft_sha256
-        examples = [] if kept is None else read_examples(kept.folder, digest, parent)
+        kept, choice = self._config.steps, self._config.choice
+        examples = [] if kept is None else read_examples(kept.folder, choice, parent, self._tell)
+        self._has_told_examples = True
         return make_learner(parent, learning, lambda: get(first), get, examples)
+
+    def _tell(self, line: str) -> None:
+        if not self._has_told_examples:
+            self._report(f"{NAME}: {line}")
 
     def _restore(self, parent: Checkpoint, steps: int, returned: int) -> Learner | None:
         """The learner as its last lesson left it, or None where that is lost."""

@@ -72,6 +72,7 @@ from assay.training import (
     compute_advantages,
 )
 from assay.training.grpo import LOSSES
+from assay.training.rows.reader import READER
 from tests.adversarial.conftest import open_models
 from tests.adversarial.trainer_bench import Calls, RecordedChain
 
@@ -313,6 +314,8 @@ def test_a_record_that_asks_for_any_number_of_threads(taught, threads):
         ("sft_weight", 0.5),
         ("sft_sha256", "../x"),
         ("sft_batch", 10**6),
+        ("sft_reader", 2),
+        ("sft_reader", "1"),
         ("replay_share", 1.0),
         ("replay_staleness", 0),
         ("proposal_tries", -1),
@@ -792,19 +795,21 @@ ROWS = [
 ]
 
 
-def test_a_step_that_imitates_a_file_is_done_again_with_that_file(world, tmp_path):
+@pytest.mark.parametrize("reader", [1, READER])
+def test_a_step_that_imitates_a_file_is_done_again_with_that_file(world, tmp_path, reader):
     file, other = tmp_path / "said.jsonl", tmp_path / "other.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     other.write_text(json.dumps(ROWS[0]) + "\n")
     digest = keep_examples(tmp_path / "steps", file)
     assert digest == sha256(file.read_bytes()).hexdigest()
     learning = replace(LEARNING, sft_weight=0.5, sft_batch=3)
-    choice = StepChoice(sft_sha256=digest)
+    choice = StepChoice(sft_sha256=digest, sft_reader=reader)
     lessons, _ = train(world, tmp_path, learning=learning, choice=choice)
     assert lessons[1].stats.sft_loss < lessons[0].stats.sft_loss
     assert verify(tmp_path, 2).equal
     step = read_step(get_steps(tmp_path)[1])
-    assert json.loads(step.record.config)["sft_sha256"] == digest
+    named = json.loads(step.record.config)
+    assert (named["sft_sha256"], named.get("sft_reader", 1)) == (digest, reader)
     lighter = step.record.config.replace('"sft_weight":0.5', '"sft_weight":0.4')
     lie = replace(step, record=replace(step.record, config=lighter))
     without = tmp_path / "without"
@@ -830,7 +835,7 @@ def test_a_file_without_anything_to_imitate(world, tmp_path):
     file.write_text(json.dumps({"question": "?"}) + "\n")
     digest = keep_examples(tmp_path / "steps", file)
     with pytest.raises(StepError, match="no row to imitate: 1 without messages"):
-        read_examples(tmp_path / "steps", digest, world.checkpoint)
+        read_examples(tmp_path / "steps", StepChoice(sft_sha256=digest), world.checkpoint)
 
 
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):

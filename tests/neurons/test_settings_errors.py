@@ -10,6 +10,7 @@ from assay.network.toml_settings import BYTES_MAX, TomlError, describe_allowed, 
 from assay.settings.learning import make_choice, make_learning
 from assay.settings.loading import ConfigError, list_settings, load_settings
 from assay.settings.sections import TrainerSettings
+from assay.training.rows.reader import READER
 from tests.commands import run_command
 
 SECRET = "Hunter2SecretKey"
@@ -267,6 +268,7 @@ def test_examples_and_their_weight_belong_together(tmp_path: Path) -> None:
     file.write_bytes(b"{}")
     choice = make_choice(TrainerSettings(sft=file, sft_weight=0.5))
     assert choice.sft_sha256 == sha256(b"{}").hexdigest()
+    assert choice.sft_reader == READER
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,19 @@ def test_rows_are_read_as_trl_reads_them(request_, tmp_path):
         run(replace(request_, source=file, folder=tmp_path / "other"))
 
 
+def test_pairs_are_shown_as_they_will_be_read_and_nothing_is_learned(request_):
+    document = run(replace(request_, show=2))
+    first, second = document["shown"]
+    assert (first["row"], second["row"]) == (1, 2)
+    assert (first["prompt"], second["prompt"]) == ("1+1=?\n", "2+2=?\n")
+    assert first["chosen"].startswith("2\n")
+    assert len(first["chosen"]) > len("2\n")  # the end token is seen
+    assert document["rows"]["examples"] == 30
+    assert document["rows"]["unread"] == {}
+    assert not (request_.folder / "model").exists()
+    assert not (request_.folder / "dpo.json").exists()
+
+
 def test_problems_of_the_trials_are_not_learned(request_, tmp_path):
     environment = open_environment(request_.recipe.make_rules().environment)
     seed = make_held_out_seed(environment, 0)
@@ -193,5 +206,7 @@ def test_the_command_takes_a_contests_folder(tmp_path):
     assert done.returncode == 0
     assert "of 3 pairs right" in done.stdout
     assert f"--model {tmp_path / 'w' / 'model'}" in done.stdout
+    shown = run_command(*command, "--show=1", "--json")
+    assert [one["row"] for one in json.loads(shown.stdout)["shown"]] == [1]
     empty = run_command("train", "dpo", GENESIS, tmp_path, "--recipe=genesis-arithmetic", *few)
     assert empty.returncode == 2

@@ -35,6 +35,8 @@ class StepChoice:
         external_groups, local_groups: most groups of miners' with a signal, None: all; and number
             of the trainer's own. In a step's record where proposals wait.
         sft_sha256: of the file with the examples that are imitated beside, in hex; "": none is.
+        sft_reader: version of the reader that made examples of it, see `assay.training.rows`; in a
+            record where it is not the first, whose records name none.
     """
 
     replay_share: float = 0.0
@@ -43,6 +45,7 @@ class StepChoice:
     external_groups: int | None = None
     local_groups: int = 0
     sft_sha256: str = ""
+    sft_reader: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,10 @@ class StepConfig:
 
 def encode_config(config: StepConfig) -> str:
     """The settings of a record, in JSON. What no tries depend on where no proposals wait is left
-    out, so that records of networks without proposals keep their bytes."""
-    left_out = () if config.choice.proposal_tries else _OF_TRIES
+    out, and the first reader of examples, so that records without them keep their bytes."""
+    left_out: tuple[str, ...] = () if config.choice.proposal_tries else _OF_TRIES
+    if config.choice.sft_reader == 1:
+        left_out += ("sft_reader",)
     values = {n: value for n, value in config.name_settings().items() if n not in left_out}
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
@@ -85,6 +90,7 @@ def decode_config(text: str) -> StepConfig:
         raise TypeError("from_genesis is true or false")
     counts = {name: getattr(choice, name) for name in _OF_TRIES}
     counts["groups_per_batch"] = learning.groups_per_batch
+    counts["sft_reader"] = choice.sft_reader
     for name, value in counts.items():  # steps are compared by them
         if type(value) is not int and (name, value) != ("external_groups", None):
             raise TypeError(f"{name} is a whole number")

@@ -347,7 +347,7 @@ def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
         return get(_fetch_parameters(step).identity.genesis_checkpoint)
 
     config, parent = read_config(record), get(record.parent)
-    examples = read_examples(step.path.parent, config.choice.sft_sha256, parent)
+    examples = read_examples(step.path.parent, config.choice, parent)
     learner = make_learner(parent, config.learning, get_first, get, examples)
     state = read_state_before(step)
     if state is not None:

@@ -74,6 +74,15 @@ PreparedTrials = Annotated[
 PreparedProblems = Annotated[
     int, typer.Option(min=1, max=65_536, help="Held-out problems of each trial.")
 ]
+PreparedShow = Annotated[
+    int | None,
+    typer.Option(
+        "--show",
+        min=1,
+        max=10_000,
+        help="Show that many examples as the model will read them, and learn nothing.",
+    ),
+]
 
 
 @command(
@@ -172,6 +181,7 @@ def warm_start(
     tries: Annotated[
         int, typer.Option(min=1, max=1_024, help="With own: answers to each problem.")
     ] = 4,
+    show: PreparedShow = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -206,6 +216,7 @@ def warm_start(
         problems=problems,
         asked=asked,
         tries=tries,
+        show=show or 0,
     )
     return run_preparation(run_warm_start, settings, request, recipe, as_json, quiet, _again())
 
@@ -238,6 +249,7 @@ def dpo(
     ] = None,
     every: PreparedTrials = 40,
     problems: PreparedProblems = 200,
+    show: PreparedShow = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -268,6 +280,7 @@ def dpo(
         beta=beta,
         config=PreparationConfig(steps, batch, chosen, every),
         problems=problems,
+        show=show or 0,
     )
     return run_preparation(run_preferences, settings, request, recipe, as_json, quiet, _again())
 

@@ -1,7 +1,9 @@
 """The settings of a record. Their text is part of its digest, hence of the checkpoint's and of all
 seeds drawn from it: these are the bytes that programs before wrote."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+
+import pytest
 
 from assay.artifacts.steps.config import StepChoice, StepConfig, decode_config, encode_config
 from assay.training import Dppo, LearnConfig, Schedule
@@ -45,6 +47,16 @@ def test_present_settings_keep_their_text() -> None:
     assert encode_config(FULL_CONFIG) == FULL
     assert decode_config(PLAIN) == StepConfig()
     assert decode_config(FULL) == FULL_CONFIG
+
+
+def test_a_reader_of_examples_is_named_where_it_is_not_the_first() -> None:
+    choice = replace(FULL_CONFIG.choice, sft_reader=2)
+    text = encode_config(replace(FULL_CONFIG, choice=choice))
+    assert text == FULL.replace('"sft_sha256"', '"sft_reader":2,"sft_sha256"')
+    assert decode_config(text).choice == choice
+    assert decode_config(FULL).choice.sft_reader == 1
+    with pytest.raises(TypeError, match="sft_reader is a whole number"):
+        decode_config(text.replace('"sft_reader":2', '"sft_reader":2.0'))
 
 
 def test_a_setting_is_of_the_learner_or_of_the_choice() -> None:
