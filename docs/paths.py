@@ -35,6 +35,7 @@ from assay.artifacts.submissions.reader import AUDITED, KnownMirror
 from assay.artifacts.submissions.read_ahead import ReadAhead
 from assay.artifacts.submissions.judge import judge_hotkey
 from assay.neurons.program.neuron import JudgeSources
+from assay.inference.tokenizing import folder_tokenizer
 from assay.network.store.folder import open_folder
 from assay.protocol.reason import Reason
 from assay.protocol.ss58 import encode_ss58
@@ -145,6 +146,7 @@ def follow_checkpoint() -> list[Turn]:
     """From a store to the loaded model."""
     digest, turns = load_genesis().digest, list[Turn]()
     tensor_download.WORKERS = 1
+    folder_tokenizer._last = None  # of the same files: it would be in memory already
     with tempfile.TemporaryDirectory() as folder:
         store = open_folder(Path(folder) / "store")
         publish_checkpoint(store, GENESIS, digest)
