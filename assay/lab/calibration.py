@@ -20,7 +20,7 @@ from assay.inference.implementations import make_alone
 from assay.inference.pair_report import Pair, RouterReading, describe_pair, list_thresholds
 from assay.inference.passages import Passage
 from assay.inference.placement import make_placement
-from assay.inference.probes import require_measurable
+from assay.inference.measurable import require_measurable
 from assay.inference.reference import Reference
 from assay.inference.routing import choose_fewer, count_experts, has_routers
 from assay.lab.calibration_picture import draw_pair

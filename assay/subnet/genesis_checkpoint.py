@@ -45,12 +45,13 @@ from assay.inference.folder import (
     digest_tokenizer,
     read_config,
 )
-from assay.inference.implementations import make_alone, make_model
+from assay.inference.implementations import find_pair, make_alone, make_model
+from assay.inference.measurable import require_measurable
 from assay.inference.model_loading import load_model
 from assay.inference.passages import Passage, digest_passages, encode_passages, sample_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
-from assay.inference.probes import require_measurable
+from assay.inference.plain.probes import PUBLISH_TOKENS
 from assay.inference.reference import Reference
 from assay.inference.routing import FIRST_RAMP, count_experts, has_routers
 from assay.inference.tokenizing.folder_tokenizer import (
@@ -97,6 +98,7 @@ def make_genesis(
     problems: int = _PROBLEMS,
     device: str = CPU,
     report: Report = ignore_report,
+    compared: int = PUBLISH_TOKENS,
 ) -> Manifest:
     """Write calibration_set.json, calibration.json and manifest.json into an adopted folder. Return
     the manifest.
@@ -108,6 +110,8 @@ def make_genesis(
         problems: number whose sampled completions make the calibration set.
         device: torch's name of the model's device.
         report: called with what is being done, and with the seconds that it takes.
+        compared: tokens on which two implementations of a class without a family are compared
+            before anything else.
 
     Raises:
         ValueError: levels are invalid.
@@ -134,6 +138,7 @@ def make_genesis(
         problems,
         device,
         report,
+        compared,
     )
     manifest = Manifest(
         version=PROTOCOL_VERSION,
@@ -302,6 +307,7 @@ def _calibrate(
     problems: int = _PROBLEMS,
     device: str = CPU,
     report: Report = ignore_report,
+    compared: int = PUBLISH_TOKENS,
 ) -> tuple[Calibration, bytes]:
     """Sample the set and measure the rates. Also returns the set's digest. Raises CheckpointError
     for a model that cannot be measured in packs, and at a problem whose longest rollout exceeds
@@ -309,8 +315,8 @@ def _calibrate(
     with telling(report, "loading the model"):
         model = load_model(folder, device, router_ramp=tests.router_ramp)
     needs_ramp = has_routers(model) and not tests.router_ramp
-    with telling(report, "trying whether it can be measured in packs"):
-        require_measurable(model)
+    with telling(report, "trying whether it can be measured"):
+        require_measurable(model, compared)
     vocabulary = model.get_output_embeddings().weight.shape[0]
     tokenizer = wrap_tokenizer(hugging_face, vocabulary, ends)
     temperature = work.temperature
@@ -339,7 +345,7 @@ def _calibrate(
         raise _propose_ramp(folder, model, tokenizer, passages, temperature)
     a, b = (
         Reference(make_model(model, name), tokenizer.drawable, temperature)
-        for name in ("fp32-sdpa", "fp32-eager")
+        for name in find_pair(model)
     )
     with telling(report, "comparing two implementations on them"):
         calibration = measure_rates(a, b, passages, tests.margin_levels, temperature)

@@ -22,6 +22,7 @@ from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
 from assay.subnet.gating import list_gate_notes
+from assay.subnet.model_class import make_class
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.subnet.reply_frames import find_closer_fault
@@ -74,7 +75,8 @@ def make_subnet_parameters(
         slot_ms=slot if slot_ms is None else slot_ms,
         beacon_delay_ms=delay if slot_ms is None else delay * slot_ms // slot,
     )
-    return make_parameters(timing, preset, identity, beacon, environment)
+    made = make_parameters(timing, preset, identity, beacon, environment)
+    return replace(made, model_class=make_class(checkpoint))
 
 
 def publish_subnet(

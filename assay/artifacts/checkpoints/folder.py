@@ -51,6 +51,7 @@ from assay.inference.folder import (
 from assay.inference.implementations import make_alone
 from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
+from assay.inference.plain.opening import LackingClassError, require_class
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
 from assay.inference.reference import Reference
@@ -629,9 +630,16 @@ def open_checkpoint(
 
     Raises:
         UnusableCheckpointError: nobody can use it, and it voids its windows.
-        CheckpointError: it is missing or damaged here: our own fault.
+        CheckpointError: it is missing or damaged here, or this machine lacks its class: our own
+            fault.
     """
-    checkpoint = checkpoints.get(digest)
+    require_class(parameters.model_class)
+    try:
+        checkpoint = checkpoints.get(digest)
+    except LackingClassError as error:
+        if parameters.model_class is None:  # whoever has the class refuses it, too
+            raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}…: {error}") from None
+        raise
     fault = find_checkpoint_fault(checkpoint, parameters)
     if fault is not None:
         raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
@@ -646,9 +654,12 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
         parameters.tests,
         parameters.gate,
         parameters.work.max_tokens,
+        parameters.model_class,
     )
     if fault is not None:
         return fault
+    if parameters.model_class is None and checkpoint.is_plain:
+        return "no family describes its model, and the parameters name no class for it"
     fault = checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
     if fault is not None:
         return fault
