@@ -15,12 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedModel,
-)
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedModel
 from transformers.activations import XIELUActivation
 from transformers.utils import logging as transformers_logging
 
@@ -112,11 +107,16 @@ class _EmptyOnMeta(TorchFunctionMode):
         return func(*args, **{**(kwargs or {}), **device})
 
 
-def outline_model(config: Any) -> PreTrainedModel:
-    """A class's model without values, as `outline_config`, from its configuration."""
-    functions = _name_functions(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
+def outline_model(config: Any, kind: Any = None) -> PreTrainedModel:
+    """A model without values, as `outline_config`, from its configuration.
+
+    Args:
+        kind: its class; None: the library's for this configuration.
+    """
+    kind = kind or MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    functions = _name_functions(kind)
     with _EmptyOnMeta():
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+        model: PreTrainedModel = kind._from_config(  # noqa: SLF001 - as `from_config` does
             config, dtype=torch.float32, **functions
         )
     for module in model.modules():

@@ -20,8 +20,8 @@ from assay.inference.folder import (
     CheckpointError,
     read_config,
 )
-from assay.inference.model_loading import load_model
 from assay.inference.measurable import require_measurable
+from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
 

@@ -51,9 +51,9 @@ from assay.inference.folder import (
 from assay.inference.implementations import make_alone
 from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
-from assay.inference.plain.opening import LackingClassError, require_class
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
+from assay.inference.plain.opening import LackingClassError, require_class
 from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json

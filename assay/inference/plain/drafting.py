@@ -40,13 +40,22 @@ def _try_cache(model: Any) -> bool:
             parts = [read_states(model, ids[:, :-_SINGLE], cache)]
             parts += [
                 read_states(model, ids[:, at : at + 1], cache)
-                for at in range(_TRIED - _SINGLE, _TRIED)
+                for at in range(_TRIED - _SINGLE, _TRIED - 1)
             ]
-            cache.batch_select_indices(torch.tensor([1, 0, 1], device=model.device))
+            chosen = torch.tensor([1, 0, 1], device=model.device)
+            _choose(cache, chosen)
+            parts = [torch.cat(parts, dim=1)[chosen], read_states(model, ids[chosen, -1:], cache)]
+            whole = whole[chosen]
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError):
             return False
         off = (torch.cat(parts, dim=1).float() - whole).abs().max()
     return bool(off <= _ALLOWED * whole.std())
+
+
+def _choose(cache: Any, rows: Tensor) -> None:
+    """Let a cache have these of its rows, of which some may repeat. The library's other function
+    for this leaves out states of recurrent layers."""
+    cache.reorder_cache(rows)
 
 
 @dataclass(slots=True)
@@ -101,7 +110,7 @@ class PlainBatch:
         alike, places = torch.unique(part.ids, dim=0, return_inverse=True)
         states = read_states(self._model, alike, part.cache)[:, -1]
         if len(alike) < len(part.ids):  # a group's prompt is read once
-            part.cache.batch_select_indices(places)
+            _choose(part.cache, places)
         return states[places]
 
     def append(self, drawn: Tensor) -> None:
@@ -120,7 +129,7 @@ class PlainBatch:
             indices = torch.tensor(chosen, device=part.ids.device)
             part.ids = part.ids[indices]
             if part.cache is not None:
-                part.cache.batch_select_indices(indices)
+                _choose(part.cache, indices)
             part.slots = [places[part.slots[i]] for i in chosen]
             kept.append(part)
         self._parts, self._count = kept, len(slots)

@@ -31,6 +31,10 @@ MEMORY, SECONDS, _ANSWER = 8 << 30, 120, 1 << 26
 REPLACING = ("causal_conv1d", "fla", "kernels", "mamba_ssm", "mambapy")
 
 
+#: Fields that name a class, a type of numbers and a program, and change nothing that is built.
+BOOKS = frozenset({"architectures", "dtype", "torch_dtype", "transformers_version"})
+
+
 class LackingClassError(CheckpointError):
     """This machine's library has no such class, or not this version of it. Others may."""
 
@@ -45,6 +49,7 @@ class OpenedClass:
         tied: further names of these tensors.
         ignored: expressions that match names which the class's files may have beside them, and
             which it does not read.
+        choices: hard choices that a pass without values shows, each in words; there may be more.
         fields: config.json with every field of the class, and with its sizes by their usual names.
     """
 
@@ -52,6 +57,7 @@ class OpenedClass:
     shapes: Mapping[str, tuple[int, ...]]
     tied: frozenset[str]
     ignored: tuple[str, ...]
+    choices: tuple[str, ...]
     fields: Mapping[str, Json]
 
 
@@ -84,14 +90,19 @@ def require_class(wanted: ModelClass | None) -> None:
         )
 
 
-@lru_cache(maxsize=64)
 def open_class(config: bytes) -> OpenedClass:
-    """The class of a config.json, built in a child.
+    """The class of a config.json, built in a child, once for all that differ in books alone.
 
     Raises:
         LackingClassError: the library has none for this type. UnusableCheckpointError: the config
             is refused by it, or takes more than the limits.
     """
+    fields = {name: value for name, value in json.loads(config).items() if name not in BOOKS}
+    return _open(json.dumps(fields, sort_keys=True).encode())
+
+
+@lru_cache(maxsize=64)
+def _open(config: bytes) -> OpenedClass:
     command = [sys.executable, "-m", "assay.inference.plain.opening_child"]
     try:
         child = subprocess.run(
@@ -122,7 +133,12 @@ def open_class(config: bytes) -> OpenedClass:
         )
     shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
     return OpenedClass(
-        found["name"], shapes, frozenset(found["tied"]), tuple(found["ignored"]), found["fields"]
+        found["name"],
+        shapes,
+        frozenset(found["tied"]),
+        tuple(found["ignored"]),
+        tuple(found["choices"]),
+        found["fields"],
     )
 
 

@@ -24,6 +24,8 @@ def describe_class(config: bytes) -> dict[str, Any]:
     from transformers import CONFIG_MAPPING, AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+    from assay.inference.plain.tracing import trace_outline
+
     kind = json.loads(config)["model_type"]
     here = kind in CONFIG_MAPPING and CONFIG_MAPPING[kind] in MODEL_FOR_CAUSAL_LM_MAPPING
     if not here:
@@ -53,6 +55,7 @@ def describe_class(config: bytes) -> dict[str, Any]:
         "name": type(model).__name__,
         "shapes": shapes,
         "tied": sorted(tied),
+        "choices": [str(finding) for finding in trace_outline(model.eval())],
         "ignored": list(model._keys_to_ignore_on_load_unexpected or ()),  # noqa: SLF001
         "fields": fields | {name: size for name, size in sizes.items() if size is not None},
     }

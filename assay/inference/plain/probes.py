@@ -262,7 +262,7 @@ class _Probes:
         else:
             setattr(holder, place[-1], value)
         with torch.inference_mode(mode=False):
-            twin = outline_model(config)
+            twin = outline_model(config, type(self._model))
             here = self._model.state_dict()
             filled = {
                 name: _fill(here.get(name), weight) for name, weight in twin.state_dict().items()

@@ -10,16 +10,13 @@ from torch import Tensor
 from assay.inference.folder import CONFIG_FILE, CheckpointError, hold_alone
 from assay.inference.model_loading import load_class
 from assay.inference.plain.gate import find_plain_type_fault
-from assay.inference.plain.opening import OpenedClass, find_plain_misfit, open_class
+from assay.inference.plain.opening import BOOKS, OpenedClass, find_plain_misfit, open_class
 from assay.protocol.encoding import Json
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.subnet.adoption.config import MEANINGLESS, find_other_head
 from assay.subnet.adoption.notes import Notes, name_some
 from assay.subnet.adoption.source import dump
 from assay.subnet.adoption.weights import PlannedTensor, is_same
-
-#: Fields that are the library's own bookkeeping.
-_BOOKS = ("dtype", "torch_dtype", "transformers_version")
 
 
 def open_plain(config: Mapping[str, Json], notes: Notes) -> OpenedClass:
@@ -40,7 +37,10 @@ def open_plain(config: Mapping[str, Json], notes: Notes) -> OpenedClass:
             "config.json is of quantised weights, which are read for families alone: adopt the "
             "model in bf16 that it was made from"
         )
-    return open_class(dump({name: told[name] for name in sorted(told)}))
+    opened = open_class(dump({name: told[name] for name in sorted(told)}))
+    if opened.choices:  # nobody reads its tensors for nothing
+        raise CheckpointError(f"{opened.name} is no continuous function: {opened.choices[0]}")
+    return opened
 
 
 def plan_plain_tensors(
@@ -110,7 +110,7 @@ def complete_plain(
     fields = {
         name: value
         for name, value in opened.fields.items()
-        if name not in {*MEANINGLESS, *_BOOKS} and not name.startswith("_")
+        if name not in {*MEANINGLESS, *BOOKS} and not name.startswith("_")
     }
     complete = {**fields, "architectures": [opened.name], "dtype": "bfloat16"}
     complete = {name: complete[name] for name in sorted(complete)}
