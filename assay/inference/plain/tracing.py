@@ -45,6 +45,8 @@ _ROUNDING = frozenset(
 #: Comparisons that tell apart nothing but numbers that are none.
 _GUARDS = frozenset({"isnan", "isinf", "isfinite", "isposinf", "isneginf"})
 _COMPARISONS = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
+#: Operators by which Python asks for a value.
+_ASKING = frozenset({"_local_scalar_dense", "is_nonzero", "equal", "allclose"})
 #: Elements next to a threshold that are looked at, and what counts as a jump: beyond this many
 #: times their distance from it, and this share of the numbers' deviation.
 _NEAREST, _SLOPE, _JUMP = 16, 64.0, 1e-3
@@ -146,6 +148,10 @@ class _Tracer(TorchDispatchMode):
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         has_numbers = any(_place(one) in self._numbers for one in given)
         origins = [self._decided[_place(one)] for one in given if _place(one) in self._decided]
+        if name in _ASKING:  # before it is asked for: tensors without values have no answer
+            self._note_branch(name, origins, has_numbers=has_numbers)
+            if name == "_local_scalar_dense" and given[0].is_meta and not (origins or has_numbers):
+                return 1  # of masks and positions: whether all of them are as usual
         found = func(*args, **kwargs)
         made = [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
         for one in made:
@@ -155,14 +161,12 @@ class _Tracer(TorchDispatchMode):
         if name == "embedding" and made[0].is_floating_point():
             self._mark(made)
             return found
-        if origins:
+        if origins and name not in _ASKING:
             self._use(name, args, made, origins, has_numbers=has_numbers)
         if not has_numbers:
             return found
         if name in _ROUNDING and any(one.is_floating_point() for one in made):
             self._find(name, "it rounds numbers of the pass, and jumps where they do")
-        if not made and name in ("_local_scalar_dense", "is_nonzero", "equal", "allclose"):
-            self._find(name, "the code of the class decides by a number of the pass")
         if name not in _GUARDS and not _is_guard(name, args):
             self._mark(made, _Origin(name, self._module, _measure_distance(name, args)))
         return found
@@ -170,6 +174,13 @@ class _Tracer(TorchDispatchMode):
     @property
     def _module(self) -> str:
         return self.places[-1] if self.places else "the model"
+
+    def _note_branch(self, name: str, origins: list[_Origin], *, has_numbers: bool) -> None:
+        """Python asks for a value."""
+        for origin in origins[:1]:
+            self._find(origin.operator, _explain(origin.operator, name), origin.module)
+        if has_numbers:
+            self._find(name, "the code of the class decides by a number of the pass")
 
     def _note_size(self, one: Tensor, name: str) -> None:
         if one.untyped_storage().nbytes() // one.element_size() > self.largest:
@@ -200,7 +211,7 @@ class _Tracer(TorchDispatchMode):
     ) -> None:
         """What was decided is used: for numbers, or for further decisions."""
         origin = origins[0]
-        if any(one.is_floating_point() for one in made) or not made:
+        if any(one.is_floating_point() for one in made):
             if not (name == "where" and _is_continuous(args, origin)):
                 self._find(origin.operator, _explain(origin.operator, name), origin.module)
             self._mark([one for one in made if one.is_floating_point()])
@@ -213,7 +224,7 @@ def _place(one: Tensor) -> int:
 
 
 def _explain(operator: str, used: str) -> str:
-    how = "a branch of its code" if used == "_local_scalar_dense" else f"`{used}`"
+    how = "a branch of its code" if used in _ASKING else f"`{used}`"
     return (
         f"it chooses by numbers of the pass, and {how} uses the choice: two implementations choose "
         "differently where two numbers are close"
