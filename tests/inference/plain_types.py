@@ -4,6 +4,7 @@ class, from a tiny config, and for each of the others the reason why it does not
 python -m tests.inference.plain_types  # writes it anew: minutes to hours
 """
 
+import argparse
 import json
 import os
 import re
@@ -110,9 +111,8 @@ def write_table(table: str) -> None:
     PAGE.write_text(f"{before}{_BEGIN}\n{table}\n{_END}{after}")
 
 
-def main(kinds: list[str]) -> None:
-    """Try types, each once: what a file named by `TYPES` has is not tried again."""
-    kept = Path(os.environ.get("TYPES", os.devnull))
+def main(kinds: list[str], kept: Path) -> None:
+    """Try types, each once: what the file `kept` has is not tried again."""
     found: dict[str, str] = {}
     if kept.is_file():
         found = dict(json.loads(line) for line in kept.read_text().splitlines())
@@ -127,4 +127,8 @@ def main(kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kinds", nargs="*", help="only these, and the page stays")
+    parser.add_argument("--kept", type=Path, default=Path(os.devnull), help="to go on later")
+    given = parser.parse_args()
+    main(given.kinds, given.kept)

@@ -15,6 +15,7 @@ from transformers import GPTNeoXForCausalLM
 from assay.inference.calibration import measure_rates
 from assay.inference.draft import OwnDrafter, Request, Rules
 from assay.inference.folder import UnusableCheckpointError
+from assay.inference.generate import GroupRequest, follow_groups, generate_groups
 from assay.inference.head import compute_logits, find_finisher
 from assay.inference.implementations import find_pair, make_learning_twin, make_model
 from assay.inference.measurable import require_measurable
@@ -30,6 +31,7 @@ from assay.inference.probes import ProbeError
 from assay.inference.reading import make_packs, read_alone, read_pack
 from assay.inference.reference import Reference
 from assay.protocol.parameters import SMALL_MODEL_TESTS, ModelClass
+from assay.verification import Projection
 from tests.inference.family_models import get_model
 from tests.inference.plain_models import VOCABULARY, make_plain_config, make_plain_model
 
@@ -347,6 +349,25 @@ def test_a_draft_by_the_cache_is_a_draft_by_reading_the_whole(
     drafts = OwnDrafter(model, DRAWABLE, rules).draft(asked)
     monkeypatch.setattr(drafting, "has_cache", lambda model: False)
     assert OwnDrafter(model, DRAWABLE, rules).draft(asked) == drafts
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "falcon_h1"])
+def test_a_follower_draws_what_a_prefill_draws(kind: str) -> None:
+    model, rules = open_plain(kind), Rules(1_024, (1,), 14)
+    width = model.config.hidden_size
+    projection = Projection(np.ones((width, 2), np.int8), np.zeros(width), 1.0)
+    reference = Reference(make_model(model, "fp32-sdpa"), DRAWABLE, rules.temperature)
+    prompt = tuple(np.random.default_rng(0).integers(2, VOCABULARY, 15).tolist())
+    requests = [GroupRequest(prompt, (bytes(32), bytes([0, 1]) * 16))]
+    drafter = OwnDrafter(model, DRAWABLE, rules)
+    drawn = [
+        draw(requests, drafter, reference, rules, projection)
+        for draw in (generate_groups, follow_groups)
+    ]
+    for one, other in zip(*drawn, strict=True):
+        for left, right in zip(one, other, strict=True):
+            assert left.tokens.tolist() == right.tokens.tolist()
+            assert np.abs(left.logprobs.astype(int) - right.logprobs.astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("kind", SOME)

@@ -1,12 +1,6 @@
 """The table of docs/models.md is what the installed transformers' classes come to."""
 
-from tests.inference.plain_types import (
-    OPENS,
-    list_types,
-    make_table,
-    read_table,
-    try_type,
-)
+from tests.inference.plain_types import OPENS, list_types, make_table, read_table, try_type
 
 
 def test_the_page_lists_every_type_once() -> None:

@@ -44,6 +44,7 @@ from assay.inference.folder import (
     CheckpointError,
     UnusableCheckpointError,
     digest_tensors,
+    find_tensors,
     list_small_files,
     read_passages,
     verify_manifest,
@@ -53,7 +54,7 @@ from assay.inference.low_rank import decode_adapter
 from assay.inference.model_loading import load_model
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
-from assay.inference.plain.opening import LackingClassError, require_class
+from assay.inference.plain.opening import LackingClassError, digest_shapes, require_class
 from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
@@ -660,6 +661,10 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
         return fault
     if parameters.model_class is None and checkpoint.is_plain:
         return "no family describes its model, and the parameters name no class for it"
+    if parameters.model_class is not None and isinstance(checkpoint, Checkpoint):
+        shapes = {name: place.shape for name, (_, place) in find_tensors(checkpoint.folder).items()}
+        if digest_shapes(shapes) != parameters.model_class.shapes:
+            return "its tensors have not the names and shapes that the parameters name"
     fault = checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
     if fault is not None:
         return fault

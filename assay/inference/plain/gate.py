@@ -24,7 +24,8 @@ _TYPE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 def is_plain(config: Json) -> bool:
     """Whether a config.json, parsed, is of a type that no family describes."""
-    return isinstance(config, Mapping) and config.get("model_type") not in FAMILIES
+    kind = config.get("model_type") if isinstance(config, Mapping) else None
+    return isinstance(kind, str) and kind not in FAMILIES
 
 
 def find_plain_type_fault(kind: Any) -> str | None:

@@ -30,6 +30,12 @@ def find_head(model: Any) -> PlainHead:
         UnknownHeadError: something that is not known.
     """
     place, output = find_output(model)
+    wanted = model.config.vocab_size, model.config.hidden_size
+    found: Any = output.weight
+    if tuple(found.shape) != wanted:
+        raise UnknownHeadError(
+            f"its output matrix is {tuple(found.shape)}, and its config says {wanted}"
+        )
     ids = torch.arange(_TOKENS, device=model.device)[None] % model.config.vocab_size
     products, logits = _compare_output(model, output, ids)
     for finisher in _list_finishers(model.config):

@@ -25,7 +25,7 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
-from assay.inference.measurable import require_measurable
+from assay.inference.measurable import measure_plain_speed, require_measurable
 from assay.inference.model_loading import load_model
 from assay.inference.placing.devices import CPU, get_free_memory
 from assay.inference.plain.gate import find_plain_fault, is_plain
@@ -268,6 +268,12 @@ def _try(folder: Path, source: Path, adoption: Adoption, report: Report) -> None
             model = load_model(folder)
         with telling(report, "trying whether it can be measured"):
             probes = require_measurable(model)
+        speed = measure_plain_speed(model)
+        if speed is not None:
+            report(
+                f"its class reads {speed:,.0f} tokens a second here, one row at a time; a group of "
+                "16 rollouts reads its prompt 16 times, where a family reads it once"
+            )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), str(source))) from None
     worst = max(probes, key=lambda probe: probe.difference / max(probe.allowed, 1e-30))
