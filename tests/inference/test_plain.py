@@ -410,8 +410,8 @@ def test_a_config_of_no_class_or_a_huge_one_ends_in_a_line(monkeypatch: pytest.M
         open_class(b'{"model_type": "whisperer"}')
     with pytest.raises(UnusableCheckpointError, match="refused by its own class"):
         open_class(write_fields("gpt_neox", num_attention_heads=5))
-    monkeypatch.setattr(opening, "SECONDS", 1)
-    with pytest.raises(UnusableCheckpointError, match="longer than"):
+    monkeypatch.setattr(opening, "SECONDS", 2)  # even to load the library takes longer
+    with pytest.raises(UnusableCheckpointError, match="more than 2 processor seconds"):
         open_class(write_fields("gpt_neox", num_hidden_layers=10**7))
 
 

@@ -8,6 +8,7 @@ folder must be those. Of the library only, never of a folder, is code run.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from assay.sandbox.secret_variables import list_plain_variables
 #: Limits of a child: bytes of its memory beyond what the libraries map, processor seconds, bytes of
 #: its answer.
 MEMORY, SECONDS, _ANSWER = 8 << 30, 120, 1 << 26
+#: Seconds that are waited for it, however busy the machine is.
+_WAIT = 1_200
 #: Packages that put other functions in the place of a class's own where they are installed, so that
 #: two machines would compute with different ones.
 REPLACING = ("causal_conv1d", "fla", "kernels", "mamba_ssm", "mambapy")
@@ -103,28 +106,31 @@ def open_class(config: bytes) -> OpenedClass:
 
 @lru_cache(maxsize=64)
 def _open(config: bytes) -> OpenedClass:
-    command = [sys.executable, "-m", "assay.inference.plain.opening_child"]
+    limits = [str(SECONDS), str(MEMORY)]
+    command = [sys.executable, "-m", "assay.inference.plain.opening_child", *limits]
     try:
         child = subprocess.run(
             command,
             input=config,
             capture_output=True,
-            timeout=2 * SECONDS,
+            timeout=_WAIT,
             check=False,
             env={**list_plain_variables(), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:  # its processor seconds are limited: the machine is busy
+        raise CheckpointError(f"no class was built within {_WAIT} s: end other programs") from None
+    if child.returncode == -signal.SIGXCPU or len(child.stdout) > _ANSWER:
         raise UnusableCheckpointError(
-            f"{CONFIG_FILE} takes its class longer than {2 * SECONDS} s to build"
-        ) from None
-    found: Any = None
-    if child.returncode == 0 and len(child.stdout) <= _ANSWER:
-        found = json.loads(child.stdout)
-    if found is None:
-        raise UnusableCheckpointError(
-            f"{CONFIG_FILE} takes its class more than {MEMORY >> 30} GiB or {SECONDS} processor "
-            f"seconds to build, or it ends the process ({child.returncode})"
+            f"{CONFIG_FILE} takes its class more than {SECONDS} processor seconds to build, or it "
+            "has too many tensors"
         )
+    if child.returncode != 0:
+        last = child.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
+        raise CheckpointError(
+            f"the child that builds a class ended with {child.returncode} ({last}): look whether "
+            "memory suffices"
+        )
+    found: Any = json.loads(child.stdout)
     if "lacks" in found:
         raise LackingClassError(found["lacks"])
     if "fault" in found:

@@ -9,7 +9,7 @@ from typing import Any
 
 from assay.inference.folder import CONFIG_FILE, hold_alone
 from assay.inference.plain.gate import PLAIN_SIZES
-from assay.inference.plain.opening import MEMORY, SECONDS, get_library_version
+from assay.inference.plain.opening import get_library_version
 
 #: Bytes of the file that the library reads a config from.
 _FILE = 1 << 24
@@ -63,9 +63,10 @@ def describe_class(config: bytes) -> dict[str, Any]:
 
 def main() -> None:
     """Read, build, answer. What a class prints goes nowhere."""
+    seconds, memory = map(int, sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))  # ends by a signal of its own
     for kind, most in (
-        (resource.RLIMIT_CPU, SECONDS),
-        (resource.RLIMIT_DATA, MEMORY),
+        (resource.RLIMIT_DATA, memory),
         (resource.RLIMIT_FSIZE, _FILE),
         (resource.RLIMIT_CORE, 0),
     ):
