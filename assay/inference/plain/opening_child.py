@@ -36,8 +36,9 @@ def describe_class(config: bytes) -> dict[str, Any]:
     try:
         with hold_alone({CONFIG_FILE: config}) as alone:
             made: Any = AutoConfig.from_pretrained(alone, trust_remote_code=False)
+        kind_of_model: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(made)]
         with torch.device("meta"):
-            model: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(made)](made)
+            model = kind_of_model(made)
     except Exception as error:  # noqa: BLE001 - a class may raise anything
         line = str(error).replace("\n", " ")[:300]
         return {"fault": f"{type(error).__name__}: {line}"}
