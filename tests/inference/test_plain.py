@@ -410,7 +410,7 @@ def test_a_config_of_no_class_or_a_huge_one_ends_in_a_line(monkeypatch: pytest.M
         open_class(b'{"model_type": "whisperer"}')
     with pytest.raises(UnusableCheckpointError, match="refused by its own class"):
         open_class(write_fields("gpt_neox", num_attention_heads=5))
-    monkeypatch.setattr(opening, "SECONDS", 2)  # even to load the library takes longer
+    monkeypatch.setattr(opening, "SECONDS", 2)
     with pytest.raises(UnusableCheckpointError, match="more than 2 processor seconds"):
         open_class(write_fields("gpt_neox", num_hidden_layers=10**7))
 
