@@ -54,6 +54,7 @@ from assay.protocol.encoding import (
     Integer,
     Last,
     Many,
+    Marked,
     Maybe,
     Prefixed,
     Record,
@@ -71,6 +72,7 @@ from assay.protocol.parameters import (
     EnvironmentChoice,
     Gate,
     Identity,
+    ModelClass,
     Parameters,
     Prompts,
     PromptText,
@@ -121,6 +123,7 @@ RECORDS: dict[type[Any], dict[str, Any]] = {
     Start: {},
     Gate: {},
     Rounds: {},
+    ModelClass: {},
     Identity: {},
     BeaconChain: {},
     EnvironmentChoice: {},
@@ -281,6 +284,7 @@ PREIMAGES = {
     Domain.CHECKPOINT: "the encoded manifest",
     Domain.TENSOR_LEAF: "section 7",
     Domain.STRUCTURE: "“config.json”, the file's bytes",
+    Domain.PLAIN_SHAPES: "section 7",
     Domain.TOKENIZER: "“tokenizer.json”, its bytes, “tokenizer_config.json”, its bytes",
     Domain.CHAT_TEMPLATE: "the template in UTF-8; no field if the tokenizer has no template",
     Domain.CALIBRATION: "the encoded calibration",
@@ -324,6 +328,8 @@ def describe_codec(codec: Any) -> str:
             return of.__name__
         case Last(item):
             return f"{describe_codec(item)}, or nothing"
+        case Marked(item):
+            return f"marked {describe_codec(item)}"
         case Maybe(item):
             return f"maybe {describe_codec(item)}"
         case Choice():

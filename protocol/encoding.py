@@ -23,6 +23,7 @@ Json = Any  # what json.loads returns
 #: Most levels of objects and lists in JSON, and digits of an integer. Both are far below what the
 #: stack of a process or a setting of Python could refuse.
 JSON_DEPTH, JSON_DIGITS = 64, 64
+_MARK = b"\xff\xff\xff\xff"
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 #: Bytes up to which it is quicker to look at each integer than at the text.
@@ -339,6 +340,30 @@ class Last:
 
 
 @dataclass(frozen=True)
+class Marked:
+    """A field that was added later before one that is `Last`: None takes no bytes, anything else is
+    four bytes of ones and the item. What follows begins with no such bytes: a count of so many
+    items is legal nowhere. JSON leaves the field out where it is None. Values written before the
+    field existed keep their bytes and digest."""
+
+    item: Codec
+
+    def write(self, value: Any) -> bytes:
+        return b"" if value is None else _MARK + self.item.write(value)
+
+    def read(self, data: bytes, offset: int) -> tuple[Any, int]:
+        if data[offset : offset + len(_MARK)] != _MARK:
+            return None, offset
+        return self.item.read(data, offset + len(_MARK))
+
+    def to_json(self, value: Any) -> Json:
+        return self.item.to_json(value)
+
+    def from_json(self, value: Json) -> Any:
+        return self.item.from_json(value)
+
+
+@dataclass(frozen=True)
 class Choice:
     """A member of an enumeration, written as its value: text of at most 64 bytes."""
 
@@ -383,7 +408,7 @@ class Record:
         return {
             name: codec.to_json(getattr(value, name))
             for name, codec in get_fields(self.of)
-            if not (isinstance(codec, Last) and getattr(value, name) is None)
+            if not (isinstance(codec, Last | Marked) and getattr(value, name) is None)
         }
 
     def from_json(self, value: Json) -> Any:
@@ -392,7 +417,7 @@ class Record:
         wanted = {
             name: codec
             for name, codec in get_fields(self.of)
-            if name in value or not isinstance(codec, Last)
+            if name in value or not isinstance(codec, Last | Marked)
         }
         for problem, names in (
             ("unknown", set(value) - set(wanted)),

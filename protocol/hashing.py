@@ -44,6 +44,7 @@ class Domain(Enum):
     CHECKPOINT = b"assay/v4/checkpoint"
     TENSOR_LEAF = b"assay/v4/tensor-leaf"
     STRUCTURE = b"assay/v4/structure"
+    PLAIN_SHAPES = b"assay/v4/plain-shapes"
     TOKENIZER = b"assay/v4/tokenizer"
     CHAT_TEMPLATE = b"assay/v4/chat-template"
     CALIBRATION = b"assay/v4/calibration"

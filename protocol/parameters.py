@@ -29,6 +29,7 @@ from assay.protocol.encoding import (
     Json,
     Last,
     Many,
+    Marked,
     Prefixed,
     Record,
     encode,
@@ -322,6 +323,17 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelClass:
+    """The class that reads a model of a type that no family describes (section 7)."""
+
+    structure: Digest  # of config.json's bytes: every checkpoint's
+    shapes: Digest  # of the tensors' names and shapes: every checkpoint's
+    library: Name  # the exact version of transformers, such as 5.19.0
+    first: Name  # the implementations that its calibration compares
+    second: Name
+
+
+@dataclass(frozen=True, slots=True)
 class Rounds:
     """Outer steps by several trainers (section 11.1): windows r·W … (r + 1)·W − 1 are round r."""
 
@@ -355,6 +367,8 @@ class Parameters:
     tests: Tests
     gate: Gate = Gate()
     start: Start = Start()
+    #: None: a family describes the model
+    model_class: Annotated[ModelClass | None, Marked(Record(ModelClass))] = None
     rounds: Annotated[Rounds | None, Last(Record(Rounds))] = None  # None: one trainer, no rounds
 
     @cached_property

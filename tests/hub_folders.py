@@ -499,15 +499,15 @@ FOLDERS: Mapping[str, HubFolder] = {
         notes=("dropped: config.json: bos_token_id -1, pad_token_id 32000",),
     ),
     "a family that nobody knows": HubFolder(
-        lambda: make_qwen(model_type="gpt2"), "model_type 'gpt2' in config.json is none of"
+        lambda: make_qwen(model_type="nonsense"), "no causal language model of the type nonsense"
     ),
     "no family, and its class": HubFolder(
         lambda: make_qwen(model_type=...),
         notes=("guessed: model_type qwen2: by architectures in config.json",),
     ),
     "a family that is refused": HubFolder(
-        lambda: make_qwen(model_type="nemotron_h"),
-        "model_type nemotron_h in config.json: its layers keep a Mamba state",
+        lambda: make_qwen(model_type="bitnet"),
+        "model_type bitnet in config.json: its products are ternary",
     ),
     "a classifier": HubFolder(
         lambda: make_qwen(architectures=["Qwen2ForSequenceClassification"]), "no head for text"
@@ -651,8 +651,8 @@ FOLDERS: Mapping[str, HubFolder] = {
         lambda: make_qwen(model_type="gemma4"), "of gemma4, which reads pictures, too, and has no"
     ),
     "a text part that nothing here reads": HubFolder(
-        lambda: _see(make_qwen("qwen3"), "llama4"),
-        "model_type llama4_text in config.json: its attention sees chunks",
+        lambda: _see(make_qwen("qwen3"), "mimo"),
+        "model_type mimo_text in config.json: its code is not in the library",
     ),
     "a model that sees, in the older spelling": HubFolder(
         lambda: _see(make_qwen(), "qwen2_5_vl", flat=True),

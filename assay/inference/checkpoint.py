@@ -32,6 +32,7 @@ from assay.inference.folder import (
 from assay.inference.implementations import (
     APPEAL_IMPLEMENTATION,
     DEFAULT_IMPLEMENTATION,
+    SPLIT_IMPLEMENTATION,
     ImplementationError,
     PlainReference,
     make_model,
@@ -41,6 +42,7 @@ from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measure_shape
+from assay.inference.plain.gate import is_plain
 from assay.inference.reading import CausalModel
 from assay.inference.reference import Reference
 from assay.inference.tokenizing.folder_tokenizer import open_tokenizer
@@ -62,6 +64,8 @@ class Outline:
     tokenizer: FolderTokenizer
     #: the file of problems that the network wrote itself; no bytes: there is none
     piece_pool: bytes = field(default=b"", kw_only=True, repr=False)
+    #: whether no family describes the model
+    is_plain: bool = field(default=False, kw_only=True)
 
     def open_environment(self, choice: EnvironmentChoice) -> Environment:
         """The environment of a network with this checkpoint's problems. Raises ValueError: see
@@ -71,7 +75,8 @@ class Outline:
     def open(self, folder: Path, models: "FolderModels") -> "Checkpoint":
         """The checkpoint, with the models of its folder."""
         parts = self.manifest, self.calibration, self.tokenizer
-        return Checkpoint(*parts, folder, models, piece_pool=self.piece_pool)
+        pool = self.piece_pool
+        return Checkpoint(*parts, folder, models, piece_pool=pool, is_plain=self.is_plain)
 
 
 class FolderModels:
@@ -217,11 +222,8 @@ class Checkpoint(Outline):
         prompt at a time. Beside weights in bf16 it is loaded at the first rejection, on the CPU
         where the GPU lacks room."""
         implementation = self.models.placement.implementation
-        other = (
-            DEFAULT_IMPLEMENTATION
-            if implementation == APPEAL_IMPLEMENTATION
-            else APPEAL_IMPLEMENTATION
-        )
+        appealed = SPLIT_IMPLEMENTATION if self.is_plain else APPEAL_IMPLEMENTATION
+        other = DEFAULT_IMPLEMENTATION if implementation == appealed else appealed
         model = self.get_model(other)
         drawable = self.tokenizer.drawable
         return self.budget.build(
@@ -251,7 +253,8 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
     config = read_config(folder)
     if len(manifest.centre) != config["hidden_size"]:
         raise UnusableCheckpointError(f"μ in {folder} has another width than the model's states")
-    least, most = get_expert_bounds(config)
+    plain = is_plain(config)
+    least, most = (0, 0) if plain else get_expert_bounds(config)
     if not least << EXPERT_BITS <= manifest.experts <= most << EXPERT_BITS:
         raise UnusableCheckpointError(
             f"{folder / MANIFEST_FILE} says that a token needs {manifest.experts} / "
@@ -261,7 +264,7 @@ def load_outline(folder: Path, expected: bytes | None = None) -> Outline:
         raise UnusableCheckpointError(f"{folder} holds a mixture of experts, without router_ramp")
     tokenizer = open_tokenizer(folder, manifest, config["vocab_size"])
     pool = read_pool_file(folder, manifest)
-    return Outline(manifest, calibration, tokenizer, piece_pool=pool)
+    return Outline(manifest, calibration, tokenizer, piece_pool=pool, is_plain=plain)
 
 
 def load_checkpoint(

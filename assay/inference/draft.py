@@ -18,6 +18,8 @@ from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.head import compute_logits
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
 from assay.inference.placing.model_sizes import TOKENS_MAX
+from assay.inference.plain.drafting import PlainBatch
+from assay.inference.plain.states import get_plain_head
 from assay.inference.time_limit import TimeLimit
 
 #: Steps on a GPU between two looks at the drawn tokens, since each look waits for the GPU. Tuning.
@@ -182,7 +184,11 @@ class OwnDrafter:
         rows are removed whenever they are half of the batch."""
         last = frozenset(self.rules.end_tokens)
         ahead = max(end - len(row) for row, end in zip(drafted, ends, strict=True))
-        batch = _Batch(requests, self._model, ahead + self._burst)
+        batch: _Batch | _PlainRows = (
+            _Batch(requests, self._model, ahead + self._burst)
+            if get_plain_head(self._model) is None
+            else _PlainRows(requests, self._model)
+        )
         open_rows: list[tuple[list[int], int] | None] = [*zip(drafted, ends, strict=True)]
         while True:
             drawn = []
@@ -284,6 +290,31 @@ def _make_cache(config: Any, room: int) -> DynamicCache:
         elif type(layer) is LinearAttentionLayer:
             cache.layers[place] = _StateLayer()
     return cache
+
+
+class _PlainRows:
+    """The same as `_Batch` for a model that its own class reads: nothing is padded."""
+
+    def __init__(self, requests: Sequence[Request], model: PreTrainedModel) -> None:
+        self._rows = PlainBatch([request.prompt + request.tokens for request in requests], model)
+        self.keys = make_keys([request.seed for request in requests], model.device)
+        counts = [request.at + len(request.tokens) for request in requests]
+        self.counts = torch.tensor(counts, device=model.device)
+
+    def step(self, _: PreTrainedModel) -> Tensor:
+        """Run one step. Return the states that draw the next tokens, [N, H]."""
+        return self._rows.step()
+
+    def append(self, drawn: Tensor) -> None:
+        """Append the drawn tokens, int64 [N], as the next step's input."""
+        self._rows.append(drawn)
+        self.counts = self.counts + 1
+
+    def keep(self, slots: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        indices = torch.tensor(slots, device=self.counts.device)
+        self.keys, self.counts = self.keys[indices], self.counts[indices]
+        self._rows.keep(slots)
 
 
 class _Batch:

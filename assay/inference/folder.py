@@ -22,6 +22,7 @@ from assay.gate.files import (
 )
 from assay.inference.families import find_config_fault
 from assay.inference.passages import Passage, decode_passages, digest_passages
+from assay.inference.plain.gate import find_plain_fault, is_plain
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import Domain
@@ -144,7 +145,7 @@ def read_config(folder: Path) -> dict[str, Json]:
     config = read_document(folder, CONFIG_FILE)
     try:
         with catch_thrown():  # a defect of the gate must not end every program
-            fault = find_config_fault(config)
+            fault = find_plain_fault(config) if is_plain(config) else find_config_fault(config)
     except LibraryError as error:
         fault = f"{CONFIG_FILE} breaks the gate: {error}"
     if fault is not None:

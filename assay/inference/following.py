@@ -20,8 +20,10 @@ from torch import Tensor
 
 from assay.inference.draws.sampler import make_keys
 from assay.inference.packing import KeptState, make_kept_packing
+from assay.inference.passages import Passage
 from assay.inference.placing.devices import free_memory, get_free_memory, is_out_of_memory
 from assay.inference.placing.model_sizes import MemoryPlan, measure_shape
+from assay.inference.plain.states import get_plain_head
 from assay.inference.playing import Play
 from assay.inference.reference import Reference, Rows, SketchBuilder
 from assay.protocol.episode import Reply, weave
@@ -114,7 +116,8 @@ class Follower:
     """Measures new tokens of rollouts, and corrects them.
 
     Args:
-        reference: its model must pack.
+        reference: its model must pack. One that its own class reads does not, and reads whole
+            sequences again.
         projection: of the window's sketches.
         max_tokens: of a completion.
         context: most tokens of a sequence with replies; 0: none has any.
@@ -145,6 +148,7 @@ class Follower:
         self.kept_max = self._fit(kept_max)
         self._keeping: dict[FollowedRow, None] = {}  # oldest first
         self._prompt: tuple[tuple[int, ...], KeptState] | None = None
+        self._rereads = get_plain_head(reference.model) is not None
         self.count = FollowCount()
 
     def _fit(self, wanted: int) -> int:
@@ -195,6 +199,8 @@ class Follower:
 
     def _choose(self, waiting: Sequence[FollowedRow], tokens: int) -> list[FollowedRow]:
         """The first rows, as many as go through the model together."""
+        if self._rereads:
+            return [*waiting[:1]]
         batch: list[FollowedRow] = []
         for row in waiting[: self.kept_max]:
             self._open(row)
@@ -240,6 +246,8 @@ class Follower:
         return list(out.last_hidden_state[0].split(lengths))
 
     def _read(self, batch: Sequence[FollowedRow], plan: MemoryPlan) -> list[_NewTokens]:
+        if self._rereads:
+            return self._measure(batch, [self._reread(row) for row in batch], plan)
         kept = [row.kept for row in batch if row.kept is not None]
         assert len(kept) == len(batch), "more rows are read together than are kept"
         whole = [row.sequence for row in batch]
@@ -257,6 +265,13 @@ class Follower:
             for each in kept:
                 each.return_to_mark()  # the tokens are read again
             raise
+
+    def _reread(self, row: FollowedRow) -> Tensor:
+        """The states that drew a row's own tokens, by a prefill of all that is known of it."""
+        passage = Passage(row.prompt, tuple(row.tokens), row.replies)
+        (states,) = self._reference.compute_states([passage])
+        self.count.read += row.locate(len(row.tokens))
+        return states
 
     def _catch_up(self, settled: Sequence[tuple[KeptState, Sequence[int]]]) -> None:
         """Read the tokens that are known to be right, and mark them: no other correction goes back

@@ -29,6 +29,7 @@ from assay.inference.draft import Drafter, Request, Rules
 from assay.inference.following import NEAR, FollowedRow, Follower, decide_token, find_wrong
 from assay.inference.implementations import make_packing_twin
 from assay.inference.placing.model_sizes import measure_shape
+from assay.inference.plain.states import get_plain_head
 from assay.inference.playing import Play, begin_play
 from assay.inference.reference import Reference
 from assay.inference.time_limit import TimeLimit
@@ -295,7 +296,8 @@ def follow_groups(
     count.read += following.read + following.settling
     count.settling += following.settling
     groups = list(takewhile(lambda group: all(_is_done(row, rules) for row in group), groups))
-    if exact or measure_shape(reference.model.config, 0).state:
+    is_plain = get_plain_head(reference.model) is not None  # what was read is a prefill's already
+    if not is_plain and (exact or measure_shape(reference.model.config, 0).state):
         with count.time_reading():
             in_time = takewhile(lambda group: limit is None or not limit.is_over, groups)
             made = [_prefill(group, reference, projection, count) for group in in_time]
@@ -343,7 +345,7 @@ def _fly(
 
 def _make_packing(reference: Reference) -> Reference:
     """A reference over the same weights whose model packs."""
-    if getattr(reference.model, "packs", False):
+    if getattr(reference.model, "packs", False) or get_plain_head(reference.model) is not None:
         return reference
     packing = copy(reference)
     packing.model = make_packing_twin(cast(PreTrainedModel, reference.model))

@@ -1,7 +1,8 @@
 """The logits of a model: its output matrix, and what its class does behind that.
 
 Some families divide, multiply or cap their logits. Their classes do so in `forward`, which packed
-reading never calls. So everything that wants logits calls `compute_logits`.
+reading never calls. So everything that wants logits calls `compute_logits`. What a class without a
+family does there, `assay.inference.plain.head` finds out.
 """
 
 from dataclasses import dataclass
@@ -58,15 +59,28 @@ class Finisher:
         return None
 
 
-def find_finisher(config: Any) -> Finisher:
-    """What follows the output matrix, by Hugging Face's configuration. A model of no known family
-    has nothing there: probes find out."""
-    family = FAMILIES.get(getattr(config, "model_type", ""))
+def find_finisher(model: Any) -> Finisher:
+    """What follows the output matrix of a model: of one that is read plainly what its class was
+    seen to do, else by its family and Hugging Face's configuration. A model of no known family has
+    nothing there: probes find out."""
+    plain = getattr(model, "plain_head", None)
+    if plain is not None:
+        found: Finisher = plain.finisher
+        return found
+    family = FAMILIES.get(getattr(model.config, "model_type", ""))
     finish = None if family is None else family.finish
-    number = None if finish is None else getattr(config, finish.field)
+    number = None if finish is None else getattr(model.config, finish.field)
     return Finisher(None) if finish is None or number is None else Finisher(finish.rule, number)
+
+
+def get_output(model: Any) -> Any:
+    """The module that has a model's output matrix: states [..., H] → products [..., V]."""
+    plain = getattr(model, "plain_head", None)
+    if plain is not None and hasattr(model, "get_submodule"):  # a class's own, under any name
+        return model.get_submodule(plain.output)
+    return model.lm_head
 
 
 def compute_logits(model: Headed, states: Tensor) -> Tensor:
     """Logits, float32 [..., V], of normed last states [..., H]."""
-    return find_finisher(model.config).apply(model.lm_head(states).float())
+    return find_finisher(model).apply(get_output(model)(states).float())

@@ -15,17 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedModel,
-)
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedModel
 from transformers.activations import XIELUActivation
 from transformers.utils import logging as transformers_logging
 
 from assay.gate.files import UnfitFileError, open_regular
-from assay.inference.families import EMBEDDING, HEAD, find_misfit, is_tied
+from assay.inference.families import EMBEDDING, FAMILIES, HEAD, find_misfit, is_tied
 from assay.inference.folder import (
     CONFIG_FILE,
     CheckpointError,
@@ -36,6 +31,9 @@ from assay.inference.folder import (
 )
 from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
+from assay.inference.plain.gate import is_plain
+from assay.inference.plain.head import UnknownHeadError, find_head
+from assay.inference.plain.opening import find_plain_misfit, require_own_functions
 from assay.inference.recurrent import prepare_recurrent_layers
 from assay.sandbox.thrown import NOT_THROWN
 
@@ -92,7 +90,7 @@ def outline_config(config: bytes, router_ramp: int = 0) -> PreTrainedModel:
     values, and take gradients. Buffers have their values. `router_ramp`: as in `load_model`."""
     transformers_logging.disable_progress_bar()
     with _MAKING, hold_alone({CONFIG_FILE: config}) as alone:
-        model: Any = _outline(AutoConfig.from_pretrained(alone, trust_remote_code=False))
+        model: Any = outline_model(AutoConfig.from_pretrained(alone, trust_remote_code=False))
     model.router_ramp = router_ramp
     outlined: PreTrainedModel = model
     return outlined
@@ -109,10 +107,16 @@ class _EmptyOnMeta(TorchFunctionMode):
         return func(*args, **{**(kwargs or {}), **device})
 
 
-def _outline(config: Any) -> PreTrainedModel:
-    functions = _name_functions(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])
+def outline_model(config: Any, kind: Any = None) -> PreTrainedModel:
+    """A model without values, as `outline_config`, from its configuration.
+
+    Args:
+        kind: its class; None: the library's for this configuration.
+    """
+    kind = kind or MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    functions = _name_functions(kind)
     with _EmptyOnMeta():
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+        model: PreTrainedModel = kind._from_config(  # noqa: SLF001 - as `from_config` does
             config, dtype=torch.float32, **functions
         )
     for module in model.modules():
@@ -156,7 +160,7 @@ def _restore_constants(model: PreTrainedModel) -> None:
     """Compute the buffers that no file stores once more, in fp32: the library rounds some to the
     type of the weights."""
     stored = model.state_dict().keys()
-    for name, constant in _outline(model.config).named_buffers():
+    for name, constant in outline_model(model.config).named_buffers():
         if name not in stored:
             owner, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(owner), leaf, constant)
@@ -171,18 +175,9 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         try:
             stored = _list_tensors(folder, opened)
             _require_fit(folder, stored)
-            config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
-            kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-            with _MAKING:
-                model, loaded = kind.from_pretrained(
-                    None,
-                    config=config,
-                    state_dict=stored,  # each tensor is read when it is put into its place
-                    dtype=dtype,
-                    output_loading_info=True,
-                    **_name_functions(kind),
-                )
-                if dtype != torch.float32:
+            model, loaded = load_class(alone, stored, dtype)
+            if dtype != torch.float32:
+                with _MAKING:
                     _restore_constants(model)
         except CheckpointError:
             raise
@@ -203,7 +198,37 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     prepare_recurrent_layers(model)
     _compute_by_torch(model)
     _keep_angles(model)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    if model.config.model_type not in FAMILIES:
+        whole: Any = model
+        try:
+            whole.plain_head = find_head(model)
+        except UnknownHeadError as error:
+            raise UnusableCheckpointError(f"{folder}: {error}") from None
+    return model
+
+
+def load_class(
+    alone: Path, tensors: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The class of the config.json in a folder without anything else, with these tensors, and what
+    the library says of their names. Raises what the library throws.
+
+    Args:
+        tensors: each is read when it is put into its place, if it is still on disk.
+    """
+    config = AutoConfig.from_pretrained(alone, trust_remote_code=False)
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    with _MAKING:
+        made: tuple[PreTrainedModel, dict[str, Any]] = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=dtype,
+            output_loading_info=True,
+            **_name_functions(kind),
+        )
+    return made
 
 
 def read_tensors(file: Path) -> dict[str, torch.Tensor]:
@@ -274,8 +299,12 @@ def _require_fit(folder: Path, stored: Mapping[str, Any]) -> None:
                 f"{folder} stores tensor {name} in {part.get_dtype()}: convert all tensors to bf16"
             )
     shapes = {name: tuple(part.get_shape()) for name, part in stored.items()}
-    fault = find_misfit(config, shapes)
-    own_head = fault is None and HEAD in stored and is_tied(config)
+    if is_plain(config):
+        require_own_functions()
+        fault = find_plain_misfit(read_small_file(folder, CONFIG_FILE), shapes)
+    else:
+        fault = find_misfit(config, shapes)
+    own_head = fault is None and not is_plain(config) and HEAD in stored and is_tied(config)
     if own_head and not _is_same(stored[HEAD], stored[EMBEDDING]):
         fault = f"config.json ties the head to the embedding, and {HEAD} differs from it"
     if fault is not None:

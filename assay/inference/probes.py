@@ -5,7 +5,7 @@ it, only the model can tell. A property that fails refuses the model: none of th
 little. Run by what makes a network of a model, not by each load.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -72,10 +72,12 @@ def probe(model: PreTrainedModel, seed: int = 0) -> list[Probe]:
         ramped.router_ramp = ramp
 
 
-def require_measurable(model: PreTrainedModel) -> list[Probe]:
-    """The same. Raises a ProbeError that names the first property that fails, and by how much."""
-    probes = probe(model)
+def require_holding(probes: Iterable[Probe]) -> list[Probe]:
+    """All of them. Raises a ProbeError that names the first property that fails, and by how
+    much."""
+    held = []
     for found in probes:
+        held.append(found)
         if not found.holds:
             why = found.fault or (
                 "a logit is not a finite number"
@@ -83,7 +85,7 @@ def require_measurable(model: PreTrainedModel) -> list[Probe]:
                 else f"logits differ by {found.difference:.2g}, and {found.allowed:.2g} is allowed"
             )
             raise ProbeError(f"this model cannot be measured ({found.name}): {found.about}: {why}")
-    return probes
+    return held
 
 
 class _Probes:

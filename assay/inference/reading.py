@@ -11,6 +11,7 @@ turn's first token. The measurement of a completion depends on the others only i
 matrix product.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from assay.inference.packing import make_packing
 from assay.inference.placing.model_sizes import TOKENS_MAX
+from assay.inference.plain.states import get_plain_head, read_states
 from assay.protocol.episode import Reply, weave
 
 #: A completion that is read alone is right-padded to a multiple of this: kernels see few shapes.
@@ -86,13 +88,36 @@ def read(
 
 
 def read_pack(model: CausalModel, pack: "Pack") -> list[Tensor]:
-    """The states [T, H] that drew each completion of a pack. The model must pack."""
+    """The states [T, H] that drew each completion of a pack. The model packs, or its own class
+    reads one sequence after the other."""
+    if get_plain_head(model) is not None:
+        return _read_apart(model, pack)
     packing = make_packing(pack.lengths)
     ids = torch.tensor([pack.tokens], device=model.device)
     positions = packing.make_positions(model.device)
     out = model.model(ids, position_ids=positions, packing=packing, use_cache=False)
     states = out.last_hidden_state[0]
     return [_take(states, rows) for rows in pack.rows]
+
+
+def _read_apart(model: Any, pack: "Pack") -> list[Tensor]:
+    """The states of a pack whose sequences are read one at a time, each behind what it shares."""
+    starts, start = [], 0
+    for length, _ in pack.lengths:
+        starts.append(start)
+        start += length
+    found: list[Tensor] = []
+    for rows in pack.rows:
+        number = bisect_right(starts, rows[0].start) - 1
+        (length, shared), begin = pack.lengths[number], starts[number]
+        before: Sequence[int] = ()
+        if shared is not None:
+            before = pack.tokens[starts[shared] : starts[shared] + pack.lengths[shared][0]]
+        whole = [*before, *pack.tokens[begin : begin + length]]
+        states = read_states(model, torch.tensor([whole], device=model.device))[0]
+        move = len(before) - begin
+        found.append(_take(states, [slice(row.start + move, row.stop + move) for row in rows]))
+    return found
 
 
 def read_alone(

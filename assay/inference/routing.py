@@ -280,8 +280,9 @@ def record_logits(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def _hook(model: nn.Module, hook: Callable[[Any, Any, Any], None]) -> Iterator[None]:
-    routers = [module for module in model.modules() if isinstance(module, RampedRouter)]
+def _hook(model: Any, hook: Callable[[Any, Any, Any], None]) -> Iterator[None]:
+    modules = model.modules() if isinstance(model, nn.Module) else ()  # a class has none of ours
+    routers = [module for module in modules if isinstance(module, RampedRouter)]
     handles = [router.register_forward_hook(hook) for router in routers]
     try:
         yield

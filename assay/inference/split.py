@@ -38,8 +38,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from assay.inference.draws.sampler import load_kernels, to_arrays
+from assay.inference.head import get_output
 from assay.inference.packing import PACKED_ATTENTION, Packing
 from assay.inference.placing.precision import require_exact_products
+from assay.inference.plain.states import choose_attention, get_plain_head, read_states, see_states
 from assay.inference.routing import mix_experts
 from assay.inference.twins import copy_sharing
 
@@ -85,7 +87,6 @@ class SplitModel:
     """
 
     dtype = torch.float32
-    packs = True
 
     def __init__(self, model: PreTrainedModel, terms: int = EXACT_TERMS) -> None:
         _require_unrounded(model)
@@ -93,8 +94,12 @@ class SplitModel:
         self.config = model.config
         self.device = model.device
         self._splitter = Splitter(terms)
-        self.twin = copy_sharing(model, PACKED_ATTENTION)
+        self.plain_head = get_plain_head(model)
+        self.packs = self.plain_head is None
+        self.twin = copy_sharing(model, PACKED_ATTENTION if self.packs else choose_attention(model))
         _replace_modules(self.twin, self._splitter)
+        if self.plain_head is not None:
+            see_states(self.twin, self.plain_head.output)
 
     def model(
         self,
@@ -112,6 +117,8 @@ class SplitModel:
             use_cache: accepted for Hugging Face's interface; there is no cache.
         """
         with self._splitter.keep_last():
+            if self.plain_head is not None:
+                return States(read_states(self.twin, input_ids))
             out = self.twin.model(
                 input_ids, position_ids=position_ids, packing=packing, use_cache=False
             )
@@ -120,7 +127,7 @@ class SplitModel:
     def lm_head(self, states: Tensor) -> Tensor:
         """Logits of states [T, H], float32 [T, V]."""
         with self._splitter.keep_last():
-            logits: Tensor = self.twin.get_output_embeddings()(states)
+            logits: Tensor = get_output(self.twin)(states)
         return logits
 
 

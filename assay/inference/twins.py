@@ -24,6 +24,7 @@ def copy_sharing(model: PreTrainedModel, attention: str) -> Any:
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     twin = copy.deepcopy(model, shared)
     twin.set_attn_implementation(attention)
-    prepare_recurrent_layers(twin)
-    ramp_routers(twin)
+    if getattr(model, "plain_head", None) is None:  # of a class without a family nothing changes
+        prepare_recurrent_layers(twin)
+        ramp_routers(twin)
     return twin

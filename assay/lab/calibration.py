@@ -17,10 +17,10 @@ from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.families import CHOSEN
 from assay.inference.folder import CALIBRATION_FILE, MANIFEST_FILE, read_passages
 from assay.inference.implementations import make_alone
+from assay.inference.measurable import require_measurable
 from assay.inference.pair_report import Pair, RouterReading, describe_pair, list_thresholds
 from assay.inference.passages import Passage
 from assay.inference.placement import make_placement
-from assay.inference.probes import require_measurable
 from assay.inference.reference import Reference
 from assay.inference.routing import choose_fewer, count_experts, has_routers
 from assay.lab.calibration_picture import draw_pair

@@ -48,6 +48,7 @@ from assay.inference.pair_report import list_thresholds
 from assay.inference.passages import Passage, ask_problems, digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
+from assay.inference.plain.probes import PUBLISH_TOKENS
 from assay.inference.reference import Reference
 from assay.inference.routing import FIRST_RAMP, count_experts
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
@@ -82,8 +83,6 @@ from assay.subnet.waiting import Report, ignore_report
 
 #: Problems whose sampled completions make the calibration set.
 _PROBLEMS = 256
-#: Permitted implementations between which rates are measured.
-_PAIR = ("fp32-sdpa", "fp32-eager")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,7 @@ def make_genesis(
     problems: int = _PROBLEMS,
     device: str = CPU,
     report: Report = ignore_report,
+    compared: int = PUBLISH_TOKENS,
 ) -> Manifest:
     """Write calibration_set.json, calibration.json and manifest.json into an adopted folder. Return
     the manifest.
@@ -115,6 +115,8 @@ def make_genesis(
         problems: number whose sampled completions make the calibration set.
         device: torch's name of the model's device.
         report: called with what is being done, and with the seconds that it takes.
+        compared: tokens on which two implementations of a class without a family are compared
+            before anything else.
 
     Raises:
         ValueError: levels are invalid.
@@ -129,7 +131,7 @@ def make_genesis(
     environment = environment or make_environment(DEMO_ENVIRONMENT, DEMO_SETTINGS)
     rules = Rules(work.temperature, read_end_tokens(folder), max_tokens)
     measuring = ModelMeasurements(folder, Measurements(), device, tests.router_ramp, report)
-    calibration = _Calibration(folder, environment, levels, tests, work, rules)
+    calibration = _Calibration(folder, environment, levels, tests, work, rules, compared)
     return calibration.make(measuring, problems).manifest
 
 
@@ -259,6 +261,7 @@ class _Calibration:
     Attributes:
         folder: as `assay adopt` writes it.
         rules: by which completions are drawn.
+        compared: tokens on which two implementations of a class without a family are compared.
     """
 
     folder: Path
@@ -267,23 +270,26 @@ class _Calibration:
     tests: Tests
     work: Work
     rules: Rules
+    compared: int = PUBLISH_TOKENS
 
     def make(self, measuring: ModelMeasurements, problems: int) -> Genesis:
         """Sample the set, measure rates and centre, and write all three files. Raises
         CheckpointError for a model that cannot be measured in packs, and at a problem whose longest
         rollout exceeds the model's context."""
         folder, tests, rules = self.folder, self.tests, self.rules
-        measuring.require_measurable()
+        measuring.require_measurable(self.compared)
         tokenizer = open_adopted_tokenizer(folder, rules.end_tokens)
         asked = ask_problems(self._make_encoder(tokenizer), self.environment, self.levels, problems)
         sampled = measuring.sample(tokenizer, self.environment, asked, self.work, rules)
         passages, data = sampled.passages, encode_passages(sampled.passages)
         write_file(folder / PASSAGES_FILE, data)
-        if get_expert_bounds(read_config(folder))[1] and not tests.router_ramp:
+        is_mixture = not measuring.is_plain and get_expert_bounds(read_config(folder))[1]
+        if is_mixture and not tests.router_ramp:
             given = measuring.model, tokenizer, passages, rules.temperature
             raise _propose_ramp(folder, *given)
         taus, temperature = list_thresholds(tests), rules.temperature
-        compared = measuring.compare(_PAIR, tokenizer, passages, taus, temperature)
+        pair = measuring.find_pair()
+        compared = measuring.compare(pair, tokenizer, passages, taus, temperature)
         calibration = compared.curve.fit(len(tests.margin_levels), temperature / 1024)
         write_json(folder / CALIBRATION_FILE, to_json(calibration))
         centre, scale, experts = measuring.measure_centre(passages)
@@ -292,7 +298,7 @@ class _Calibration:
         write_json(folder / MANIFEST_FILE, to_json(manifest))
         # the pair reads each token twice, and a miner once
         seconds = (sampled.seconds + compared.seconds / 2) / max(1, calibration.tokens)
-        parts = _PAIR, tests, compared.curve, temperature, scale, seconds
+        parts = pair, tests, compared.curve, temperature, scale, seconds
         return Genesis(manifest, make_findings(*parts))
 
     def _make_manifest(self, calibration: Calibration, calibration_set: bytes) -> Manifest:

@@ -29,8 +29,15 @@ from assay.inference.folder import (
     digest_tensors,
     digest_tokenizer,
     digest_weights,
+    read_config,
 )
-from assay.inference.implementations import make_model
+from assay.inference.implementations import (
+    APPEAL_IMPLEMENTATION,
+    DEFAULT_IMPLEMENTATION,
+    find_pair,
+    make_model,
+)
+from assay.inference.measurable import require_measurable
 from assay.inference.model_loading import load_model
 from assay.inference.passages import (
     Asked,
@@ -40,7 +47,9 @@ from assay.inference.passages import (
     sample_passages,
 )
 from assay.inference.placing.devices import CPU
-from assay.inference.probes import Probe, require_measurable
+from assay.inference.plain.gate import is_plain
+from assay.inference.plain.probes import ADOPT_TOKENS
+from assay.inference.probes import Probe
 from assay.inference.reference import Reference
 from assay.protocol.encoding import EncodingError, Json
 from assay.protocol.parameters import Work
@@ -91,6 +100,8 @@ class ModelMeasurements:
     ) -> None:
         self._folder, self._kept = folder, kept
         self._device, self._ramp, self._report = device, router_ramp, report
+        #: no family describes the model
+        self.is_plain = is_plain(read_config(folder))
         self._known: dict[str, Json] = {
             "tensors": digest_weights(folder, digest_tensors(folder)).hex(),
             "structure": digest_structure(folder).hex(),
@@ -107,16 +118,24 @@ class ModelMeasurements:
         with telling(self._report, "loading the model"):
             return load_model(self._folder, self._device, router_ramp=self._ramp)
 
-    def require_measurable(self) -> list[Probe]:
-        """See `probes.require_measurable`. A model that fails is tried again each time."""
-        found: Any = self._kept.recall("probes", self._known)
+    def find_pair(self) -> tuple[str, str]:
+        """The two implementations that measure its rates."""
+        if self.is_plain:
+            return find_pair(self.model)
+        return DEFAULT_IMPLEMENTATION, APPEAL_IMPLEMENTATION
+
+    def require_measurable(self, tokens: int = ADOPT_TOKENS) -> list[Probe]:
+        """See `assay.inference.measurable`. A model that fails is tried again each time."""
+        of = self._known | ({"tokens": tokens} if self.is_plain else {})
+        found: Any = self._kept.recall("probes", of)
         if found is not None:
             return [Probe(*one) for one in found]
         model = self.model
-        with telling(self._report, "trying whether it can be measured in packs"):
-            probes = require_measurable(model)
+        packs = "" if self.is_plain else " in packs"
+        with telling(self._report, f"trying whether it can be measured{packs}"):
+            probes = require_measurable(model, tokens)
         told: Json = [[one.name, one.about, one.difference, one.allowed] for one in probes]
-        self._kept.keep("probes", self._known, told)
+        self._kept.keep("probes", of, told)
         return probes
 
     def sample(

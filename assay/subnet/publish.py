@@ -28,6 +28,7 @@ from assay.settings.sections import ComputeSettings, PublishSettings
 from assay.subnet.calibration_findings import CalibrationFindings
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.measurements import open_measurements
+from assay.subnet.model_class import describe_class
 from assay.subnet.presets import PRESETS, change_parameters, parse_environment, read_changes
 from assay.subnet.publishing import make_subnet_parameters, publish_subnet
 from assay.subnet.recipe import Recipe, read_recipe, require_architecture
@@ -227,6 +228,8 @@ def publish(
     )
     for changes in network.changes:
         parameters = change_parameters(parameters, changes)
+    if parameters.model_class is not None:
+        report(describe_class(parameters.model_class))
     parameters = fill_frames(parameters, load_outline(genesis).tokenizer, report)
     consent(
         f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "

@@ -22,6 +22,7 @@ from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
 from assay.subnet.gating import list_gate_notes
+from assay.subnet.model_class import make_class
 from assay.subnet.presets import Preset, make_identity, make_parameters
 from assay.subnet.prompt_notes import list_environment_notes, list_prompt_notes
 from assay.subnet.reply_frames import find_closer_fault
@@ -64,7 +65,8 @@ def make_subnet_parameters(
             f"the owner's hotkey {encode_ss58(owner)} has no uid to take the burn share: "
             "register it"
         )
-    digest = load_outline(genesis_folder).manifest.digest  # its tensors are read before it is sent
+    outline = load_outline(genesis_folder)  # its tensors are read before it is sent
+    digest = outline.manifest.digest
     identity = make_identity(chain.genesis_hash, chain.netuid, seat.uid, trainer, digest)
     identity = replace(identity, amender=amender)
     slot, delay = preset.timing.slot_ms, preset.timing.beacon_delay_ms
@@ -74,7 +76,10 @@ def make_subnet_parameters(
         slot_ms=slot if slot_ms is None else slot_ms,
         beacon_delay_ms=delay if slot_ms is None else delay * slot_ms // slot,
     )
-    return make_parameters(timing, preset, identity, beacon, environment)
+    made = make_parameters(timing, preset, identity, beacon, environment)
+    if not outline.is_plain:
+        return made
+    return replace(made, model_class=make_class(load_checkpoint(genesis_folder)))
 
 
 def publish_subnet(

@@ -20,6 +20,7 @@ CODE = (
     "assay.inference.implementations",
     "assay.inference.low_rank",
     "assay.inference.packing",
+    "assay.inference.plain.states",
     "assay.inference.reading",
     "assay.inference.recurrent",
     "assay.inference.routing",

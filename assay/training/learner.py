@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from assay.inference.implementations import make_packing_twin
+from assay.inference.implementations import make_learning_twin
 from assay.inference.low_rank import Factors
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.training.balance import Balance
@@ -360,7 +360,7 @@ def _build(
     """The parts of a learner, in the order in which each needs the ones before."""
     whole: nn.Module = model.eval()
     whole.to(torch.float32)
-    inner: nn.Module = make_packing_twin(model)
+    inner: nn.Module = make_learning_twin(model)
     matrices = list_linear(inner)
     if config.lora_rank:
         inner = add_factors(inner, config.lora_rank)
@@ -371,7 +371,7 @@ def _build(
     if config.wants_reference and reference is not None:
         sizes = model.config.vocab_size, reference.config.vocab_size
         excluded = _fit_excluded(config.excluded, *sizes)
-        first = Policy(make_packing_twin(reference), excluded, config.precision)
+        first = Policy(make_learning_twin(reference), excluded, config.precision)
     policies = [policy] if first is None else [policy, first]
     if is_in_team():
         for one in policies:

@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from assay.inference.head import Finisher, compute_logits, find_finisher
+from assay.inference.head import Finisher, compute_logits, find_finisher, get_output
 from assay.inference.reading import Pack, read_pack
 
 Precision = Literal["float32", "bfloat16"]
@@ -79,15 +79,16 @@ class Policy(nn.Module):
         with self._enter_precision(tokens.device):
             states = torch.cat(read_pack(base, pack))
             rows = max(1, LOGITS_MAX // base.config.vocab_size)
-            if len(states) <= rows:
+            output = get_output(base)
+            if len(states) <= rows or getattr(output, "bias", None) is not None:
                 logits = compute_logits(base, states)
                 scores = _score(logits, tokens, self._excluded)
                 self.entropy = _compute_entropy(logits)
                 return scores
         dtype = torch.bfloat16 if self._precision == "bfloat16" else torch.float32
-        finisher = find_finisher(base.config)
+        finisher = find_finisher(base)
         scored: Any = _Chunks.apply(
-            states, base.lm_head.weight, tokens, finisher, self._excluded, rows, dtype
+            states, output.weight, tokens, finisher, self._excluded, rows, dtype
         )
         self.entropy = scored[1]
         return cast(Tensor, scored[0])

@@ -20,8 +20,8 @@ from assay.inference.folder import (
     CheckpointError,
     read_config,
 )
+from assay.inference.measurable import require_measurable
 from assay.inference.model_loading import load_model
-from assay.inference.probes import require_measurable
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer
 from assay.neurons.preflight.check_results import CheckState, PreflightCheck, attempt
 
@@ -71,7 +71,9 @@ def _check_tensors(folder: Path, models: list[PreTrainedModel]) -> PreflightChec
 
 
 def _check_packing(model: PreTrainedModel) -> PreflightCheck:
-    worst = max(require_measurable(model), key=lambda each: each.difference / each.allowed)
+    worst = max(
+        require_measurable(model), key=lambda each: each.difference / max(each.allowed, 1e-30)
+    )
     detail = (
         f"alone and in packs, logits differ by at most {worst.difference:.1g} ({worst.name}); "
         f"{worst.allowed:.1g} is allowed"

@@ -33,6 +33,7 @@ from assay.protocol.context import Committed, Context
 from assay.protocol.parameters import DEMO_TIMING, SMALL_MODEL_TESTS, Gate, Parameters, Tests
 from assay.protocol.submission import encode_submission, get_id_bits
 from assay.session.window_reader import get_challenge, get_context
+from assay.subnet.model_class import make_class
 from assay.subnet.presets import NETUID, make_demo_parameters
 from assay.training import GENESIS
 from assay.training.genesis_model import make_model
@@ -182,7 +183,7 @@ def make_world(
     parameters = make_demo_parameters(
         chain.genesis_hash, beacons.chain, 0, hotkeys["trainer"], checkpoint.digest
     )
-    parameters = replace(parameters, tests=tests, gate=gate)
+    parameters = replace(parameters, tests=tests, gate=gate, model_class=make_class(checkpoint))
     store, history = open_folder(folder / "store"), ParameterHistory(parameters)
     outside = MinerDependencies(chain, beacons, checkpoints, store, LOCATOR)
     miners = {

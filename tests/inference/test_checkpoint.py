@@ -166,13 +166,7 @@ def test_an_index_file_does_not_lead_to_other_weights(folder, checkpoint):
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"num_attention_heads": 0},
-        {"hidden_size": 95},
-        {"num_hidden_layers": 4},
-        {"model_type": "nonsense"},
-        {"vocab_size": -1},
-    ],
+    [{"num_attention_heads": 0}, {"hidden_size": 95}, {"num_hidden_layers": 4}, {"vocab_size": -1}],
     ids=str,
 )
 def test_a_config_that_makes_no_sense_is_nobodys_to_use(folder, changes):
@@ -190,6 +184,60 @@ def test_a_config_that_makes_no_sense_is_nobodys_to_use(folder, changes):
     (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
     with pytest.raises(UnusableCheckpointError):
         load_checkpoint(folder, manifest.digest)
+
+
+def test_a_type_that_this_library_lacks_is_this_machines_trouble(folder):
+    """Until the parameters say that no network of theirs has such a type."""
+    from dataclasses import replace
+
+    from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
+    from assay.inference.folder import UnusableCheckpointError, digest_structure
+    from assay.inference.plain.opening import LackingClassError, get_library_version
+    from assay.protocol.encoding import from_json, to_json
+    from assay.protocol.manifest import Manifest
+    from assay.protocol.parameters import ModelClass
+    from tests.vectors.subjects import PARAMETERS
+
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "nonsense"}
+    (folder / "config.json").write_text(json.dumps(config))
+    manifest = from_json(Manifest, json.loads((folder / "manifest.json").read_text()))
+    manifest = replace(manifest, structure=digest_structure(folder))
+    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
+    with pytest.raises(LackingClassError, match="nonsense"):
+        load_checkpoint(folder, manifest.digest)
+    whole = CheckpointFolder(folder.parent / "models")
+    whole.add(folder, manifest.digest)
+    with pytest.raises(UnusableCheckpointError, match="nonsense"):
+        open_checkpoint(whole, manifest.digest, PARAMETERS)
+    wanted = ModelClass(manifest.structure, bytes(32), get_library_version(), "one", "other")
+    with pytest.raises(LackingClassError, match="nonsense"):
+        open_checkpoint(whole, manifest.digest, replace(PARAMETERS, model_class=wanted))
+
+
+def test_another_structure_than_the_parameters_name_is_unusable(folder):
+    from dataclasses import replace
+
+    from assay.artifacts.checkpoints.folder import find_checkpoint_fault
+    from assay.inference.folder import find_tensors
+    from assay.inference.plain.opening import digest_shapes
+    from assay.protocol.parameters import ModelClass
+    from tests.vectors.subjects import PARAMETERS
+
+    checkpoint = load_checkpoint(folder)
+    shapes = {name: place.shape for name, (_, place) in find_tensors(folder).items()}
+    own = checkpoint.manifest.structure, digest_shapes(shapes)
+    for structure, named, word in (
+        (bytes(32), own[1], "config.json"),
+        (own[0], bytes(32), "names and shapes"),
+    ):
+        wanted = ModelClass(structure, named, "5.19.0", "fp32-sdpa", "split3")
+        fault = find_checkpoint_fault(checkpoint, replace(PARAMETERS, model_class=wanted))
+        assert word in str(fault)
+    right = ModelClass(*own, "5.19.0", "fp32-sdpa", "split3")
+    fault = find_checkpoint_fault(checkpoint, replace(PARAMETERS, model_class=right))
+    assert "names" not in str(fault)
+    plain = replace(checkpoint, is_plain=True)
+    assert "no family" in str(find_checkpoint_fault(plain, PARAMETERS))
 
 
 def test_tensors_whose_shape_is_not_their_size(folder):

@@ -8,7 +8,8 @@ from transformers import CONFIG_MAPPING
 
 from assay.inference import head, probes
 from assay.inference.head import Finisher
-from assay.inference.probes import ProbeError, probe, require_measurable
+from assay.inference.measurable import require_measurable
+from assay.inference.probes import ProbeError, probe
 from assay.inference.reading import read
 from tests.inference.family_models import VOCABULARY, get_model, make_config, make_model
 
@@ -20,7 +21,7 @@ def list_failing(model: Any) -> set[str]:
 def test_a_head_that_does_more_than_its_matrix_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     model = get_model("granite")
     assert list_failing(model) == set()
-    monkeypatch.setattr(head, "find_finisher", lambda config: Finisher(None))
+    monkeypatch.setattr(head, "find_finisher", lambda model: Finisher(None))
     assert list_failing(model) == {"head"}
     with pytest.raises(ProbeError, match=r"\(head\): its logits .* differ by .* is allowed"):
         require_measurable(model)

@@ -18,6 +18,7 @@ OTHERS = {
     "assay.inference.folder": "files, whose digests the record has",
     "assay.inference.model_loading": "files, whose digests the record has",
     "assay.inference.passages": "the judge's passes",
+    "assay.inference.plain": "drafts, and what a class's config says, which the parent binds",
     "assay.inference.placing": "devices and their memory, which the record names",
     "assay.inference.reference": "the judge's passes",
     "assay.inference.sampled_episodes": "draws",

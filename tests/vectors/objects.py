@@ -2,7 +2,7 @@
 
 import json
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,14 @@ from assay.protocol.manifest import (
     compute_tensor_root,
     digest_safetensors,
 )
-from assay.protocol.parameters import DEMO_TIMING, PROTOCOL_VERSION, Gate, GateRule, Parameters
+from assay.protocol.parameters import (
+    DEMO_TIMING,
+    PROTOCOL_VERSION,
+    Gate,
+    GateRule,
+    ModelClass,
+    Parameters,
+)
 from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import Block
 
@@ -78,7 +85,14 @@ def make_parameters() -> Json:
             value = changed[section][name] = mutate(fields[name])
             made = Parameters.from_json(changed).digest.hex()
             mutations.append({"field": f"{section}.{name}", "value": value, "digest": made})
+    library = ModelClass(digest("structure"), digest("shapes"), "5.19.0", "fp32-sdpa", "split3")
+    marked = replace(PARAMETERS, model_class=library)
     return {
+        "model_class": {
+            "parameters": marked.to_json(),
+            "encoding": encode(marked).hex(),
+            "digest": marked.digest.hex(),
+        },
         "parameters": whole,
         "encoding": encode(PARAMETERS).hex(),
         "digest": PARAMETERS.digest.hex(),

@@ -34,6 +34,7 @@ from assay.artifacts.store_objects import (
 from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES
 from assay.inference.families import find_misfit
 from assay.inference.folder import (
+    CONFIG_FILE,
     FILES_FOLDER,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -49,6 +50,8 @@ from assay.inference.folder import (
     verify_manifest,
     verify_small_files,
 )
+from assay.inference.plain.gate import is_plain
+from assay.inference.plain.opening import find_plain_misfit
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError
@@ -356,7 +359,11 @@ class _Download:
         """Raise an UnusableCheckpointError unless config.json is of a model with these tensors. So
         nobody reserves room for others, or waits for them."""
         config = read_config(self.folder)
-        fault = find_misfit(config, {tensor.name: tensor.shape for tensor in tensors})
+        shapes = {tensor.name: tensor.shape for tensor in tensors}
+        if is_plain(config):
+            fault = find_plain_misfit(read_small_file(self.folder, CONFIG_FILE), shapes)
+        else:
+            fault = find_misfit(config, shapes)
         if fault is not None:
             raise UnusableCheckpointError(f"checkpoint {self.digest.hex()[:16]}…: {fault}")
 

@@ -52,6 +52,7 @@ from assay.inference.folder import (
     ComingCheckpointError,
     UnusableCheckpointError,
     digest_tensors,
+    find_tensors,
     list_small_files,
     read_passages,
     verify_manifest,
@@ -63,6 +64,7 @@ from assay.inference.passages import Passage
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS
+from assay.inference.plain.opening import LackingClassError, digest_shapes, require_class
 from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
@@ -688,9 +690,16 @@ def open_checkpoint(
 
     Raises:
         UnusableCheckpointError: nobody can use it, and it voids its windows.
-        CheckpointError: it is missing or damaged here: our own fault.
+        CheckpointError: it is missing or damaged here, or this machine lacks its class: our own
+            fault.
     """
-    checkpoint = checkpoints.get(digest)
+    require_class(parameters.model_class)
+    try:
+        checkpoint = checkpoints.get(digest)
+    except LackingClassError as error:
+        if parameters.model_class is None:  # whoever has the class refuses it, too
+            raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}…: {error}") from None
+        raise
     fault = find_checkpoint_fault(checkpoint, parameters)
     if fault is not None:
         raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
@@ -706,9 +715,16 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
         parameters.tests,
         parameters.gate,
         parameters.work.max_tokens,
+        parameters.model_class,
     )
     if fault is not None:
         return fault
+    if parameters.model_class is None and checkpoint.is_plain:
+        return "no family describes its model, and the parameters name no class for it"
+    if parameters.model_class is not None and isinstance(checkpoint, Checkpoint):
+        shapes = {name: place.shape for name, (_, place) in find_tensors(checkpoint.folder).items()}
+        if digest_shapes(shapes) != parameters.model_class.shapes:
+            return "its tensors have not the names and shapes that the parameters name"
     fault = checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
     if fault is not None:
         return fault

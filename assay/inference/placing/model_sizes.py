@@ -20,6 +20,8 @@ KEYS_TOGETHER = 512
 #: Experts of a token that ramped routers need, relative to those that a family's own choose. A
 #: network's limit is `experts_max`.
 EXPERTS_SHARE = 1.25
+#: Copies of a layer's activations that a class without a family is taken to make.
+_COPIES = 4
 #: Implementations of the reference that keep weights as stored, in bf16. The others convert them to
 #: fp32.
 BF16_WEIGHTS = frozenset({"split3", "split2"})
@@ -92,6 +94,8 @@ class _LayerShape:
 
 def measure_shape(config: Any, parameters: int) -> ModelShape:
     """The size of a model from its Hugging Face configuration."""
+    if getattr(config, "model_type", "") not in FAMILIES:
+        return _estimate_shape(config, parameters)
     kinds = getattr(config, "layer_types", None) or ()
     recurrent = sum(kind == "linear_attention" for kind in kinds)
     attending = _list_layer_configs(config)[: config.num_hidden_layers - recurrent]
@@ -120,6 +124,27 @@ def measure_shape(config: Any, parameters: int) -> ModelShape:
         factors=experts * (2 * config.hidden_size + 3 * own),
         stacked=experts * 3 * config.hidden_size * own,
         windowed=tuple(windowed),
+    )
+
+
+def _estimate_shape(config: Any, parameters: int) -> ModelShape:
+    """A bound for a class that no family describes, of which only three sizes are known. A layer's
+    matrices have about twelve times its states' width as rows, and each of them is an activation;
+    classes without kernels of their own keep several copies, and scans a state for each token."""
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    tables = (1 if config.tie_word_embeddings else 2) * config.vocab_size * hidden
+    block = ceil(max(0, parameters - tables) / layers)
+    rows = max(ceil(block / hidden), 12 * hidden)
+    return ModelShape(
+        parameters=parameters,
+        tables=tables,
+        block=block,
+        cached=2 * layers * hidden,
+        state=0,
+        wide=_COPIES * rows,
+        kept=_COPIES * layers * rows,
+        recomputed=layers * hidden + _COPIES * rows,
+        vocabulary=config.vocab_size,
     )
 
 

@@ -25,7 +25,10 @@ from assay.inference.folder import (
     verify_small_files,
     verify_tensors,
 )
+from assay.inference.measurable import measure_plain_speed
 from assay.inference.placing.devices import CPU, get_free_memory
+from assay.inference.plain.gate import find_plain_fault, is_plain
+from assay.inference.plain.opening import OpenedClass
 from assay.network.files import hold_folder, move_folder, naming
 from assay.network.hub.origin import find_origin
 from assay.protocol.encoding import Json, read_json
@@ -42,6 +45,7 @@ from assay.subnet.adoption.config import (
 from assay.subnet.adoption.end_tokens import ADOPTION_FILE
 from assay.subnet.adoption.gguf_file import find_gguf, open_gguf
 from assay.subnet.adoption.notes import Notes
+from assay.subnet.adoption.plain import complete_plain, open_plain, plan_plain_tensors
 from assay.subnet.adoption.quantised import dequantise
 from assay.subnet.adoption.source import dump, open_tensors, read_source_json, require_config
 from assay.subnet.adoption.stacks import take_stacks_apart
@@ -127,27 +131,42 @@ def plan_adoption(
     model, made = source if base is None else base, None
     with ExitStack() as opened:
         found = opened.enter_context(_open(model, notes))
-        config = drop_meaningless(name_family(found.config, notes), notes)
-        require_family(config)
-        planned = plan_tensors(found.tensors, found.sees, find_drafting_layers(config), notes)
-        planned = dequantise(config, planned, notes)
-        planned = take_stacks_apart(str(config["model_type"]), planned, notes)
+        config = name_family(found.config, notes)
+        opened_class: OpenedClass | None = None
+        if is_plain(config):
+            opened_class = open_plain(config, notes)
+            planned = plan_plain_tensors(opened_class, found.tensors, notes)
+        else:
+            config = drop_meaningless(config, notes)
+            require_family(config)
+            planned = plan_tensors(found.tensors, found.sees, find_drafting_layers(config), notes)
+            planned = dequantise(config, planned, notes)
+            planned = take_stacks_apart(str(config["model_type"]), planned, notes)
         require_numbers(planned)
         if base is not None and is_own_adapter(source):
             planned, made = merge_own_adapter(source, planned, notes)
         elif base is not None:
             planned = merge_adapter(source, planned, notes, opened)
             require_numbers(planned)
-        if settle_head(config, planned, lambda: is_same(planned[HEAD], planned[EMBEDDING]), notes):
-            planned.pop(HEAD, None)
-        shapes = {name: tensor.shape for name, tensor in planned.items()}
-        complete_config = complete(config, shapes, notes)
+        if opened_class is None:
+            if settle_head(
+                config, planned, lambda: is_same(planned[HEAD], planned[EMBEDDING]), notes
+            ):
+                planned.pop(HEAD, None)
+            shapes = {name: tensor.shape for name, tensor in planned.items()}
+            complete_config = complete(config, shapes, notes)
+        else:
+            complete_config = complete_plain(opened_class, planned, notes)
         own = base is None or (source / CORE).is_file()  # trainers save a tokenizer beside it
         where = found.texts if base is None or not own else TextSource(source)
         texts = adopt_texts(where, complete_config, end_tokens, template, notes)
         ends: Any = texts.generation["eos_token_id"]
         complete_config["eos_token_id"] = ends[0] if len(ends) == 1 else ends
-        fault = find_config_fault(complete_config)
+        fault = (
+            find_plain_fault(complete_config)
+            if opened_class is not None
+            else find_config_fault(complete_config)
+        )
         if fault is not None:
             raise CheckpointError(fault)
         if programs := sorted(path.name for path in model.glob("*.py")):
@@ -260,10 +279,17 @@ def _try(
         )
         return
     try:
-        probes = ModelMeasurements(folder, kept, report=report).require_measurable()
+        measuring = ModelMeasurements(folder, kept, report=report)
+        probes = measuring.require_measurable()
+        speed = measure_plain_speed(measuring.model) if measuring.is_plain else None
+        if speed is not None:
+            report(
+                f"its class reads {speed:,.0f} tokens a second here, one row at a time; a group of "
+                "16 rollouts reads its prompt 16 times, where a family reads it once"
+            )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), str(source))) from None
-    worst = max(probes, key=lambda probe: probe.difference / probe.allowed)
+    worst = max(probes, key=lambda probe: probe.difference / max(probe.allowed, 1e-30))
     adoption.notes.kept.append(
         f"{len(probes)} probes hold: logits differ by at most {worst.difference:.1g} of "
         f"{worst.allowed:.1g} ({worst.name})"

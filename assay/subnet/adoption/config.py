@@ -187,19 +187,27 @@ def require_family(config: Mapping[str, Json]) -> str:
     fault = find_type_fault(family)
     if fault is not None:
         raise CheckpointError(fault)
-    classes = config.get("architectures")
-    for name in classes if isinstance(classes, list) else ():
-        if isinstance(name, str) and name.endswith(_OTHER_HEADS):
-            raise CheckpointError(
-                f"config.json is of a {name[:60]}, which has no head for text: name the folder of "
-                "a language model"
-            )
+    fault = find_other_head(config)
+    if fault is not None:
+        raise CheckpointError(fault)
     if config.get("enable_moe_block"):
         raise CheckpointError(
             "enable_moe_block in config.json: its layers have a mixture of experts beside an MLP, "
             "which is not known here"
         )
     return str(family)
+
+
+def find_other_head(config: Mapping[str, Json]) -> str | None:
+    """Why a config is of no language model, by the class that it names, or None."""
+    classes = config.get("architectures")
+    for name in classes if isinstance(classes, list) else ():
+        if isinstance(name, str) and name.endswith(_OTHER_HEADS):
+            return (
+                f"config.json is of a {name[:60]}, which has no head for text: name the folder of "
+                "a language model"
+            )
+    return None
 
 
 def complete(config: Mapping[str, Json], shapes: Mapping[str, Sequence[int]], notes: Notes) -> Any:

@@ -225,6 +225,8 @@ const families = {
   parameters(v) {
     const written = encode('Parameters', v.parameters);
     same('parameters', [hex(written), hex(hash('parameters', written))], [v.encoding, v.digest]);
+    const { model_class: m } = v, marked = core.encodeJson('Parameters', m.parameters);
+    same('parameters with a class', [hex(marked), hex(hash('parameters', marked))], [m.encoding, m.digest]);
     for (const m of v.mutations) {
       const [section, name] = m.field.split('.');
       const changed = { ...v.parameters, [section]: { ...v.parameters[section], [name]: m.value } };

@@ -159,6 +159,8 @@ for (const [, name, rows] of SPECIFICATION.matchAll(/^\| ([A-Z]\w+) \| encoding 
 function encode(kind, value) {
   const last = /^(.*), or nothing$/.exec(kind);
   if (last) return value === undefined ? Buffer.alloc(0) : encode(last[1], value);
+  const marked = /^marked (.*)$/.exec(kind);
+  if (marked) return value === undefined ? Buffer.alloc(0) : Buffer.concat([u32(0xffffffff), encode(marked[1], value)]);
   const list = /^list ≤ \d+ of (.*)$/.exec(kind);
   if (list) return Buffer.concat([u32(value.length), ...value.map((item) => encode(list[1], item))]);
   const maybe = /^maybe (.*)$/.exec(kind);
@@ -198,6 +200,8 @@ function decode(kind, bytes) {
   const read = (type) => {
     const last = /^(.*), or nothing$/.exec(type);
     if (last) return at === bytes.length ? undefined : read(last[1]);
+    const marked = /^marked (.*)$/.exec(type);
+    if (marked) return hex(bytes.subarray(at, at + 4)) === 'ffffffff' ? (take(4), read(marked[1])) : undefined;
     const [, item] = /^list ≤ \d+ of (.*)$/.exec(type) ?? [], [, some] = /^maybe (.*)$/.exec(type) ?? [];
     if (item) return Array.from({ length: count(type) }, () => read(item));
     if (some) {
