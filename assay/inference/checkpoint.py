@@ -42,7 +42,7 @@ from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.memory_plan import MemoryBudget, plan_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, ModelShape, measure_shape
-from assay.inference.plain.gate import is_plain
+from assay.inference.plain_config import is_plain
 from assay.inference.reading import CausalModel
 from assay.inference.reference import Reference
 from assay.inference.tokenizing.folder_tokenizer import open_tokenizer

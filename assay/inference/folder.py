@@ -22,7 +22,7 @@ from assay.gate.files import (
 )
 from assay.inference.families import find_config_fault
 from assay.inference.passages import Passage, decode_passages, digest_passages
-from assay.inference.plain.gate import find_plain_fault, is_plain
+from assay.inference.plain_config import find_plain_fault, is_plain
 from assay.protocol.encoding import EncodingError, Json, from_json, read_json
 from assay.protocol.errors import OperatorError, TroubleKind
 from assay.protocol.hashing import Domain

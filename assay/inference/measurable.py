@@ -6,8 +6,8 @@ from time import perf_counter
 import torch
 from transformers import PreTrainedModel
 
-from assay.inference.plain.probes import ADOPT_TOKENS, probe_plain
 from assay.inference.plain.states import get_plain_head, read_states
+from assay.inference.plain_probes import ADOPT_TOKENS, probe_plain
 from assay.inference.probes import Probe, probe, require_holding
 
 #: Tokens of the row by which a class's speed is measured.

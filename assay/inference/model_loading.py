@@ -31,9 +31,9 @@ from assay.inference.folder import (
 )
 from assay.inference.placing.devices import explain_lack, is_out_of_memory
 from assay.inference.placing.precision import require_exact_products
-from assay.inference.plain.gate import is_plain
 from assay.inference.plain.head import UnknownHeadError, find_head
 from assay.inference.plain.opening import find_plain_misfit, require_own_functions
+from assay.inference.plain_config import is_plain
 from assay.inference.recurrent import prepare_recurrent_layers
 from assay.sandbox.thrown import NOT_THROWN
 

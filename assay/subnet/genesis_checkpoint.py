@@ -45,10 +45,11 @@ from assay.inference.folder import (
 )
 from assay.inference.implementations import make_alone
 from assay.inference.pair_report import list_thresholds
-from assay.inference.passages import Passage, ask_problems, digest_passages, encode_passages
+from assay.inference.passage_sampling import ask_problems
+from assay.inference.passages import Passage, digest_passages, encode_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.placing.model_sizes import EXPERTS_SHARE
-from assay.inference.plain.probes import PUBLISH_TOKENS
+from assay.inference.plain_probes import PUBLISH_TOKENS
 from assay.inference.reference import Reference
 from assay.inference.routing import FIRST_RAMP, count_experts
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer, make_tokenizer

@@ -39,16 +39,11 @@ from assay.inference.implementations import (
 )
 from assay.inference.measurable import require_measurable
 from assay.inference.model_loading import load_model
-from assay.inference.passages import (
-    Asked,
-    Passage,
-    decode_passages,
-    encode_passages,
-    sample_passages,
-)
+from assay.inference.passage_sampling import Asked, sample_passages
+from assay.inference.passages import Passage, decode_passages, encode_passages
 from assay.inference.placing.devices import CPU
-from assay.inference.plain.gate import is_plain
-from assay.inference.plain.probes import ADOPT_TOKENS
+from assay.inference.plain_config import is_plain
+from assay.inference.plain_probes import ADOPT_TOKENS
 from assay.inference.probes import Probe
 from assay.inference.reference import Reference
 from assay.protocol.encoding import EncodingError, Json

@@ -21,12 +21,12 @@ from assay.inference.implementations import find_pair, make_learning_twin, make_
 from assay.inference.measurable import require_measurable
 from assay.inference.passages import Passage
 from assay.inference.plain import drafting, opening
-from assay.inference.plain.gate import find_plain_fault
 from assay.inference.plain.head import UnknownHeadError, find_head
 from assay.inference.plain.opening import LackingClassError, find_plain_misfit, open_class
-from assay.inference.plain.probes import list_lengths, probe_plain
 from assay.inference.plain.states import read_states
 from assay.inference.plain.tracing import trace
+from assay.inference.plain_config import find_plain_fault
+from assay.inference.plain_probes import list_lengths, probe_plain
 from assay.inference.probes import ProbeError
 from assay.inference.reading import make_packs, read_alone, read_pack
 from assay.inference.reference import Reference
@@ -225,7 +225,7 @@ def test_a_continuous_function_is_no_choice(kind: Any) -> None:
 def test_a_choice_that_no_trace_sees_shows_in_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """A choice of one implementation alone: as of a kernel of its own."""
     model = open_plain("gpt_neox")
-    from assay.inference.plain import probes
+    from assay.inference import plain_probes as probes
 
     def make_off(source: Any, name: str) -> Any:
         made = make_model(source, name)

@@ -50,8 +50,8 @@ from assay.inference.folder import (
     verify_manifest,
     verify_small_files,
 )
-from assay.inference.plain.gate import is_plain
 from assay.inference.plain.opening import find_plain_misfit
+from assay.inference.plain_config import is_plain
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError

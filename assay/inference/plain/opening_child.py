@@ -10,8 +10,8 @@ from time import process_time
 from typing import Any
 
 from assay.inference.folder import CONFIG_FILE, hold_alone
-from assay.inference.plain.gate import PLAIN_SIZES
 from assay.inference.plain.opening import get_library_version
+from assay.inference.plain_config import PLAIN_SIZES
 
 #: Bytes of the file that the library reads a config from.
 _FILE = 1 << 24

@@ -27,8 +27,8 @@ from assay.inference.folder import (
 )
 from assay.inference.measurable import measure_plain_speed
 from assay.inference.placing.devices import CPU, get_free_memory
-from assay.inference.plain.gate import find_plain_fault, is_plain
 from assay.inference.plain.opening import OpenedClass
+from assay.inference.plain_config import find_plain_fault, is_plain
 from assay.network.files import hold_folder, move_folder, naming
 from assay.network.hub.origin import find_origin
 from assay.protocol.encoding import Json, read_json

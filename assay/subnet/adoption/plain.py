@@ -9,8 +9,8 @@ from torch import Tensor
 
 from assay.inference.folder import CONFIG_FILE, CheckpointError, hold_alone
 from assay.inference.model_loading import load_class
-from assay.inference.plain.gate import find_plain_type_fault
 from assay.inference.plain.opening import BOOKS, OpenedClass, find_plain_misfit, open_class
+from assay.inference.plain_config import find_plain_type_fault
 from assay.protocol.encoding import Json
 from assay.sandbox.thrown import LibraryError, catch_thrown
 from assay.subnet.adoption.config import MEANINGLESS, find_other_head

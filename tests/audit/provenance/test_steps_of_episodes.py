@@ -20,7 +20,8 @@ from assay.audit.provenance.step_export import make_rows
 from assay.environments.registry import open_environment
 from assay.explorer.sources import group_child
 from assay.inference.checkpoint import load_checkpoint
-from assay.inference.passages import ask_problems, decode_passages, encode_passages, sample_passages
+from assay.inference.passage_sampling import ask_problems, sample_passages
+from assay.inference.passages import decode_passages, encode_passages
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.episode import Reply
 from assay.protocol.hashing import Domain, hash_fields
