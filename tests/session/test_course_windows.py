@@ -1,6 +1,7 @@
 """Which checkpoints were in force: what was read once outlives nodes that forget, and restarts."""
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,11 @@ from assay.inference.folder import CheckpointError, verify_manifest
 from assay.lab.simulator import SimulatedChain
 from assay.network.beacon import LocalBeacon
 from assay.network.chain.errors import ForgottenError
+from assay.network.files import write_json
 from assay.neurons.trainer.gate_keeping import GateKeeper
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
+from assay.protocol.encoding import to_json
 from assay.protocol.gate import (
     Course,
     GateCounts,
@@ -25,7 +28,7 @@ from assay.protocol.gate import (
     is_of_course,
 )
 from assay.protocol.manifest import Manifest
-from assay.protocol.parameters import DEMO_TIMING, Gate, GateRule
+from assay.protocol.parameters import DEMO_TIMING, Gate, GateRule, Start
 from assay.protocol.window import Phase, compute_block
 from assay.session.course_windows import CourseWindows, Run
 from assay.session.gate_evidence import find_chain_faults, list_due
@@ -138,6 +141,40 @@ def test_what_nobody_has_is_waited_for_until_its_window_is_over(network: Network
         keeper.prepare(parent, 1)
     network.pass_windows(4)
     assert not keeper.prepare(parent, 1)
+
+
+@pytest.mark.parametrize("starts_anew", [False, True])
+def test_an_amendment_ends_a_course_only_with_another_start(
+    network: Network, tmp_path: Path, starts_anew: bool
+) -> None:
+    """A trainer's windows lag behind those in force, so that its counts cross the border."""
+    old, first = network.history.first, verify_manifest(GENESIS)
+    border = old.timing.notice_windows + 1
+    named = (b"z" * 32, 9) if starts_anew else (bytes(32), 0)
+    work = replace(old.work, max_tokens=old.work.max_tokens - starts_anew, group_cap=32)
+    network.history.add(replace(old, work=work, start=Start(old.digest, border, *named)))
+    made = replace(
+        first, number=1, parent=first.digest, step=b"s" * 32, course=Course(first.digest, 1)
+    )
+    known: dict[bytes, Outline] = {b"g" * 32: Named(first), made.digest: Named(made)}
+    sources: Any = SimpleNamespace(
+        chain=network.chain,
+        beacons=network.beacons,
+        checkpoints=SimpleNamespace(get_outline=known.__getitem__),
+    )
+    counted = count(made.digest)
+    data = b"answers"
+    counted = replace(counted, answers=sha256(data).digest())
+    (tmp_path / "gates").mkdir()
+    write_json(tmp_path / "gates" / f"{made.digest.hex()}.json", to_json(counted))
+    (tmp_path / "gates" / f"{counted.answers.hex()}.parquet").write_bytes(data)
+    keeper = GateKeeper(network.history, sources, tmp_path, print)
+    network.pass_windows(border)
+    network.publish(made.digest)
+    network.pass_windows(1)  # its beacon is out
+    parent: Any = SimpleNamespace(manifest=first)
+    found = keeper.measure(parent, border - 1).counts
+    assert found == (() if starts_anew else (counted,))
 
 
 # --- a course that begins twice

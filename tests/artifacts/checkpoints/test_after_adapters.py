@@ -12,6 +12,7 @@ from assay.artifacts.checkpoints.adapter import ADAPTER_PATH
 from assay.artifacts.checkpoints.folder import CheckpointFolder, find_checkpoint_fault
 from assay.artifacts.steps.learner import make_learner
 from assay.protocol.beacon import QUICKNET
+from assay.protocol.gate import NO_COURSE, Course
 from assay.protocol.parameters import Start
 from assay.rounds import published
 from assay.subnet.genesis_checkpoint import calibrate_anew
@@ -43,10 +44,12 @@ def test_an_amendments_start_is_a_change_of_no_other(taught, tmp_path):
     amended = replace(parameters, work=replace(parameters.work, temperature=900))
     start = tmp_path / "start"
     shutil.copytree(parent.folder, start)
-    manifest = calibrate_anew(start, amended, parent.manifest, NUMBER)
+    measured = replace(parent.manifest, course=Course(b"m" * 32, 1))  # of a network with a gate
+    manifest = calibrate_anew(start, amended, measured, NUMBER)
+    assert manifest.course == NO_COURSE
     assert manifest.files == ()
     assert not (start / ADAPTER_PATH).exists()
-    assert (manifest.tensors, manifest.parent) == (parent.manifest.tensors, parent.digest)
+    assert (manifest.tensors, manifest.parent) == (measured.tensors, measured.digest)
     checkpoints.add(start, manifest.digest)
     opened = checkpoints.get(manifest.digest)
     named = Start(parameters.digest, 6, manifest.digest, NUMBER)
