@@ -40,6 +40,7 @@ from assay.protocol.manifest import Manifest, continue_line
 from assay.protocol.parameters import Gate, GateRule, Parameters
 from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.course_windows import CourseWindows, Run
+from assay.session.window_reader import BeaconError
 from assay.training.gate_answers import (
     answer_gate,
     count_gate,
@@ -108,7 +109,7 @@ class GateKeeper:
         if parameters.gate.rule is GateRule.NONE:
             return NO_COURSE
         course = continue_line(parent.manifest, parameters.gate)
-        new = self._list_new(course, self._find_last(window), parameters.gate)
+        new = self._list_new(course, window, parameters.gate)
         counts = [self._count(one, course, parameters) for one in new]
         course = replace(course, counts=(*course.counts, *counts))
         return replace(course, outcome=choose_outcome(course, parameters.gate))
@@ -117,11 +118,10 @@ class GateKeeper:
         """Measure a checkpoint that came into force, so that no step waits for it. Return whether
         there was one to measure. Raises as `measure`."""
         parameters = self._parameters.get(window)
-        newest = self._find_last(window)
-        if parameters.gate.rule is GateRule.NONE or newest < 0:
+        if parameters.gate.rule is GateRule.NONE:
             return False
         course = continue_line(parent.manifest, parameters.gate)
-        for drawn in self._list_new(course, newest, parameters.gate):
+        for drawn in self._list_new(course, window, parameters.gate):
             if self._read(drawn.digest) is None:
                 self._count(drawn, course, parameters)
                 return True
@@ -151,14 +151,16 @@ class GateKeeper:
             return -1
         return newest if last is None else min(newest, last - 1)
 
-    def _list_new(self, course: Course, window: int, gate: Gate) -> list[Drawn]:
-        """The checkpoints of a course that came into force up to a window and are not counted yet,
-        by number. An honest trainer's courses follow one another, so the search ends at the first
-        checkpoint that is counted, or of an earlier course. It also ends where nodes have forgotten
-        what nobody here has looked at: the network goes on, and an auditor with an archive names
-        what is left out."""
+    def _list_new(self, course: Course, due: int, gate: Gate) -> list[Drawn]:
+        """The checkpoints of a course that came into force and are not counted yet, by number: up
+        to the window `due` all, and of those behind it whose problems are drawn already. An honest
+        trainer's courses follow one another, so the search ends at the first checkpoint that is
+        counted, or of an earlier course. It also ends where nodes have forgotten what nobody here
+        has looked at: the network goes on, and an auditor with an archive names what is left out.
+        """
         counted = {course.milestone, *(one.checkpoint for one in course.counts)}
         first: dict[bytes, tuple[int, int]] = {}  # number, window
+        window = self._find_last(due)
         try:
             for run in self._windows.iterate_back(window):
                 manifest = self._read_manifest(run)
@@ -179,6 +181,9 @@ class GateKeeper:
                 drawn.append(Drawn(digest, self._windows.get_randomness(begun)))
             except ForgottenError as error:
                 self._tell_forgotten(window, error)
+            except BeaconError:  # it came into force just now: the child counts it
+                if begun <= due:
+                    raise
         return drawn
 
     def _tell_forgotten(self, window: int, error: ForgottenError) -> None:

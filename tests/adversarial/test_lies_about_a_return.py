@@ -165,7 +165,8 @@ def test_a_state_that_is_neither_the_milestone_s_nor_new_is_named(
 def test_a_step_that_learns_from_given_up_rollouts_is_named(returned: Returned) -> None:
     groups, models = read_step_groups(returned.step), returned.models
     given_up: Any = models.get_outline(returned.manifest.parent)
-    fault, _ = find_across(groups, returned.manifest, lambda one: given_up, models.get_outline)
+    asked = groups, returned.manifest, lambda one: given_up, models.get_outline
+    fault, _ = find_across(*asked, returned.living.gate)
     assert fault is not None
     assert fault.endswith(f"which return {returned.manifest.number} has given up")
 
@@ -173,4 +174,6 @@ def test_a_step_that_learns_from_given_up_rollouts_is_named(returned: Returned) 
         raise AssertionError(digest)
 
     honest: Any = models.get_outline(returned.manifest.digest)
-    assert find_across(groups, returned.manifest, lambda one: honest, lack) == (None, ())
+    assert find_across(
+        groups, returned.manifest, lambda one: honest, lack, returned.living.gate
+    ) == (None, ())

@@ -221,6 +221,7 @@ def test_another_structure_than_the_parameters_name_is_unusable(folder):
     from assay.inference.folder import find_tensors
     from assay.inference.plain.opening import digest_shapes
     from assay.protocol.parameters import ModelClass
+    from assay.subnet.presets import make_demo_parameters
     from tests.vectors.subjects import PARAMETERS
 
     checkpoint = load_checkpoint(folder)
@@ -234,7 +235,8 @@ def test_another_structure_than_the_parameters_name_is_unusable(folder):
         fault = find_checkpoint_fault(checkpoint, replace(PARAMETERS, model_class=wanted))
         assert word in str(fault)
     right = ModelClass(*own, "5.19.0", "fp32-sdpa", "split3")
-    fault = find_checkpoint_fault(checkpoint, replace(PARAMETERS, model_class=right))
+    demo = make_demo_parameters(bytes(32), PARAMETERS.beacon, 0, bytes(32), bytes(32))
+    fault = find_checkpoint_fault(checkpoint, replace(demo, model_class=right))
     assert "names" not in str(fault)
     plain = replace(checkpoint, is_plain=True)
     assert "no family" in str(find_checkpoint_fault(plain, PARAMETERS))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.inference import probes as probes_module
+from assay.inference import measurable
 from assay.inference.calibration import MarginCurve
 from assay.inference.folder import CheckpointError, read_passages
 from assay.inference.pair_report import CAP_DISTANCE, GRID, list_thresholds
@@ -126,7 +126,7 @@ def test_other_weights_and_other_questions_are_measured(
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each probe of a model fails."""
     bad = [Probe("packing", "it fails", 1.0, 0.0)]
-    monkeypatch.setattr(probes_module, "probe", lambda *_: bad)
+    monkeypatch.setattr(measurable, "probe", lambda *_: bad)
 
 
 def test_probes_are_tried_once_where_adopt_and_publish_have_the_same_weights(

@@ -12,7 +12,6 @@ from tests.commands import run_code
 OTHERS = {
     "assay.environments": "problems and answers, for the counts of preferences alone",
     "assay.gate": "which models a network takes",
-    "assay.inference.draft": "draws",
     "assay.inference.draws": "draws",
     "assay.inference.families": "tables of what a model's config may say, which the parent binds",
     "assay.inference.folder": "files, whose digests the record has",
@@ -21,9 +20,8 @@ OTHERS = {
     "assay.inference.plain": "drafts, and what a class's config says, which the parent binds",
     "assay.inference.placing": "devices and their memory, which the record names",
     "assay.inference.reference": "the judge's passes",
-    "assay.inference.sampled_episodes": "draws",
+    "assay.inference.plain_config": "whether a config.json is read",
     "assay.inference.split": "the judge's passes",
-    "assay.inference.time_limit": "a limit",
     "assay.network.extras": "what is installed",
     "assay.protocol": "bytes and rules; `episode` weaves replies into rows and is in the list",
     "assay.sandbox": "strangers' code",

@@ -5,9 +5,10 @@ A family (`assay.inference.families`) is only a fast path. Any other causal type
 class is a continuous function of its tokens whose head is known, and probes on the model itself
 say so. What a network fixes of such a model is in its parameters (`ModelClass`).
 
-Start with `gate`, which reads a config.json, then `opening`, which builds the class in a child
-process without values. `states` runs the class, `head` finds what it does behind its output matrix.
-`probes` and `tracing` decide whether it may be measured. No code of a folder ever runs.
+`assay.inference.plain_config` reads a config.json. Start with `opening`, which builds the class in
+a child process without values. `states` runs the class, `head` finds what it does behind its output
+matrix. `tracing` and `assay.inference.plain_probes` decide whether it may be measured. No code of a
+folder ever runs.
 """
 
-__all__ = ["gate", "head", "opening", "probes", "states", "tracing"]
+__all__ = ["head", "opening", "states", "tracing"]

@@ -4,7 +4,7 @@ import pytest
 
 from assay.artifacts.gates.gains import ERROR, TOGETHER, describe_course, describe_gain, follow_line
 from assay.protocol.betting import bound_gain
-from assay.protocol.gate import Outcome, find_course_fault
+from assay.protocol.gate import Outcome, find_course_fault, find_milestone
 from assay.protocol.hashing import ZERO_DIGEST
 from tests.artifacts.gates.lines import GATE, KnownManifests, make_line
 
@@ -39,7 +39,7 @@ def test_milestones_and_returns_are_named(line):
     found = follow(line)
     (back,) = list_outcomes(line, Outcome.RETURN)
     milestones = [
-        one.course.counts[-1].checkpoint for one in list_outcomes(line, Outcome.MILESTONE)
+        find_milestone(one.course, GATE) for one in list_outcomes(line, Outcome.MILESTONE)
     ]
     numbers = {one.digest: one.number for one in line}
     told = [(turn.outcome, turn.number, turn.digest) for turn in found.turns]
