@@ -163,9 +163,9 @@ class GateKeeper:
         window = self._find_last(due)
         try:
             for run in self._windows.iterate_back(window):
-                manifest = self._read_manifest(run)
                 if run.digest in counted:
                     break
+                manifest = self._read_manifest(run)
                 if manifest is None:
                     continue
                 place = find_place(run.digest, manifest.course, course, gate)
