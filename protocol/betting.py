@@ -67,9 +67,12 @@ def find_better(course: Sequence[Pairs], attempt: int, error: int) -> int | None
 
     Args:
         course: counts against the milestone, of every checkpoint since it.
-        attempt: number of the course among those from this milestone, from 1.
+        attempt: number of the course among those from this milestone, from 1. Of 0, which is no
+            course's, nothing is shown.
         error: α of all courses from a milestone, 1e-6; from 1 to 999,999.
     """
+    if not attempt:
+        return None
     needed = log(_BASEL * attempt**2 / error)
     wins = losses = 0
     for place, one in enumerate(course):

@@ -142,4 +142,5 @@ def test_the_longest_course_of_the_most_pairs_is_read_in_seconds() -> None:
     began = process_time()
     assert not is_worse(most, 50_000)
     assert not is_better(most, 1, 50_000)
+    assert not is_better([Pairs(64, 64, 0)], 0, 50_000)
     assert process_time() - began < 60

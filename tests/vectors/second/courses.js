@@ -19,6 +19,7 @@ const sixteenth = (count) => 1n << (4n * count);
 /** The place of the first count up to which a course is better; null where none is. */
 function findBetter(course, attempt, error) {
   let won = 0n, lost = 0n;
+  if (attempt === 0n) return null;
   for (const [place, one] of course.entries()) {
     won += one.wins; lost += one.losses;
     const capital = total(STAKES.map((stake) => bet(stake, won, lost)));
