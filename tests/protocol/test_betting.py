@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.protocol import betting
-from assay.protocol.betting import Pairs, bound_gain, is_better, is_worse, measure_evidence
+from assay.protocol.betting import (
+    Pairs,
+    bound_gain,
+    find_better,
+    is_better,
+    is_worse,
+    measure_evidence,
+)
 from assay.protocol.gate import COURSE_FULL
 from assay.protocol.parameters import GATE_PROBLEMS_MAX
 
@@ -50,9 +57,14 @@ def test_the_examples_hold():
 @given(COURSES, RATES, st.integers(1, 60))
 def test_bounds_are_those_of_their_definition(course, error, attempt):
     alpha = Fraction(error, 10**6)
-    wins, losses = sum(p.wins for p in course), sum(p.losses for p in course)
     needed = Fraction(1_644_935, 10**6) * attempt**2 / alpha
-    assert is_better(course, attempt, error) == (bet(wins, losses) >= needed)
+    sums = [
+        (sum(p.wins for p in course[:n]), sum(p.losses for p in course[:n]))
+        for n in range(1, len(course) + 1)
+    ]
+    shown = [place for place, pairs in enumerate(sums) if bet(*pairs) >= needed]
+    assert find_better(course, attempt, error) == next(iter(shown), None)
+    assert is_better(course, attempt, error) == bool(shown)
     assert is_worse(course, error) == (mix(course) >= 1 / alpha)
 
 
