@@ -14,7 +14,7 @@ from transformers import GPTNeoXForCausalLM
 
 from assay.inference.calibration import measure_rates
 from assay.inference.draft import OwnDrafter, Request, Rules
-from assay.inference.folder import UnusableCheckpointError
+from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.generate import GroupRequest, follow_groups, generate_groups
 from assay.inference.head import compute_logits, find_finisher
 from assay.inference.implementations import find_pair, make_learning_twin, make_model
@@ -411,8 +411,9 @@ def test_a_config_of_no_class_or_a_huge_one_ends_in_a_line(monkeypatch: pytest.M
     with pytest.raises(UnusableCheckpointError, match="refused by its own class"):
         open_class(write_fields("gpt_neox", num_attention_heads=5))
     monkeypatch.setattr(opening, "SECONDS", 2)
-    with pytest.raises(UnusableCheckpointError, match="more than 2 processor seconds"):
+    with pytest.raises(CheckpointError, match="more than 2 processor seconds") as caught:
         open_class(write_fields("gpt_neox", num_hidden_layers=10**7))
+    assert not isinstance(caught.value, UnusableCheckpointError)  # a quicker machine may build it
 
 
 @pytest.mark.parametrize(

@@ -700,6 +700,16 @@ def open_checkpoint(
         if parameters.model_class is None:  # whoever has the class refuses it, too
             raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}…: {error}") from None
         raise
+    except UnusableCheckpointError:
+        raise
+    except CheckpointError:  # a class may not fit into this machine: what needs none decides first
+        if checkpoints.holds(digest):
+            fault = find_checkpoint_fault(checkpoints.get_outline(digest), parameters)
+            if fault is not None:
+                raise UnusableCheckpointError(
+                    f"checkpoint {digest.hex()[:16]}… is unusable: {fault}"
+                ) from None
+        raise
     fault = find_checkpoint_fault(checkpoint, parameters)
     if fault is not None:
         raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")

@@ -98,7 +98,8 @@ def open_class(config: bytes) -> OpenedClass:
 
     Raises:
         LackingClassError: the library has none for this type. UnusableCheckpointError: the config
-            is refused by it, or takes more than the limits.
+            is refused by it, or has too many tensors. CheckpointError: it takes more seconds or
+            memory than the limits, which on another machine it may not.
     """
     fields = {name: value for name, value in json.loads(config).items() if name not in BOOKS}
     return _open(json.dumps(fields, sort_keys=True).encode())
@@ -119,11 +120,12 @@ def _open(config: bytes) -> OpenedClass:
         )
     except subprocess.TimeoutExpired:  # its processor seconds are limited: the machine is busy
         raise CheckpointError(f"no class was built within {_WAIT} s: end other programs") from None
-    if child.returncode == -signal.SIGXCPU or len(child.stdout) > _ANSWER:
-        raise UnusableCheckpointError(
-            f"{CONFIG_FILE} takes its class more than {SECONDS} processor seconds to build, or it "
-            "has too many tensors"
+    if child.returncode == -signal.SIGXCPU:  # on this processor: another one may build it
+        raise CheckpointError(
+            f"{CONFIG_FILE} takes its class more than {SECONDS} processor seconds to build here"
         )
+    if len(child.stdout) > _ANSWER:
+        raise UnusableCheckpointError(f"{CONFIG_FILE} makes a class with too many tensors")
     if child.returncode != 0:
         last = child.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
         raise CheckpointError(
@@ -133,6 +135,8 @@ def _open(config: bytes) -> OpenedClass:
     found: Any = json.loads(child.stdout)
     if "lacks" in found:
         raise LackingClassError(found["lacks"])
+    if "memory" in found:  # of this machine, as seconds are
+        raise CheckpointError(f"{CONFIG_FILE} takes its class more memory than {MEMORY:,} bytes")
     if "fault" in found:
         raise UnusableCheckpointError(
             f"{CONFIG_FILE} is refused by its own class: {found['fault']}"

@@ -20,8 +20,8 @@ _NAMED = (*PLAIN_SIZES, "max_position_embeddings")
 
 
 def describe_class(config: bytes) -> dict[str, Any]:
-    """What `OpenedClass` holds; or `lacks`: there is no such class here; or `fault`: why it cannot
-    be built."""
+    """What `OpenedClass` holds; or `lacks`: there is no such class here; or `memory`: it does not
+    suffice; or `fault`: why it cannot be built."""
     import torch
     from transformers import CONFIG_MAPPING, AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -41,6 +41,8 @@ def describe_class(config: bytes) -> dict[str, Any]:
         kind_of_model: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(made)]
         with torch.device("meta"):
             model = kind_of_model(made)
+    except MemoryError:
+        return {"memory": True}
     except Exception as error:  # noqa: BLE001 - a class may raise anything
         line = str(error).replace("\n", " ")[:300]
         return {"fault": f"{type(error).__name__}: {line}"}
