@@ -8,7 +8,8 @@ none of them is padded.
 
 A card starts kernels more slowly than it computes a short sequence: there, short ones of about one
 length that continue the same sequence are attended together, padded behind their ends, where no
-query of theirs looks.
+query of theirs looks. A learner's are on a processor too: their last bits may depend on each other,
+and a completion of 30 tokens costs a small model twice as much alone.
 
 Recurrent layers must know it, too (`assay.inference.recurrent`): a sequence starts from the state
 that the one it continues has left.
@@ -227,9 +228,11 @@ class Packing:
     Attributes:
         segments: in order. A segment that another one continues comes before it, and continues
             none.
+        together: short sequences are attended together; None: on a card.
     """
 
     segments: tuple[Segment, ...]
+    together: bool | None = None
     _batches: dict[torch.device, Batches] = field(default_factory=dict, compare=False, repr=False)
 
     def get_batches(self, device: torch.device) -> Batches:
@@ -246,9 +249,11 @@ class Packing:
         return torch.cat(parts)[None]
 
 
-def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
+def make_packing(
+    lengths: Sequence[tuple[int, int | None]], *, together: bool | None = None
+) -> Packing:
     """The packing of sequences with these numbers of tokens, each with the index of the one it
-    continues."""
+    continues. `together`: see `Packing`."""
     segments: list[Segment] = []
     start = 0
     for length, shared in lengths:
@@ -257,7 +262,7 @@ def make_packing(lengths: Sequence[tuple[int, int | None]]) -> Packing:
             Segment(*bounds) if shared is None else Segment(*bounds, *segments[shared][:2])
         )
         start += length
-    return Packing(tuple(segments))
+    return Packing(tuple(segments), together)
 
 
 def _make_batches(segments: Sequence[Segment], device: torch.device) -> Batches:
@@ -316,7 +321,6 @@ def attend_packed(
     window: int | None = None,
     cap: float | None = None,
     sinks: Tensor | None = None,
-    together: bool | None = None,
 ) -> Tensor:
     """Causal attention in every sequence, see `assay.inference.attention`.
 
@@ -328,13 +332,12 @@ def attend_packed(
         scale: of scores; None: 1 / √width.
         window: number of tokens that a token sees, itself included; None: all.
         cap, sinks: see there.
-        together: short sequences are attended together; None: on a card.
 
     Returns:
         [B, heads, N, width].
     """
     packing = packing or make_packing([(q.shape[2], None)])
-    together = q.is_cuda if together is None else together
+    together = q.is_cuda if packing.together is None else packing.together
     is_plain = window is None and cap is None and sinks is None
     if together and is_plain and len(q) == 1 and packing.get_batches(q.device).batches:
         return _attend_together(q, k, v, packing, layer, scale)

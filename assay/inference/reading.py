@@ -87,12 +87,12 @@ def read(
         yield pack.indices, read_pack(model, pack)
 
 
-def read_pack(model: CausalModel, pack: "Pack") -> list[Tensor]:
+def read_pack(model: CausalModel, pack: "Pack", *, together: bool | None = None) -> list[Tensor]:
     """The states [T, H] that drew each completion of a pack. The model packs, or its own class
-    reads one sequence after the other."""
+    reads one sequence after the other. `together`: see `assay.inference.packing.Packing`."""
     if get_plain_head(model) is not None:
         return _read_apart(model, pack)
-    packing = make_packing(pack.lengths)
+    packing = make_packing(pack.lengths, together=together)
     ids = torch.tensor([pack.tokens], device=model.device)
     positions = packing.make_positions(model.device)
     out = model.model(ids, position_ids=positions, packing=packing, use_cache=False)

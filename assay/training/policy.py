@@ -77,7 +77,7 @@ class Policy(nn.Module):
         base: Any = self.inner  # the model within LoRA's, if factors learn
         base = base.get_base_model() if hasattr(base, "get_base_model") else base
         with self._enter_precision(tokens.device):
-            states = torch.cat(read_pack(base, pack))
+            states = torch.cat(read_pack(base, pack, together=True))
             rows = max(1, LOGITS_MAX // base.config.vocab_size)
             output = get_output(base)
             if len(states) <= rows or getattr(output, "bias", None) is not None:

@@ -46,7 +46,7 @@ def test_short_sequences_attended_together_get_the_bits_of_each_alone(prompt):
         for heads in (9, 3, 3)
     )
     together, apart = (
-        attend_packed(q, k, v, make_packing(lengths), together=both) for both in (True, False)
+        attend_packed(q, k, v, make_packing(lengths, together=both)) for both in (True, False)
     )
     assert torch.equal(together, apart)
 

@@ -1,5 +1,7 @@
 """Short sequences of a row, attended together as on a card: each gets what it gets alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -26,9 +28,9 @@ def make_rows(tokens, **more):
 def test_sequences_get_what_they_get_alone(monkeypatch, keys):
     monkeypatch.setattr(packing, "_KEYS", keys)
     q, k, v = make_rows(sum(length for length, _ in LENGTHS))
-    packed = make_packing(LENGTHS)
-    apart = attend_packed(q, k, v, packed, together=False)
-    together = attend_packed(q, k, v, packed, together=True)
+    packed = make_packing(LENGTHS, together=True)
+    apart = attend_packed(q, k, v, make_packing(LENGTHS))
+    together = attend_packed(q, k, v, packed)
     assert (together - apart).abs().max() < 1e-5
     batched = sum(len(one.places) for one in packed.get_batches(q.device).batches)
     assert batched >= 6
@@ -39,7 +41,7 @@ def test_gradients_are_those_of_each_alone():
     grown = []
     for together in (False, True):
         rows = make_rows(sum(length for length, _ in LENGTHS), requires_grad=True)
-        mixed = attend_packed(*rows, make_packing(LENGTHS), together=together)
+        mixed = attend_packed(*rows, make_packing(LENGTHS, together=together))
         (mixed * mixed.detach()).sum().backward()
         grown.append([row.grad for row in rows])
     for alone, batched in zip(*grown, strict=True):
@@ -50,9 +52,9 @@ def test_gradients_are_those_of_each_alone():
 def test_an_empty_sequence_gets_nothing_and_takes_nothing(together):
     lengths = [(0, None), (3, None), (0, 1), (2, 1), (0, None), (0, 1), (4, 0)]
     q, k, v = make_rows(9)
-    mixed = attend_packed(q, k, v, make_packing(lengths), together=together)
-    others = make_packing([(3, None), (2, 0), (4, None)])
-    alone = attend_packed(q, k, v, others, together=together)
+    mixed = attend_packed(q, k, v, make_packing(lengths, together=together))
+    others = make_packing([(3, None), (2, 0), (4, None)], together=together)
+    alone = attend_packed(q, k, v, others)
     assert mixed.shape == alone.shape
     assert (mixed - alone).abs().max() < 1e-5
 
@@ -65,8 +67,9 @@ def test_kept_sequences_stay_apart():
         for start, end in ((0, 20), (20, 30)):
             half = (end - start) // 2
             packed = make_kept_packing([(half, state) for state in states])
+            packed = replace(packed, together=together)
             cut = [x[:, :, start:end] for x in (q, k, v)]
-            results.append(attend_packed(*cut, packed, together=together))
+            results.append(attend_packed(*cut, packed))
             for state in states:
                 state.length += half
     assert torch.equal(results[1], results[3])
