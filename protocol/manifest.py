@@ -33,14 +33,7 @@ from assay.protocol.gate import (
     find_line_fault,
 )
 from assay.protocol.hashing import ZERO_DIGEST, Domain, compute_root, hash_fields
-from assay.protocol.parameters import (
-    EXPERT_BITS,
-    FRACTION_BITS,
-    PROTOCOL_VERSION,
-    Gate,
-    ModelClass,
-    Tests,
-)
+from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS, PROTOCOL_VERSION, Gate, Tests
 
 #: Denominator of a rate: κ is in units of 1e-18.
 RATE_UNIT = 10**18
@@ -271,12 +264,7 @@ def compute_files_digest(domain: Domain, files: Mapping[str, bytes]) -> bytes:
 
 
 def find_fault(
-    manifest: Manifest,
-    calibration: Calibration,
-    tests: Tests,
-    gate: Gate,
-    max_tokens: int,
-    model_class: ModelClass | None = None,
+    manifest: Manifest, calibration: Calibration, tests: Tests, gate: Gate, max_tokens: int
 ) -> str | None:
     """The reason why a published checkpoint is unusable for everybody, or None.
 
@@ -286,8 +274,6 @@ def find_fault(
     """
     if manifest.version != PROTOCOL_VERSION:
         return f"the manifest's version is {manifest.version}, not {PROTOCOL_VERSION}"
-    if model_class is not None and manifest.structure != model_class.structure:
-        return "its config.json is not the one that the parameters name"
     if calibration.digest != manifest.calibration:
         return "the calibration is not the one its manifest names"
     if len(calibration.rates) != len(tests.margin_levels):

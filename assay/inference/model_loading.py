@@ -68,7 +68,9 @@ def load_model(
     Raises:
         UnusableCheckpointError: tensors and config do not fit each other, or contain values that
             are not finite.
-        CheckpointError: they cannot be read, or memory does not suffice.
+        CheckpointError: they cannot be read, or memory does not suffice; or no family describes the
+            model, and this machine's class does not read it. Whether that is so for all, the
+            parameters decide by bytes.
     """
     transformers_logging.disable_progress_bar()  # our programs show their own progress
     require_exact_products()
@@ -171,6 +173,8 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     model: PreTrainedModel
     loaded: dict[str, Any]
     config_file = {CONFIG_FILE: read_small_file(folder, CONFIG_FILE)}
+    # of a type without a family: by this machine's class alone, so it is this machine's trouble
+    refused = CheckpointError if is_plain(read_config(folder)) else UnusableCheckpointError
     with hold_alone(config_file) as alone, ExitStack() as opened:
         try:
             stored = _list_tensors(folder, opened)
@@ -188,11 +192,11 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         except BaseException as error:  # libraries throw anything on hostile content, panics too
             if is_out_of_memory(error):
                 raise  # our machine's fault, too
-            raise UnusableCheckpointError(f"{folder} holds no model that loads: {error}") from error
+            raise refused(f"{folder} holds no model that loads: {error}") from error
     # a missing tensor would be filled with random numbers, different on every machine
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(map(str, loaded.get(what, ()))):
-            raise UnusableCheckpointError(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
+            raise refused(f"{folder}: {what.replace('_', ' ')}: {names[0]}")
     if not all(_is_finite(weights) for weights in model.state_dict().values()):
         raise UnusableCheckpointError(f"{folder}: a weight is not a finite number")
     prepare_recurrent_layers(model)
@@ -204,7 +208,7 @@ def _load(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         try:
             whole.plain_head = find_head(model)
         except UnknownHeadError as error:
-            raise UnusableCheckpointError(f"{folder}: {error}") from None
+            raise CheckpointError(f"{folder}: {error}") from None
     return model
 
 
@@ -302,6 +306,8 @@ def _require_fit(folder: Path, stored: Mapping[str, Any]) -> None:
     if is_plain(config):
         require_own_functions()
         fault = find_plain_misfit(read_small_file(folder, CONFIG_FILE), shapes)
+        if fault is not None:
+            raise CheckpointError(f"{folder}: {fault}")
     else:
         fault = find_misfit(config, shapes)
     own_head = fault is None and not is_plain(config) and HEAD in stored and is_tied(config)

@@ -273,10 +273,10 @@ class NetworkMonitor:
             if self.seen.published != (newest.digest, newest.number):
                 self.seen.published = newest.digest, newest.number
                 self.seen.published_since = time.time()
-            session.sources.checkpoints.prefetch(newest.digest)
+            session.sources.checkpoints.prefetch(newest.digest, parameters)
         amended = session.followed.pending or session.history.latest
         if amended.start.checkpoint != ZERO_DIGEST and amended.start.window > window:
-            session.sources.checkpoints.prefetch(amended.start.checkpoint)
+            session.sources.checkpoints.prefetch(amended.start.checkpoint, amended)
 
     def _find_missing(self, block: int, head: int) -> Trouble | None:
         chain, hotkey = self._session.chain, self._session.account.hotkey

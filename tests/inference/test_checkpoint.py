@@ -12,7 +12,13 @@ from transformers import PreTrainedModel
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.environments.base import ask
 from assay.inference.checkpoint import load_checkpoint
-from assay.inference.folder import PASSAGES_FILE, CheckpointError, digest_tensors, read_passages
+from assay.inference.folder import (
+    PASSAGES_FILE,
+    CheckpointError,
+    UnusableCheckpointError,
+    digest_tensors,
+    read_passages,
+)
 from assay.inference.model_loading import load_model, outline_config
 from assay.protocol.manifest import find_fault
 from assay.protocol.parameters import SMALL_MODEL_TESTS, Gate
@@ -191,8 +197,8 @@ def test_a_type_that_this_library_lacks_is_this_machines_trouble(folder):
     from dataclasses import replace
 
     from assay.artifacts.checkpoints.folder import CheckpointFolder, open_checkpoint
-    from assay.inference.folder import UnusableCheckpointError, digest_structure
-    from assay.inference.plain.opening import LackingClassError, get_library_version
+    from assay.inference.folder import digest_structure, find_tensors
+    from assay.inference.plain.opening import LackingClassError, digest_shapes, get_library_version
     from assay.protocol.encoding import from_json, to_json
     from assay.protocol.manifest import Manifest
     from assay.protocol.parameters import ModelClass
@@ -207,9 +213,10 @@ def test_a_type_that_this_library_lacks_is_this_machines_trouble(folder):
         load_checkpoint(folder, manifest.digest)
     whole = CheckpointFolder(folder.parent / "models")
     whole.add(folder, manifest.digest)
-    with pytest.raises(UnusableCheckpointError, match="nonsense"):
+    with pytest.raises(UnusableCheckpointError, match="no family"):
         open_checkpoint(whole, manifest.digest, PARAMETERS)
-    wanted = ModelClass(manifest.structure, bytes(32), get_library_version(), "one", "other")
+    shapes = digest_shapes({n: place.shape for n, (_, place) in find_tensors(folder).items()})
+    wanted = ModelClass(manifest.structure, shapes, get_library_version(), "one", "other")
     with pytest.raises(LackingClassError, match="nonsense"):
         open_checkpoint(whole, manifest.digest, replace(PARAMETERS, model_class=wanted))
 
@@ -224,7 +231,7 @@ def test_another_structure_than_the_parameters_name_is_unusable(folder):
     from assay.subnet.presets import make_demo_parameters
     from tests.vectors.subjects import PARAMETERS
 
-    checkpoint = load_checkpoint(folder)
+    checkpoint = replace(load_checkpoint(folder), is_plain=True)
     shapes = {name: place.shape for name, (_, place) in find_tensors(folder).items()}
     own = checkpoint.manifest.structure, digest_shapes(shapes)
     for structure, named, word in (
@@ -238,15 +245,84 @@ def test_another_structure_than_the_parameters_name_is_unusable(folder):
     demo = make_demo_parameters(bytes(32), PARAMETERS.beacon, 0, bytes(32), bytes(32))
     fault = find_checkpoint_fault(checkpoint, replace(demo, model_class=right))
     assert "names" not in str(fault)
-    plain = replace(checkpoint, is_plain=True)
-    assert "no family" in str(find_checkpoint_fault(plain, PARAMETERS))
+    assert "no family" in str(find_checkpoint_fault(checkpoint, PARAMETERS))
+    other = replace(checkpoint, is_plain=False)
+    with_class = replace(demo, model_class=right)
+    assert "a family describes" in str(find_checkpoint_fault(other, with_class))
+
+
+def make_stranger(folder, changes):
+    """A folder whose config.json is of a type without a family, and its manifest's."""
+    from dataclasses import replace
+
+    from assay.inference.folder import digest_structure
+    from assay.protocol.encoding import from_json, to_json
+    from assay.protocol.manifest import Manifest
+
+    config = json.loads((folder / "config.json").read_text())
+    sizes = {name: config[name] for name in ("vocab_size", "hidden_size", "num_hidden_layers")}
+    (folder / "config.json").write_text(json.dumps(sizes | changes))
+    manifest = from_json(Manifest, json.loads((folder / "manifest.json").read_text()))
+    manifest = replace(manifest, structure=digest_structure(folder))
+    (folder / "manifest.json").write_text(json.dumps(to_json(manifest)))
+    return manifest
+
+
+def test_no_class_is_opened_that_the_parameters_do_not_name(folder, monkeypatch):
+    """A stranger's config would cost each program a child up to its limits."""
+    from dataclasses import replace
+
+    from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
+    from assay.artifacts.checkpoints.publish import publish_checkpoint
+    from assay.inference.folder import find_tensors
+    from assay.inference.plain import opening
+    from assay.network.store.folder import open_folder
+    from assay.protocol.parameters import ModelClass
+    from tests.vectors.subjects import PARAMETERS
+
+    manifest = make_stranger(folder, {"model_type": "gpt_neox"})
+    (folder.parent / "store").mkdir()
+    store = open_folder(folder.parent / "store")
+    publish_checkpoint(store, folder, manifest.digest)
+
+    def build(*_, **__):
+        raise AssertionError("a class is opened")
+
+    monkeypatch.setattr(opening.subprocess, "run", build)
+    shapes = {name: place.shape for name, (_, place) in find_tensors(folder).items()}
+    right = opening.digest_shapes(shapes)
+    for number, (wanted, word) in enumerate(
+        (
+            (None, "no family"),
+            (ModelClass(bytes(32), right, "5.19.0", "a", "b"), "config.json"),
+            (ModelClass(manifest.structure, bytes(32), "5.19.0", "a", "b"), "names and shapes"),
+        )
+    ):
+        parameters = replace(PARAMETERS, model_class=wanted)
+        fetching = DownloadSettings(lambda: [store])
+        fetched = CheckpointFolder(folder.parent / f"fetched{number}", fetching)
+        held = CheckpointFolder(folder.parent / f"held{number}")
+        held.add(folder, manifest.digest)
+        for checkpoints in (fetched, held):
+            with pytest.raises(UnusableCheckpointError, match=word):
+                checkpoints.get(manifest.digest, parameters)
+        assert not fetched.holds(manifest.digest)
+    wanted = ModelClass(manifest.structure, right, "5.19.0", "a", "b")
+    with pytest.raises(CheckpointError, match="a class is opened"):  # amended parameters name it
+        held.get(manifest.digest, replace(PARAMETERS, model_class=wanted))
+
+
+def test_what_a_class_says_of_a_config_is_this_machines_trouble(folder):
+    manifest = make_stranger(folder, {"model_type": "gpt_neox", "num_attention_heads": 5})
+    with pytest.raises(CheckpointError, match="refused by its own class") as caught:
+        load_checkpoint(folder, manifest.digest)
+    assert not isinstance(caught.value, UnusableCheckpointError)
 
 
 def test_tensors_whose_shape_is_not_their_size(folder):
     """Bound by the manifest's root, and still no tensors: no library's error may escape."""
     from dataclasses import replace
 
-    from assay.inference.folder import UnusableCheckpointError
     from assay.protocol.encoding import from_json, to_json
     from assay.protocol.manifest import Manifest, compute_tensor_root
 

@@ -50,12 +50,13 @@ from assay.inference.folder import (
     verify_manifest,
     verify_small_files,
 )
-from assay.inference.plain.opening import find_plain_misfit
+from assay.inference.plain.opening import find_class_fault, find_plain_misfit
 from assay.inference.plain_config import is_plain
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store.base import ObjectStore, StoreError
 from assay.protocol.encoding import EncodingError
 from assay.protocol.manifest import Manifest, TensorDigest, TensorPlace
+from assay.protocol.parameters import Parameters
 
 #: Most stores that are asked for one checkpoint.
 MIRRORS_MAX = 16
@@ -87,6 +88,7 @@ def fetch_checkpoint(
     limits: DownloadLimits | None = None,
     progress: Progress = ignore_progress,
     alone: bool = False,
+    parameters: Parameters | None = None,
 ) -> Path:
     """Fetch the folder `root/<digest>`, unless it exists, and return it. It appears atomically.
 
@@ -96,6 +98,8 @@ def fetch_checkpoint(
 
     Args:
         alone: its adapter is not used, so that no other checkpoint is fetched.
+        parameters: of its network. A model of a type that they do not name is refused before its
+            class is opened. None: they are not known, and a child opens it.
 
     Raises:
         UnusableCheckpointError: it matches the digest, but nobody can use it.
@@ -107,7 +111,8 @@ def fetch_checkpoint(
         return target
     with _hold_partial(root, digest) as folder:
         mirrors = list(islice(stores, MIRRORS_MAX))
-        _Download(mirrors, digest, folder, limits or DownloadLimits(), progress, alone).run()
+        some = limits or DownloadLimits()
+        _Download(mirrors, digest, folder, some, progress, alone, parameters).run()
         move_folder(folder, target)
     return target
 
@@ -203,6 +208,7 @@ class _Download:
     limits: DownloadLimits
     progress: Progress = ignore_progress
     alone: bool = False
+    parameters: Parameters | None = None
     deadline: float = float("inf")
     all_mirrors: list[ObjectStore] = field(default_factory=list)
 
@@ -211,7 +217,7 @@ class _Download:
         self.all_mirrors = list(self.mirrors)  # one without this checkpoint may have its base
         self.deadline = time.monotonic() + self.limits.seconds
         manifest, tensors, reasons = self._get_head()
-        self._require_fit(tensors)
+        self._require_fit(manifest, tensors)
         total, limit = sum(map(compute_size, tensors)), self.limits.checkpoint_bytes
         if total > limit:
             raise CheckpointError(
@@ -279,7 +285,9 @@ class _Download:
         if not base.exists():
             limits = replace(self.limits, seconds=max(0.0, self.deadline - time.monotonic()))
             root, mirrors = self.folder.parent, self.all_mirrors
-            fetch_checkpoint(mirrors, adapter.base, root, limits, self.progress, alone=True)
+            fetch_checkpoint(
+                mirrors, adapter.base, root, limits, self.progress, True, self.parameters
+            )
         os.utime(base)  # marks it as used now: it is not the first to be removed
         with (self.folder / MODEL_FILE).open("r+b") as file:
             there = set[str]()
@@ -355,17 +363,23 @@ class _Download:
         """Seconds for an answer; none once the time for all of it is over."""
         return PATIENCE_S if time.monotonic() < self.deadline else 0.0
 
-    def _require_fit(self, tensors: list[TensorDigest]) -> None:
+    def _require_fit(self, manifest: Manifest, tensors: list[TensorDigest]) -> None:
         """Raise an UnusableCheckpointError unless config.json is of a model with these tensors. So
         nobody reserves room for others, or waits for them."""
         config = read_config(self.folder)
         shapes = {tensor.name: tensor.shape for tensor in tensors}
-        if is_plain(config):
+        plain, fault = is_plain(config), None
+        name = f"checkpoint {self.digest.hex()[:16]}…"
+        if self.parameters is not None:  # of a plain type they name the tensors
+            fault = find_class_fault(self.parameters, manifest.structure, plain, shapes)
+        elif plain:
             fault = find_plain_misfit(read_small_file(self.folder, CONFIG_FILE), shapes)
-        else:
+            if fault is not None:  # says this machine's class
+                raise CheckpointError(f"{name}: {fault}")
+        if fault is None and not plain:
             fault = find_misfit(config, shapes)
         if fault is not None:
-            raise UnusableCheckpointError(f"checkpoint {self.digest.hex()[:16]}…: {fault}")
+            raise UnusableCheckpointError(f"{name}: {fault}")
 
     # --- room for the tensors
 

@@ -64,7 +64,7 @@ from assay.inference.passages import Passage
 from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS
-from assay.inference.plain.opening import LackingClassError, digest_shapes, require_class
+from assay.inference.plain.opening import LackingClassError, find_class_fault, require_class
 from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
@@ -192,30 +192,35 @@ class CheckpointFolder:
         self._lock = Lock()
         self._fetch_lock = Lock()  # not `_lock`: a caller whose checkpoint is here never waits
         self.failures: dict[bytes, _Failure] = {}
-        self._unusable: dict[bytes, str] = {}  # why, for this version of the libraries
+        # why, for this version of the libraries: under which parameters, and which checkpoint
+        self._unusable: dict[tuple[bytes, bytes], str] = {}
         self._compared: dict[bytes, None] = {}  # checkpoints that were compared with their parents
         self._downloads: dict[bytes, RunningDownload] = {}
 
-    def get(self, digest: bytes) -> Checkpoint:
+    def get(self, digest: bytes, parameters: Parameters | None = None) -> Checkpoint:
         """The checkpoint with this digest, fetched if it is missing, verified when first opened.
+
+        Args:
+            parameters: of its network: see `fetch_checkpoint`.
 
         Raises:
             UnusableCheckpointError: it matches its digest, but nobody can use it.
             CheckpointError: it is missing and no mirror has it, or not yet; or the copy here is
                 damaged.
         """
-        if digest in self._unusable:  # opening it takes long, and programs ask at every step
-            raise UnusableCheckpointError(self._unusable[digest])
+        known = self._unusable.get(_name_case(digest, parameters))
+        if known is not None:  # opening it takes long, and programs ask at every step
+            raise UnusableCheckpointError(known)
         fetching = self._fetching
         if fetching is not None and fetching.in_background:
-            self._await(digest, fetching)
+            self._await(digest, fetching, parameters)
         elif fetching is not None and not self.holds(digest):
             with self._fetch_lock:
                 if not self.holds(digest):
-                    self._fetch(digest, fetching)
+                    self._fetch(digest, fetching, parameters)
         with self._lock:
             if digest not in self.opened:
-                self._keep_open(self._load(digest))
+                self._keep_open(self._load(digest, parameters))
             self.opened.move_to_end(digest)
             return self.opened[digest]
 
@@ -256,15 +261,17 @@ class CheckpointFolder:
             self._note_failure(digest, error, fetching)
             raise
 
-    def prefetch(self, digest: bytes) -> None:
+    def prefetch(self, digest: bytes, parameters: Parameters | None = None) -> None:
         """Start to fetch a checkpoint that may be needed soon, one at a time. `get` returns it
-        later."""
+        later. `parameters`: as for `get`."""
         fetching = self._fetching
         if fetching is None or self._downloads or self.holds(digest):
             return
+        if _name_case(digest, parameters) in self._unusable:
+            return
         failure = self.failures.get(digest)
         if failure is None or time.monotonic() >= failure.until:
-            self._begin(digest, fetching)
+            self._begin(digest, fetching, parameters)
 
     def find_number(self, digest: bytes) -> int | None:
         checkpoint = self.opened.get(digest)
@@ -283,13 +290,15 @@ class CheckpointFolder:
             if download.thread is not None:
                 download.thread.join(_END_S)
 
-    def _await(self, digest: bytes, fetching: DownloadSettings) -> None:
+    def _await(
+        self, digest: bytes, fetching: DownloadSettings, parameters: Parameters | None
+    ) -> None:
         """Wait for the checkpoint. Raises CheckpointError: it is still being downloaded, or
         unavailable."""
         download = self._downloads.get(digest)
         if download is None and not self.holds(digest):
             self._raise_failure(digest)
-            download = self._begin(digest, fetching)
+            download = self._begin(digest, fetching, parameters)
             if download.thread is not None:
                 download.thread.join(SHORT_S)  # a quick download needs no message
             if download.error is not None:
@@ -297,27 +306,36 @@ class CheckpointFolder:
         if digest in self._downloads:
             raise ComingCheckpointError(f"checkpoint {digest.hex()[:16]}… is being fetched")
 
-    def _begin(self, digest: bytes, fetching: DownloadSettings) -> RunningDownload:
+    def _begin(
+        self, digest: bytes, fetching: DownloadSettings, parameters: Parameters | None
+    ) -> RunningDownload:
         mirrors = list(islice(fetching.mirrors(), MIRRORS_MAX))  # reads the chain: not in a thread
         download = RunningDownload(digest)
         download.thread = Thread(
-            target=self._run, args=(download, fetching, mirrors), name="checkpoint", daemon=True
+            target=self._run,
+            args=(download, fetching, mirrors, parameters),
+            name="checkpoint",
+            daemon=True,
         )
         self._downloads[digest] = download
         download.thread.start()
         return download
 
     def _run(
-        self, download: RunningDownload, fetching: DownloadSettings, mirrors: list[ObjectStore]
+        self,
+        download: RunningDownload,
+        fetching: DownloadSettings,
+        mirrors: list[ObjectStore],
+        parameters: Parameters | None,
     ) -> None:
         """Fetch and open one checkpoint. Its errors are raised later, to the caller that needs
         it."""
         digest = download.digest
         watched = replace(fetching, mirrors=lambda: mirrors, progress=download.note)
         try:
-            self._fetch(digest, watched)
+            self._fetch(digest, watched, parameters)
             with suppress(CheckpointError):  # the caller that needs it opens it again, and raises
-                checkpoint = self._load(digest)
+                checkpoint = self._load(digest, parameters)
                 with self._lock:
                     self._keep_open(checkpoint)
         except Exception as error:  # noqa: BLE001 - the outermost call of a thread
@@ -327,9 +345,11 @@ class CheckpointFolder:
         finally:
             self._downloads.pop(digest, None)
 
-    def _load(self, digest: bytes) -> Checkpoint:
+    def _load(self, digest: bytes, parameters: Parameters | None) -> Checkpoint:
         folder = self._root / digest.hex()
         try:
+            if parameters is not None:
+                _require_class_of(folder, digest, parameters)
             if self._elsewhere is not None:
                 checkpoint = self._elsewhere(folder, digest)
             else:
@@ -337,11 +357,13 @@ class CheckpointFolder:
                 checkpoint = load_checkpoint(folder, digest, self.placement)
             return checkpoint
         except UnusableCheckpointError as error:
-            self._note_unusable(digest, error)
+            self._note_unusable(digest, parameters, error)
             raise
 
-    def _note_unusable(self, digest: bytes, error: UnusableCheckpointError) -> None:
-        self._unusable[digest] = str(error)
+    def _note_unusable(
+        self, digest: bytes, parameters: Parameters | None, error: UnusableCheckpointError
+    ) -> None:
+        self._unusable[_name_case(digest, parameters)] = str(error)
         for oldest in list(self._unusable)[:-FAILURES_MAX]:
             self._unusable.pop(oldest, None)  # another thread may have
 
@@ -403,14 +425,21 @@ class CheckpointFolder:
         """Return whether its folder is here, damaged or not."""
         return digest in self.opened or (self._root / digest.hex()).exists()
 
-    def _fetch(self, digest: bytes, fetching: DownloadSettings) -> None:
+    def _fetch(
+        self, digest: bytes, fetching: DownloadSettings, parameters: Parameters | None
+    ) -> None:
         self._raise_failure(digest)
         try:
             fetch_checkpoint(
-                fetching.mirrors(), digest, self._root, fetching.limits, fetching.progress
+                fetching.mirrors(),
+                digest,
+                self._root,
+                fetching.limits,
+                fetching.progress,
+                parameters=parameters,
             )
         except UnusableCheckpointError as error:  # from any store
-            self._note_unusable(digest, error)
+            self._note_unusable(digest, parameters, error)
             raise
         except CheckpointError as error:
             self._note_failure(digest, error, fetching)
@@ -683,6 +712,25 @@ def measure_states(
     return centre, scale, count.needed
 
 
+def _name_case(digest: bytes, parameters: Parameters | None) -> tuple[bytes, bytes]:
+    """Amended parameters may name another class."""
+    return b"" if parameters is None else parameters.digest, digest
+
+
+def _require_class_of(folder: Path, digest: bytes, parameters: Parameters) -> None:
+    """Raise an UnusableCheckpointError unless a folder's checkpoint is of the class that a
+    network's parameters name, before any class is opened."""
+    outline = load_outline(folder, digest)
+    shapes = _list_shapes(folder) if outline.is_plain else None
+    fault = find_class_fault(parameters, outline.manifest.structure, outline.is_plain, shapes)
+    if fault is not None:
+        raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
+
+
+def _list_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    return {name: place.shape for name, (_, place) in find_tensors(folder).items()}
+
+
 def open_checkpoint(
     checkpoints: CheckpointFolder, digest: bytes, parameters: Parameters
 ) -> Checkpoint:
@@ -695,12 +743,8 @@ def open_checkpoint(
     """
     require_class(parameters.model_class)
     try:
-        checkpoint = checkpoints.get(digest)
-    except LackingClassError as error:
-        if parameters.model_class is None:  # whoever has the class refuses it, too
-            raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}…: {error}") from None
-        raise
-    except UnusableCheckpointError:
+        checkpoint = checkpoints.get(digest, parameters)
+    except (UnusableCheckpointError, LackingClassError):
         raise
     except CheckpointError:  # a class may not fit into this machine: what needs none decides first
         if checkpoints.holds(digest):
@@ -725,16 +769,15 @@ def find_checkpoint_fault(checkpoint: Outline, parameters: Parameters) -> str | 
         parameters.tests,
         parameters.gate,
         parameters.work.max_tokens,
-        parameters.model_class,
     )
     if fault is not None:
         return fault
-    if parameters.model_class is None and checkpoint.is_plain:
-        return "no family describes its model, and the parameters name no class for it"
-    if parameters.model_class is not None and isinstance(checkpoint, Checkpoint):
-        shapes = {name: place.shape for name, (_, place) in find_tensors(checkpoint.folder).items()}
-        if digest_shapes(shapes) != parameters.model_class.shapes:
-            return "its tensors have not the names and shapes that the parameters name"
+    plain, shapes = checkpoint.is_plain, None
+    if plain and isinstance(checkpoint, Checkpoint):
+        shapes = _list_shapes(checkpoint.folder)
+    fault = find_class_fault(parameters, checkpoint.manifest.structure, plain, shapes)
+    if fault is not None:
+        return fault
     fault = checkpoint.tokenizer.find_template_fault(list_manners(parameters.environment))
     if fault is not None:
         return fault

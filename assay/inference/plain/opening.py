@@ -18,10 +18,10 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
-from assay.inference.folder import CONFIG_FILE, CheckpointError, UnusableCheckpointError
+from assay.inference.folder import CONFIG_FILE, CheckpointError
 from assay.protocol.encoding import Json
 from assay.protocol.hashing import Domain, hash_fields
-from assay.protocol.parameters import ModelClass
+from assay.protocol.parameters import ModelClass, Parameters
 from assay.sandbox.secret_variables import list_plain_variables
 
 #: Limits of a child: bytes of its memory beyond what the libraries map, processor seconds, bytes of
@@ -31,7 +31,7 @@ MEMORY, SECONDS, _ANSWER = 8 << 30, 120, 1 << 26
 _WAIT = 1_200
 #: Packages that put other functions in the place of a class's own where they are installed, so that
 #: two machines would compute with different ones.
-REPLACING = ("causal_conv1d", "fla", "kernels", "mamba_ssm", "mambapy")
+REPLACING = ("causal_conv1d", "fla", "kernels", "mamba_ssm", "mambapy", "xlstm")
 
 
 #: Fields that name a class, a type of numbers and a program, and change nothing that is built.
@@ -97,9 +97,9 @@ def open_class(config: bytes) -> OpenedClass:
     """The class of a config.json, built in a child, once for all that differ in books alone.
 
     Raises:
-        LackingClassError: the library has none for this type. UnusableCheckpointError: the config
-            is refused by it, or has too many tensors. CheckpointError: it takes more seconds or
-            memory than the limits, which on another machine it may not.
+        LackingClassError: the library has none for this type. CheckpointError: the config is
+            refused by it, has too many tensors, or takes more seconds or memory than the limits.
+            On another machine it may not be so: nothing here is unusable for all.
     """
     fields = {name: value for name, value in json.loads(config).items() if name not in BOOKS}
     return _open(json.dumps(fields, sort_keys=True).encode())
@@ -125,7 +125,7 @@ def _open(config: bytes) -> OpenedClass:
             f"{CONFIG_FILE} takes its class more than {SECONDS} processor seconds to build here"
         )
     if len(child.stdout) > _ANSWER:
-        raise UnusableCheckpointError(f"{CONFIG_FILE} makes a class with too many tensors")
+        raise CheckpointError(f"{CONFIG_FILE} makes a class with too many tensors")
     if child.returncode != 0:
         last = child.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
         raise CheckpointError(
@@ -138,9 +138,7 @@ def _open(config: bytes) -> OpenedClass:
     if "memory" in found:  # of this machine, as seconds are
         raise CheckpointError(f"{CONFIG_FILE} takes its class more memory than {MEMORY:,} bytes")
     if "fault" in found:
-        raise UnusableCheckpointError(
-            f"{CONFIG_FILE} is refused by its own class: {found['fault']}"
-        )
+        raise CheckpointError(f"{CONFIG_FILE} is refused by its own class: {found['fault']}")
     shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
     return OpenedClass(
         found["name"],
@@ -169,6 +167,35 @@ def find_plain_misfit(config: bytes, shapes: Mapping[str, Sequence[int]]) -> str
     other = shapes.keys() - opened.shapes.keys()
     if other:
         return f"tensor {min(other)[:100]} is none of a {opened.name} of this config.json"
+    return None
+
+
+def find_class_fault(
+    parameters: Parameters,
+    structure: bytes,
+    is_plain: bool,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> str | None:
+    """The reason why a checkpoint is not of the class that a network's parameters name, or None:
+    section 7. Bytes alone decide, and no class is opened.
+
+    Args:
+        structure: digest of its config.json. is_plain: whether that is of a type without a family.
+        shapes: of its tensors, by name; None: they are not known.
+    """
+    wanted = parameters.model_class
+    if wanted is None:
+        return (
+            "no family describes its model, and the parameters name no class for it"
+            if is_plain
+            else None
+        )
+    if structure != wanted.structure:
+        return "its config.json is not the one that the parameters name"
+    if not is_plain:
+        return "a family describes its model, and the parameters name a class for it"
+    if shapes is not None and digest_shapes(shapes) != wanted.shapes:
+        return "its tensors have not the names and shapes that the parameters name"
     return None
 
 
