@@ -13,6 +13,7 @@ from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import judge_with_checkpoint
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import MANIFEST_FILE
+from assay.inference.plain.opening import require_class
 from assay.network.store.folder import open_file
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError, decode
@@ -75,6 +76,7 @@ def verify_file(request: VerifyRequest) -> Verified:
             f"is models/{facts.checkpoint.hex()} in the folder of a miner, a validator or the "
             "trainer"
         )
+    require_class(facts.parameters.model_class)
     placement, started = open_placement(request.compute), perf_counter()
     checkpoint = load_checkpoint(request.model, facts.checkpoint, placement)
     _require_usable(checkpoint, facts, request.context)

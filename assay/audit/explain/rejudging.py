@@ -23,6 +23,7 @@ from assay.environments.dealing import make_miner_problem
 from assay.inference.checkpoint import Checkpoint, Outline, load_checkpoint, load_outline
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.placement import Placement
+from assay.inference.plain.opening import require_class
 from assay.network.store.base import ObjectSource, StoreError
 from assay.protocol.context import Committed, Context
 from assay.protocol.encoding import EncodingError, decode
@@ -104,6 +105,7 @@ def open_model(
     if model is None:
         return None, ()
     try:
+        require_class(context.parameters.model_class)
         checkpoint = load_checkpoint(model, context.checkpoint, placement)
     except UnusableCheckpointError:
         raise

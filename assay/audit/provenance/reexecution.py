@@ -46,6 +46,7 @@ from assay.environments.pooling import has_twin, is_proposing
 from assay.environments.steering import compute_next_levels
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.expert_stacks import split_experts
+from assay.inference.plain.opening import require_class
 from assay.network.store.folder import open_folder
 from assay.protocol.gate import find_course_fault
 from assay.protocol.manifest import LevelSuccess, find_line_lie
@@ -95,12 +96,14 @@ def reexecute(
 
     Raises:
         StepError: the initial state of the step is not here.
-        CheckpointError: the parent is not here, or damaged.
+        CheckpointError: the parent is not here, or damaged; or the parameters name another version
+            of the library than is installed.
         OperatorError: parameters or a needed extra are missing.
     """
     record = step.record
     groups, remarks = open_step(step, checkpoints)
     parameters = _fetch_parameters(step)
+    require_class(parameters.model_class)  # else our library's weights would accuse a trainer
     parent = checkpoints.get(record.parent)
     drawn = DrawnBy(parameters, parent, checkpoints)
     false = find_false_group(record, groups, parameters, parent.manifest, drawn.find, is_derived)

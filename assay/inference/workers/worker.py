@@ -124,8 +124,10 @@ def _measure(checkpoint: Checkpoint, model: ModelRequest, prefill: Prefill) -> l
 
 @cache
 def get_worker_software() -> str:
-    """The versions that must agree wherever a network is judged in one record."""
-    return f"assay {version('assay')}, torch {version('torch').partition('+')[0]}"
+    """The versions that must agree wherever a network is judged in one record. The library's
+    classes read models of no family."""
+    names = "assay", "torch", "transformers"
+    return ", ".join(f"{name} {version(name).partition('+')[0]}" for name in names)
 
 
 def serve_worker() -> NoReturn:
