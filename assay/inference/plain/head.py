@@ -1,5 +1,8 @@
 """What a class does behind its output matrix: found by running it, and compared to the bit.
 
+It is given products of our own there, the same for every model of the class. So weights decide
+nothing: a trainer cannot have another head found, and no sum of a machine refuses one.
+
 Known are a scale and a soft cap, whose number stands in the config, and a bias, which is the output
 matrix's own. A class that does anything else there is refused: a judge would measure other
 probabilities than it draws from.
@@ -37,7 +40,7 @@ def find_head(model: Any) -> PlainHead:
             f"its output matrix is {tuple(found.shape)}, and its config says {wanted}"
         )
     ids = torch.arange(_TOKENS, device=model.device)[None] % model.config.vocab_size
-    products, logits = _compare_output(model, output, ids)
+    products, logits = _finish_products(model, output, ids)
     for finisher in _list_finishers(model.config):
         made = finisher.apply(products.to(logits.dtype).clone())
         if torch.equal(made, logits):
@@ -50,10 +53,25 @@ def find_head(model: Any) -> PlainHead:
     )
 
 
-def _compare_output(model: Any, output: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The output matrix's products of a pass, and its class's logits, [1, T, V]."""
+def _make_products(wanted: Tensor) -> Tensor:
+    """Products of all sizes, from 2^-7 to 2^7, of both signs, in the place of others."""
+    count = wanted.numel()
+    places = torch.arange(count, dtype=torch.float64)
+    signs = 1 - 2 * (torch.arange(count) % 2)
+    made = signs * torch.exp2(14 * ((places * 0.6180339887498949) % 1) - 7)
+    return made.to(wanted.dtype).view(wanted.shape).to(wanted.device)
+
+
+def _finish_products(model: Any, output: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Products that are put into the place of the output matrix's, and what the class makes of
+    them, [1, T, V]."""
     seen: list[Tensor] = []
-    handle = output.register_forward_hook(lambda _, __, found: seen.append(found.clone()))
+
+    def put(_: Any, __: Any, found: Tensor) -> Tensor:
+        seen.append(_make_products(found))
+        return seen[-1].clone()
+
+    handle = output.register_forward_hook(put)
     try:
         with torch.inference_mode():
             logits = model(input_ids=ids, use_cache=False).logits
