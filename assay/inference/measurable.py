@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from assay.inference.plain.states import get_plain_head, read_states
-from assay.inference.plain_probes import ADOPT_TOKENS, probe_plain
+from assay.inference.plain_probes import ADOPT_TOKENS, LONGEST, probe_plain
 from assay.inference.probes import Probe, probe, require_holding
 
 #: Tokens of the row by which a class's speed is measured.
@@ -26,11 +26,15 @@ def measure_plain_speed(model: PreTrainedModel) -> float | None:
     return _TIMED / (perf_counter() - began)
 
 
-def require_measurable(model: PreTrainedModel, tokens: int = ADOPT_TOKENS) -> list[Probe]:
+def require_measurable(
+    model: PreTrainedModel, tokens: int = ADOPT_TOKENS, longest: int = LONGEST
+) -> list[Probe]:
     """Try all properties of a model in fp32. Raises a ProbeError that names the first that fails.
 
     Args:
         tokens: on which two implementations of a class without a family are compared.
+        longest: tokens of the longest row that is read of such a class.
     """
-    plain = get_plain_head(model) is not None
-    return require_holding(probe_plain(model, tokens) if plain else probe(model))
+    if get_plain_head(model) is None:
+        return require_holding(probe(model))
+    return require_holding(probe_plain(model, tokens, longest=longest))

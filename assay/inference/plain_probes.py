@@ -6,7 +6,7 @@ bits again, whatever ran before and whatever the clock says; nothing but the tok
 position; no choice that the last bits of a number could turn; and two implementations that agree on
 many tokens. Rows of probes are short, and a class may do something else from some length on. So
 each number of its config that is a length is made small in a twin of the class, and tried on both
-sides.
+sides. One row is as long as any that a network reads.
 
 This module does not know what a class does on other machines, nor in branches that no probe takes.
 """
@@ -41,8 +41,13 @@ _CUTS = (9, 31, 33, 65)
 #: published; and of one row.
 ADOPT_TOKENS, PUBLISH_TOKENS, _COMPARED_ROW = 4_096, 100_000, 256
 #: Words in the name of a number that is a length; words that are none.
-_LENGTH = re.compile(r"window|chunk|context|position|block_size|seq|span|block_len|stride|length")
-_NO_LENGTH = re.compile(r"feed_forward|_type|theta|vocab|layer|num_")
+_LENGTH = re.compile(
+    r"window|chunk|context|position|block_size|seq|span|block_len|stride|length|ctx|mem_len|extent"
+    r"|local_attention|index_topk"
+)
+_NO_LENGTH = re.compile(r"feed_forward|_type|theta|vocab|layers|num_")
+#: Tokens of the longest row, where nobody says how long a network's are.
+LONGEST = 1_024
 #: Vocabulary of the twin whose memory is measured, tokens of its row, and how much larger than the
 #: largest of what must be there a tensor may be.
 _VOCABULARY, _VOCABULARY_ROW, _LARGER = 4_096, 32, 32
@@ -66,14 +71,15 @@ class _Fault(ValueError):
 
 
 def probe_plain(
-    model: PreTrainedModel, tokens: int = ADOPT_TOKENS, seed: int = 0
+    model: PreTrainedModel, tokens: int = ADOPT_TOKENS, seed: int = 0, longest: int = LONGEST
 ) -> Iterator[Probe]:
     """Try all properties of a model that its own class reads, in fp32, the quick ones first.
 
     Args:
         tokens: on which two implementations are compared.
+        longest: tokens of the longest row that is read of it.
     """
-    for one in _Probes(model, tokens, seed).list_properties():
+    for one in _Probes(model, tokens, seed, longest).list_properties():
         difference, allowed, fault = np.inf, 0.0, None
         try:
             with torch.inference_mode():
@@ -86,7 +92,7 @@ def probe_plain(
 
 
 class _Probes:
-    def __init__(self, model: PreTrainedModel, tokens: int, seed: int) -> None:
+    def __init__(self, model: PreTrainedModel, tokens: int, seed: int, longest: int) -> None:
         self._model = make_plain_twin(model)
         self._source = model
         self._tokens = tokens
@@ -94,6 +100,7 @@ class _Probes:
         reach = getattr(model.config, "max_position_embeddings", None) or _ROW
         self._row = self._draw(min(_ROW, reach) * 2 // 3)
         self._reach = min(_ROW, reach)
+        self._longest = longest
 
     def list_properties(self) -> Iterator[_Property]:
         """In the order in which they are tried."""
@@ -117,6 +124,14 @@ class _Probes:
                 "function of the tokens before",
                 lambda place=place: self._try_length(place),  # type: ignore[misc]
             )
+        if self._longest > self._reach:
+            yield _Property(
+                "longest",
+                f"in a row of {self._longest:,} tokens it is no function of the tokens before",
+                lambda: self._try_prefix(
+                    self._model, self._draw(self._longest * 7 // 8), self._longest
+                ),
+            )
         first, second = find_pair(self._source)
         yield _Property(
             f"{first} and {second}",
@@ -134,6 +149,21 @@ class _Probes:
         known = get_plain_head(self._source)
         if known is not None and found != known:
             raise _Fault(f"{found} is not {known}, which was found before")
+        other = self._make_twin()  # a bias that is all zeros now, and is not when it has learned
+        with torch.inference_mode(mode=False):
+            moved = {
+                name: weight + torch.randn_like(weight)
+                for name, weight in other.state_dict().items()
+                if weight.dim() < 2 or not bool(weight.any())
+            }
+            other.load_state_dict(moved, assign=True, strict=False)
+            other.tie_weights()
+        try:
+            learned = find_head(other)
+        except UnknownHeadError as error:
+            raise _Fault(f"with other weights {error}") from None
+        if learned != found:
+            raise _Fault(f"with other weights it is {learned}")
         return 0.0, 0.0
 
     def _try_silence(self) -> tuple[float, float]:
@@ -148,8 +178,9 @@ class _Probes:
         first = self._read(self._row)
         for _ in range(3):
             _require_same(first, self._read(self._row))
-        other = make_plain_twin(self._source)  # counts that a model keeps begin anew
-        see_states(other, get_plain_head(self._source).output)  # type: ignore[union-attr]
+        other = (
+            self._make_twin()
+        )  # counts that a model keeps begin anew, and what it draws at first
         _require_same(first, self._read(self._row, other))
         return 0.0, 0.0
 
@@ -250,17 +281,12 @@ class _Probes:
         ids = torch.tensor([row], device=self._model.device)
         return read_states(model or self._model, ids)[0]
 
-    def _make_twin(self, place: tuple[str, ...], value: int) -> Any:
-        """A model of the same class with another number in its config, over the same weights where
-        their shapes are the same."""
+    def _make_twin(self, place: tuple[str, ...] = (), value: int = 0) -> Any:
+        """A model of the same class built once more, with another number in its config unless no
+        place is named, over the same weights where their shapes are the same."""
         config = copy.deepcopy(self._model.config)
-        holder: Any = config
-        for name in place[:-1]:
-            holder = holder[name] if isinstance(holder, Mapping) else getattr(holder, name)
-        if isinstance(holder, Mapping):
-            holder[place[-1]] = value  # type: ignore[index] # a config's is a dict
-        else:
-            setattr(holder, place[-1], value)
+        if place:
+            _set_length(config, place, value)
         with torch.inference_mode(mode=False):
             twin = outline_model(config, type(self._model))
             here = self._model.state_dict()
@@ -272,6 +298,7 @@ class _Probes:
         head = get_plain_head(self._source)
         assert head is not None
         see_states(twin, head.output)
+        twin.set_attn_implementation(self._model.config._attn_implementation)  # noqa: SLF001
         return twin.requires_grad_(False)
 
 
@@ -287,6 +314,28 @@ def _fill(own: Tensor | None, wanted: Tensor) -> Tensor:
     return torch.randn(wanted.shape, generator=generator) / max(1, wanted[0].numel()) ** 0.5
 
 
+def _set_length(config: Any, place: tuple[str, ...], value: int) -> None:
+    """Set a number of a config, or all lengths of a list."""
+    *before, last = place
+    holder: Any = config
+    for name in before:
+        holder = _step(holder, name)
+    old = _step(holder, last)
+    new: Any = value
+    if isinstance(old, list | tuple):
+        new = [value if type(one) is int and one > 1 else one for one in old]
+    if isinstance(holder, dict):
+        holder[last] = new
+    else:
+        setattr(holder, last, new)
+
+
+def _step(holder: Any, name: str) -> Any:
+    if isinstance(holder, list | tuple):
+        return holder[int(name)]
+    return holder[name] if isinstance(holder, Mapping) else getattr(holder, name)
+
+
 def list_lengths(config: Any) -> list[tuple[tuple[str, ...], int]]:
     """The numbers of a config that are lengths, by their places in it."""
     return sorted(_iterate_lengths(config.to_dict(), ()))
@@ -298,6 +347,13 @@ def _iterate_lengths(
     for name, value in fields.items():
         if isinstance(value, Mapping):
             yield from _iterate_lengths(value, (*place, str(name)))
+        elif isinstance(value, list | tuple):
+            numbers = [one for one in value if type(one) is int and one > 1]
+            if numbers and _is_length(str(name)):
+                yield (*place, str(name)), max(numbers)
+            for number, one in enumerate(value):
+                if isinstance(one, Mapping):
+                    yield from _iterate_lengths(one, (*place, str(name), str(number)))
         elif type(value) is int and value > 1 and _is_length(str(name)):
             yield (*place, str(name)), value
 

@@ -278,9 +278,10 @@ class _Calibration:
         CheckpointError for a model that cannot be measured in packs, and at a problem whose longest
         rollout exceeds the model's context."""
         folder, tests, rules = self.folder, self.tests, self.rules
-        measuring.require_measurable(self.compared)
         tokenizer = open_adopted_tokenizer(folder, rules.end_tokens)
         asked = ask_problems(self._make_encoder(tokenizer), self.environment, self.levels, problems)
+        longest = max(len(prompt) for _, prompt, _ in asked) + rules.max_tokens
+        measuring.require_measurable(self.compared, max(longest, self.work.context))
         sampled = measuring.sample(tokenizer, self.environment, asked, self.work, rules)
         passages, data = sampled.passages, encode_passages(sampled.passages)
         write_file(folder / PASSAGES_FILE, data)

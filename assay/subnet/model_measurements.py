@@ -43,7 +43,7 @@ from assay.inference.passage_sampling import Asked, sample_passages
 from assay.inference.passages import Passage, decode_passages, encode_passages
 from assay.inference.placing.devices import CPU
 from assay.inference.plain_config import is_plain
-from assay.inference.plain_probes import ADOPT_TOKENS
+from assay.inference.plain_probes import ADOPT_TOKENS, LONGEST
 from assay.inference.probes import Probe
 from assay.inference.reference import Reference
 from assay.protocol.encoding import EncodingError, Json
@@ -119,16 +119,16 @@ class ModelMeasurements:
             return find_pair(self.model)
         return DEFAULT_IMPLEMENTATION, APPEAL_IMPLEMENTATION
 
-    def require_measurable(self, tokens: int = ADOPT_TOKENS) -> list[Probe]:
+    def require_measurable(self, tokens: int = ADOPT_TOKENS, longest: int = LONGEST) -> list[Probe]:
         """See `assay.inference.measurable`. A model that fails is tried again each time."""
-        of = self._known | ({"tokens": tokens} if self.is_plain else {})
+        of = self._known | ({"tokens": tokens, "longest": longest} if self.is_plain else {})
         found: Any = self._kept.recall("probes", of)
         if found is not None:
             return [Probe(*one) for one in found]
         model = self.model
         packs = "" if self.is_plain else " in packs"
         with telling(self._report, f"trying whether it can be measured{packs}"):
-            probes = require_measurable(model, tokens)
+            probes = require_measurable(model, tokens, longest)
         told: Json = [[one.name, one.about, one.difference, one.allowed] for one in probes]
         self._kept.keep("probes", of, told)
         return probes
