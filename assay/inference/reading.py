@@ -126,11 +126,13 @@ def read_alone(
     completions: Sequence[Sequence[int]],
     replies: Replies = None,
 ) -> Iterator[Batch]:
-    """Read one completion at a time, with its prompt before it, right-padded."""
+    """Read one completion at a time, with its prompt before it, right-padded. A class of no family
+    reads just these tokens: it may have places for no more."""
     woven = weave_all(completions, replies)
+    unit = PAD_TOKENS if get_plain_head(model) is None else 1
     for index, (prompt, one) in enumerate(zip(prompts, woven, strict=True)):
         whole = [*prompt, *one.tokens]
-        row = torch.zeros((1, -(-len(whole) // PAD_TOKENS) * PAD_TOKENS), dtype=torch.int64)
+        row = torch.zeros((1, -(-len(whole) // unit) * unit), dtype=torch.int64)
         row[0, : len(whole)] = torch.tensor(whole)
         states = model.model(row.to(model.device), use_cache=False).last_hidden_state[0]
         yield [index], [_take(states, one.find_rows(len(prompt) - 1))]

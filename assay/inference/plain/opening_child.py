@@ -1,8 +1,7 @@
 """The child of `opening`: a config.json on stdin, what its class is as JSON on stdout."""
 
-import contextlib
-import io
 import json
+import os
 import resource
 import sys
 from math import ceil
@@ -67,7 +66,9 @@ def describe_class(config: bytes) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read, build, answer. What a class prints goes nowhere."""
+    """Read, build, answer. What a class or a library below it prints goes to stderr."""
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     seconds, memory = map(int, sys.argv[1:])
     seconds += ceil(process_time())  # to load the library is no work of the class
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))  # ends by a signal of its own
@@ -78,9 +79,8 @@ def main() -> None:
     ):
         resource.setrlimit(kind, (most, most))
     config = sys.stdin.buffer.read()
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = describe_class(config)
-    sys.stdout.write(json.dumps(found))
+    with answer:
+        json.dump(describe_class(config), answer)
 
 
 if __name__ == "__main__":

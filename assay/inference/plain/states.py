@@ -62,9 +62,11 @@ def get_plain_head(model: Any) -> PlainHead | None:
 
 
 def choose_attention(model: Any, wanted: str = "sdpa") -> str:
-    """The attention that a class has, by Hugging Face's name: the wanted one, or its only one."""
+    """The attention that a class has, by Hugging Face's name: the wanted one, or its only one. The
+    library's kernels cap no scores."""
     has_kernels = type(model)._supports_sdpa  # noqa: SLF001 - classes declare it by this name
-    return wanted if has_kernels else "eager"
+    capped = getattr(model.config, "attn_logit_softcapping", None) is not None
+    return wanted if has_kernels and not capped else "eager"
 
 
 def find_output(model: Any) -> tuple[str, nn.Module]:
