@@ -53,6 +53,7 @@ from math_answers import make_math  # noqa: E402
 from networks import make_networks  # noqa: E402
 from objects import make_beacons, make_commitments, make_context, make_manifest, make_parameters  # noqa: E402
 from outer import make_rounds  # noqa: E402
+from plain_types import make_plain_types  # noqa: E402
 from pools import make_pool  # noqa: E402
 from problems import make_arithmetic, make_gsm, make_mix, make_sat  # noqa: E402
 from program_outputs import make_outputs  # noqa: E402
@@ -396,6 +397,7 @@ FAMILIES = {
     "trial": make_trials,
     "chat_template": make_chat_template,
     "families": make_families,
+    "plain_types": make_plain_types,
     "folders": make_folders,
     "delta": make_deltas,
     "adapters": make_adapters,

@@ -414,6 +414,14 @@ const families = {
     }
     for (const kind of v.refused) same(kind, gate.takesConfig({ ...v.models.llama.config, model_type: kind }, v), false);
   },
+  plain_types(v) {
+    const table = parse(readFileSync(join(FOLDER, 'families.json'), 'utf8'));
+    for (const { config, shapes, structure, digest, model_class: named, refused } of v.cases) {
+      const found = core.filesDigest('structure', { 'config.json': hex(Buffer.from(config)) });
+      same('digests', [hex(found), hex(gate.shapesDigest(shapes))], [structure, digest]);
+      same(config, !gate.takesClass(named, found, parse(config), shapes, table, v), refused);
+    }
+  },
   folders(v) {
     const table = parse(readFileSync(join(FOLDER, 'families.json'), 'utf8'));
     const takes = { 'config.json': (config) => gate.takesConfig(config, table), 'tokenizer.json': gate.takesTokenizer, 'tokenizer_config.json': gate.takesSettings };

@@ -1,5 +1,6 @@
 'use strict';
 // What a model folder's JSON files may hold: section 7. Integers are BigInt, so that 96 and 96.0 differ.
+const { byName, hash, hex, u64 } = require('./core.js');
 
 const isObject = (v) => v !== null && typeof v === 'object' && !Array.isArray(v);
 const isFlag = (v) => typeof v === 'boolean';
@@ -273,4 +274,21 @@ function takesSettings(s, vocabulary) {
   return count <= 4096 && (table === null || (isObject(table) && Object.entries(table).every(([id, token]) => /^(0|[1-9][0-9]{0,9})$/.test(id) && BigInt(id) < vocabulary && isFields(token))));
 }
 
-module.exports = { listTensors, takesAdded, takesBytes, takesConfig, takesTokenizer, takesSettings };
+// ---- types without a family
+/** Whether a config.json is one of a type that no family describes, and may be named by parameters. */
+function takesPlain(c, table, { refused_types: refused, alone }) {
+  const kind = c.model_type, stem = `${kind}`.replace(/_text$/, '');
+  const named = refused.includes(kind) || (refused.includes(stem) && !alone.includes(stem));
+  const sized = ['vocab_size', 'hidden_size', 'num_hidden_layers'].every((name) => has(c, name) && isInteger(c[name], 1, Number(table.sizes[name])));
+  return /^[a-z0-9][a-z0-9_-]{0,63}$/.test(kind) && !named && sized && !['auto_map', 'custom_pipelines'].some((name) => has(c, name)) && (c.quantization_config ?? null) === null;
+}
+const shapesDigest = (shapes) =>
+  hash('plain-shapes', ...Object.keys(shapes).sort(byName).flatMap((name) => [Buffer.from(name), Buffer.concat(shapes[name].map(u64))]));
+/** Whether parameters with this model_class, or null, take a checkpoint: no class is built. */
+function takesClass(named, structure, c, shapes, table, words) {
+  const plain = isObject(c) && typeof c.model_type === 'string' && !has(table.families, c.model_type);
+  if (named === null) return !plain && takesConfig(c, table);
+  return plain && takesPlain(c, table, words) && hex(structure) === named.structure && hex(shapesDigest(shapes)) === named.shapes;
+}
+
+module.exports = { shapesDigest, takesClass, listTensors, takesAdded, takesBytes, takesConfig, takesTokenizer, takesSettings };
