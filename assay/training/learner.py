@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from assay.inference.families import FAMILIES
 from assay.inference.implementations import make_learning_twin
 from assay.inference.low_rank import Factors
 from assay.protocol.hashing import ZERO_DIGEST
@@ -113,9 +114,12 @@ class Learner:
         Raises:
             ValueError: the settings want a reference and there is none.
             MissingExtraError: a package is not installed that a LoRA rank or the optimiser needs.
-            OptimizerError: the optimiser does not fit the other settings.
+            OptimizerError: the optimiser does not fit the other settings, or they do not fit a
+                model that no family describes.
         """
         conflict = find_conflict(config.optimizer, is_in_team(), bool(config.lora_rank))
+        if model.config.model_type not in FAMILIES:
+            conflict = conflict or _find_plain_conflict(config)
         if conflict is not None:
             raise OptimizerError(conflict)
         if config.wants_reference and reference is None:
@@ -349,6 +353,16 @@ class Learner:
             ValueError: the moments are another optimiser's, or another model's.
         """
         self._weights.import_state(state)
+
+
+def _find_plain_conflict(config: LearnConfig) -> str | None:
+    """The reason why a model that no family describes cannot be learned; None: it can. Some of
+    their classes multiply by a layer's weight themselves, past its factors, and none is known to
+    stay the same when its modules are shared by processes."""
+    instead = "no family describes the model, whose own class reads it: set"
+    if is_in_team():
+        return f"{instead} processes = 1 and offload = false"
+    return f"{instead} lora_rank = 0" if config.lora_rank else None
 
 
 def _build(

@@ -525,6 +525,16 @@ def test_a_class_with_so_many_places_reads_a_row_of_all_of_them(kind: str) -> No
     assert states.shape[0] == 60
 
 
+def test_factors_beside_a_class_that_reads_weights_itself_are_refused() -> None:
+    """Jamba's steps are `dt_proj.weight`'s products: LoRA's factors would learn, and do nothing."""
+    from assay.training.config import LearnConfig
+    from assay.training.learner import Learner
+    from assay.training.optimizers import OptimizerError
+
+    with pytest.raises(OptimizerError, match="set lora_rank = 0"):
+        Learner(open_plain("jamba"), LearnConfig(lora_rank=4))
+
+
 # --- opening
 
 
