@@ -9,7 +9,10 @@ from torch.nn import functional
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import read_step
+from assay.audit.explain.rejudging import open_model
 from assay.audit.provenance.reexecution import reexecute
+from assay.inference.plain import opening
+from assay.inference.plain.opening import LackingClassError
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.protocol.reason import Reason
 from assay.subnet.adoption.adopt import adopt_model, find_unadopted
@@ -54,6 +57,12 @@ def test_a_type_without_a_family_runs_the_whole_course(tmp_path, kind):
     (path,) = (tmp_path / "trainer" / "steps").glob("step-*.json")
     finding = reexecute(read_step(path), CheckpointFolder(world.folder / "models"))
     assert (finding.equal, finding.tensor, finding.remarks) == (True, None, ())
+    with pytest.MonkeyPatch.context() as patch:  # another library's weights would accuse a trainer
+        patch.setattr(opening, "get_library_version", lambda: "5.0.0")
+        with pytest.raises(LackingClassError, match="pip install"):
+            reexecute(read_step(path), CheckpointFolder(world.folder / "models"))
+        _, (lacks,) = open_model(world.checkpoint.folder, world.contexts[0])
+        assert "pip install" in lacks
 
 
 def open_world(folder, kind, seed):
