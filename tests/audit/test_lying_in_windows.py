@@ -313,7 +313,7 @@ class Told:
 
     outlines: FetchedOutlines
 
-    def get(self, digest):
+    def get(self, digest, _=None):
         outline = self.outlines.get(digest)
         if outline.manifest.step != ZERO_DIGEST:
             return outline

@@ -63,7 +63,11 @@ class Place:
             followed=self,
             history=self.history,
             parameters=self.parameters,
-            sources=SimpleNamespace(checkpoints=SimpleNamespace(prefetch=self.prefetched.append)),
+            sources=SimpleNamespace(
+                checkpoints=SimpleNamespace(
+                    prefetch=lambda digest, _: self.prefetched.append(digest)
+                )
+            ),
         )
         return NetworkMonitor(cast(NeuronSession, member), needs_permit=needs_permit)
 
