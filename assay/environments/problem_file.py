@@ -18,6 +18,7 @@ from hashlib import sha256
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
+from uuid import UUID
 
 from assay.environments.base import BLANKS, INTEGER
 from assay.environments.problem_forks import share_work
@@ -602,7 +603,7 @@ def _convert(data: bytes, known: frozenset[str]) -> bytes:
         pa.BufferReader(data),
         pre_buffer=False,
         thrift_container_size_limit=100_000,
-        arrow_extensions_enabled=False,
+        arrow_extensions_enabled=True,  # a UUID is one whoever wrote the file
     )
     schema = file.schema_arrow
     if not known:
@@ -625,7 +626,7 @@ def _convert(data: bytes, known: frozenset[str]) -> bytes:
         if size > _UNPACKED_MAX:
             raise ValueError(f"it unpacks to more than {_UNPACKED_MAX >> 20} MiB")
         for row in batch.to_pylist():
-            text = json.dumps(row, ensure_ascii=False, default=_write_decimal)
+            text = json.dumps(row, ensure_ascii=False, default=_write_value)
             lines.write(text.encode() + b"\n")
     return lines.getvalue()
 
@@ -633,6 +634,7 @@ def _convert(data: bytes, known: frozenset[str]) -> bytes:
 def _find_odd_type(kind: Any) -> Any:
     """A type within one of Arrow that JSON has no value for, or None. How times and bytes are
     written would depend on the packages of a machine."""
+    import pyarrow as pa
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -640,14 +642,17 @@ def _find_odd_type(kind: Any) -> Any:
     if types.is_struct(kind):
         inner = [kind.field(i).type for i in range(kind.num_fields)]
         return next(filter(None, map(_find_odd_type, inner)), None)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if any(is_one(kind) for is_one in (*lists, types.is_list_view, types.is_large_list_view)):
         return _find_odd_type(kind.value_type)
-    texts = types.is_string(kind) or types.is_large_string(kind)
+    texts = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    named = isinstance(kind, pa.JsonType | pa.UuidType)
     numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    return None if texts or numbers or types.is_boolean(kind) or types.is_null(kind) else kind
+    is_known = texts or named or numbers or types.is_boolean(kind) or types.is_null(kind)
+    return None if is_known else kind
 
 
-def _write_decimal(value: Any) -> str:
-    if not isinstance(value, Decimal):
+def _write_value(value: Any) -> str:
+    if not isinstance(value, Decimal | UUID):
         raise TypeError(f"a {type(value).__name__} is no JSON")  # `_find_odd_type` lets none pass
     return str(value)

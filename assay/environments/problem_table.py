@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from assay.environments.base import BLANKS
@@ -24,7 +25,7 @@ TEXT_MAX, ROWS_MAX, DOCUMENT_MAX = 256 << 20, 10**6, 64 << 20
 #: Rows that show which columns a file has.
 LOOKED_AT = 64
 #: Most columns, and characters of a cell, of a file with commas.
-_COLUMNS_MAX, _CELL_MAX = 256, 1 << 20
+_COLUMNS_MAX, _CELL_MAX = 256, 1 << 24
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = b"\xff\xfe", b"\xfe\xff"
 #: How packed files begin, and what packs them.
@@ -41,7 +42,7 @@ _SAID = re.compile(rb"\S")
 #: How messages begin as JSON.
 _MESSAGES = re.compile(r"\s*\[\s*\{\s*\"(?:role|content|from|value)\"\s*:", re.ASCII)
 #: Keys of an object of JSON that holds a list of rows.
-_LISTS = "data", "rows", "train", "test", "examples", "problems"
+_LISTS = "data", "Data", "rows", "train", "test", "examples", "problems"
 
 #: Texts that DAPO's and verl's rows put around a problem, before and behind it: they ask for
 #: another form of answer. A point and blanks may follow.
@@ -134,8 +135,8 @@ def split_rows(data: bytes) -> tuple[str, list[bytes]]:
             if start == b"{" and _ends_object(first):
                 return "JSON Lines", [first]  # whoever reads the row names it
             raise TableError(f"it {error}") from None
-        name = "JSON Lines" if len(rows) == 1 and start == b"{" else "JSON"
-        return name, _dump_rows(rows)
+        is_row = isinstance(rows, list) and len(rows) == 1 and start == b"{"
+        return "JSON Lines" if is_row else "JSON", _dump_rows(rows)
     if start == b"{" or b"," not in first:
         if start not in b'{"' and any(mark in first for mark in (b";", b"\t")):
             raise TableError(
@@ -157,15 +158,16 @@ def _ends_object(line: bytes) -> bool:
     return False
 
 
-def _read_document(text: bytes) -> list[Any]:
-    """The rows of one document of JSON: a list, an object with a list, or one of columns. Any other
-    object is one row."""
+def _read_document(text: bytes) -> Iterable[Any]:
+    """The rows of one document of JSON: a list, an object with a list, or one of columns, or those
+    of SQuAD's articles. Any other object is one row."""
     document = read_json(text)
     if not isinstance(document, dict):
         return list(document)
     lists = [document[name] for name in _LISTS if _has_objects(document.get(name))]
     if len(lists) == 1:
-        return list(lists[0])
+        articles = [_list_questions(article) for article in lists[0]]
+        return list(lists[0]) if None in articles else chain.from_iterable(filter(None, articles))
     columns = [_list_column(one) for one in document.values()]
     if not columns or not all(isinstance(one, list) and not _has_objects(one) for one in columns):
         return [document]
@@ -174,6 +176,26 @@ def _read_document(text: bytes) -> list[Any]:
     if len({tuple(one) for one in document.values() if isinstance(one, dict)}) > 1:
         raise TableError("its columns name different rows")
     return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _list_questions(article: Any) -> Iterator[dict[str, Any]] | None:
+    """The questions of an article in SQuAD's own JSON, each with the title and its paragraph, as
+    rows; a paragraph without any is one. None: it is no such article."""
+    paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+    if not paragraphs or not _are_objects(paragraphs):
+        return None
+    read = [(one, one.get("qas")) for one in paragraphs]
+    if not all(_are_objects(asked) for _, asked in read):
+        return None
+    return (
+        {"title": article.get("title"), "context": one.get("context")} | question
+        for one, asked in read
+        for question in asked or [{}]
+    )
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _list_column(value: Any) -> Any:
