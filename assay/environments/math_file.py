@@ -1,7 +1,8 @@
 """Problems in the MATH format (Hendrycks et al., "Measuring mathematical problem solving", 2021).
 
 A row has a `problem`, a `solution` whose last `\\boxed{…}` holds the answer, and a `level`, 1 to 5
-or `Level 1` to `Level 5`. If it also has an `answer`, that is the answer. Rows without such a
+or `Level 1` to `Level 5`. If it also has an `answer`, that is the answer, or what its last box
+holds. Rows without such a
 level, or whose answer `math_answer` cannot read, are skipped and counted by reason: they could only
 be scored by guessing. Each other row has one right value, which is compared exactly. A row with an
 unclosed brace, or one that contradicts another row, is damaged.
@@ -9,6 +10,7 @@ unclosed brace, or one that contradicts another row, is damaged.
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -54,7 +56,7 @@ from assay.protocol.prf import Stream
 
 NAME = "math"
 #: Increases whenever any problem or score would change.
-VERSION = 8
+VERSION = 9
 
 #: The form of answers that the field trains, and what they are.
 FORM, _ANSWER = AnswerForm.BOXED, "the answer alone, in LaTeX,"
@@ -335,9 +337,11 @@ def read_math_row(
         text, fault = read_answer_field(answer)
         if text is not None and "#### " in text:
             raise OtherFormatError("its answer has a line of ####: gsm:SHA256 takes such files")
-    is_given = text is not None and answer is not None and text != boxed
-    if is_given and find_closing(f"{text}}}") != len(str(text)):
+    written = text if text is not None and answer is not None and text != boxed else ""
+    if find_closing(f"{written}}}") != len(written):
         raise ValueError("the braces of its answer are not balanced")
+    if (own := find_boxed(written)) is not None:
+        text = own
     right = None if text is None else read_right(text, question)
     if (
         right is not None
@@ -346,13 +350,15 @@ def read_math_row(
         and _differ(right, boxed, question)
     ):
         fault = "answer and \\boxed{…} differ"
-    if fault is None and right is not None and _has_rival_boxes(solution, right, question):
-        fault = "several boxes"
+    if right is not None and any(
+        _has_rival_boxes(held, right, question) for held in (solution, written)
+    ):
+        fault = fault or "several boxes"
     for rival in columns.rivals:
         other = get_cell(row, rival)
         if other in (None, ""):
             continue
-        other = read_answer_field(other)[0]
+        other = _open_answer(other)
         if answer is None or (right and other and _differ(right, other, question)):
             fault = f"answer and {rival} differ"
     level = read_level(get_cell(row, columns.level)) if columns.level else None
@@ -423,6 +429,15 @@ def read_answer_field(value: Any) -> tuple[str | None, str | None]:
         text = repr(value).removesuffix(".0")
         return (text, None) if _DECIMAL.fullmatch(text) else (None, "rounded numbers")
     return None, "several answers" if isinstance(value, list) else "answers of another type"
+
+
+def _open_answer(value: Any) -> str | None:
+    """The text of an answer, or what its last box holds; None if nothing is read."""
+    text, _ = read_answer_field(value)
+    if text is not None:
+        with suppress(ValueError):
+            return text if (boxed := find_boxed(text)) is None else boxed
+    return text
 
 
 def find_boxed(solution: str) -> str | None:

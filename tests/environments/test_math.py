@@ -500,7 +500,8 @@ def test_an_empty_file_and_one_of_another_format_say_so(tmp_path, known):
         "math:SHA256 takes problem and solution, code:SHA256 takes question and input_output, "
         "letters:SHA256 takes question and options, instructions:SHA256 takes prompt and "
         "instruction_id_list and kwargs; row 1: it has prose: search:SHA256 takes documents, with "
-        "a text, and questions, with an answer; row 1: it has prose, not function and inputs and "
+        "a text, and questions, with an answer; row 1: it has prose: text:SHA256 takes "
+        "questions, and answers in words; row 1: it has prose, not function and inputs and "
         "outputs"
     )
 
@@ -558,6 +559,34 @@ def test_a_row_with_two_answers_is_not_asked(tmp_path, known):
     same = row | {"problem": "Of 14?", "solution": r"\boxed{x = \frac{14}{4}}"}
     environment = write(tmp_path / "math.jsonl", [row, same])
     assert environment.skipped == {"answer and \\boxed{…} differ": [1]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "reason"),
+    [
+        (r"\boxed{\frac{23}{2}}", r"\frac{23}{2}", None),
+        (r"The answer is $\boxed{5}$.", "5", None),
+        (r"It is \boxed{0.5}, or \boxed{\frac12}.", r"\frac12", None),
+        (r"It is \boxed{2} or \boxed{3}.", "3", "several boxes"),
+        (r"So \boxed{6}.", "6", "answer and \\boxed{…} differ"),
+        (r"So \boxed{\text{Ada}}.", r"\text{Ada}", "words"),
+        (r"So \fbox{5}", "5", None),
+        ("5", "5", None),
+    ],
+)
+def test_an_answer_with_a_box_is_what_the_box_holds(answer, text, reason):
+    solution = r"\boxed{5}" if "6" in answer else "x"
+    row = {"problem": "Which?", "solution": solution, "answer": answer, "level": 1}
+    read = read_math_row(json.dumps(row).encode())
+    assert (read.text, read.name_reason()) == (text, reason)
+
+
+def test_a_box_in_another_column_of_answers_is_opened(tmp_path, known):
+    row = {"problem": "Which?", "answer": "5", "gold": r"It is \boxed{5}.", "level": 1}
+    assert write(tmp_path / "math.jsonl", [row]).skipped == {}
+    wrong = row | {"problem": "Who?", "gold": r"\boxed{6}"}
+    skipped = write(tmp_path / "math.jsonl", [row, wrong]).skipped
+    assert skipped == {"answer and gold differ": [2]}
 
 
 def test_thousands_in_a_list_are_numbers(tmp_path, known):
