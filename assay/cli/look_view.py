@@ -16,6 +16,14 @@ from assay.network.text import make_printable
 
 #: Characters of a problem or an answer that are shown.
 _SHOWN = 200
+#: What a reason means, where its name alone does not say it, and what a further environment asks.
+_MEANT = {"words": "in words: text that has no value to compare"}
+_FITS = {
+    "letters": "that are a choice, or answered by yes or no",
+    "math": "whose answer has a value",
+    "search": "of the documents, in episodes with a tool",
+    "text": "with short answers in words, each behind its passage if it has one",
+}
 
 
 def show_look(look: Look, write: Path | None, written: str, as_json: bool) -> None:
@@ -31,7 +39,7 @@ def _to_json(look: Look, origin: Origin | None) -> dict[str, object]:
         "origin": None if origin is None else origin.to_json(),
     }
     del document["corpus"]
-    for name in ("left_out", "damaged", "suites"):
+    for name in ("left_out", "damaged", "suites", "fits"):
         document[name] = {
             key: {"rows": len(rows), "first": rows[:NAMED]} for key, rows in document[name].items()
         }
@@ -54,7 +62,8 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
     if look.documents:
         table.add_row("searched", Text(f"{look.documents:,} documents"))
     for reason, rows in sorted(look.left_out.items(), key=lambda entry: -len(entry[1])):
-        table.add_row("not asked", Text(f"{len(rows):,} {reason} ({_name(rows)})"))
+        meant = _MEANT.get(reason, reason)
+        table.add_row("not asked", Text(f"{len(rows):,} {meant} ({_name(rows)})"))
     for fault, rows in look.damaged.items():
         table.add_row("refused for", Text(make_printable(f"{_name(rows)}: {fault}")))
     if look.shown:
@@ -70,6 +79,11 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
         if look.odds_max < letters_file.PARAMS["odds"].default:
             line += f", and a level has rows for odds={look.odds_max} at most: name it so"
         table.add_row("guess", Text(line))
+    missed = set[int]().union(*look.left_out.values())
+    for family, rows in look.fits.items():
+        more = len(missed.intersection(rows))
+        line = f"--as {family}: {family}:SHA256 asks {len(rows):,} rows {_FITS[family]}"
+        table.add_row("fits too", Text(f"{line}; {more:,} of them are not asked here"))
     for suite, rows in look.suites.items():
         table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))
     for suite, why in look.uncompared.items():
@@ -96,6 +110,11 @@ def _advise(look: Look, write: Path | None, written: str) -> list[str]:
     if not look.asked:
         why = ", for the reasons above: change the rows" if look.left_out else ": change the file"
         return [f"No row can be asked{why}, or name other columns with --column answer=NAME."]
+    if look.fits:
+        digest = look.environment.partition(":")[2]
+        best = max(look.fits, key=lambda family: len(look.fits[family]))
+        mixed = f"mix,{look.environment}=1,{best}:{digest}=1"
+        return [f"A network may ask one file by several environments, such as {mixed}"]
     return []
 
 

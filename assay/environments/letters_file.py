@@ -1,26 +1,42 @@
 """`letters:SHA256`: questions with choices, of which a letter names the right one, from a file.
 
-The shapes are those of GPQA, MMLU-Pro, MMLU, ARC and others. The choices of a row are dealt anew
-for each problem, so a letter's place says nothing. One question of four choices is right in a
-quarter of all guesses, and a model that guesses would look like one that learns. So a problem has
-as many questions as a guess needs to earn once in `odds`, and all of them must be right.
+The shapes are those of GPQA, MMLU-Pro, MMLU, ARC and others. A question that yes or no answers has
+these as choices, and one that names two of its documents, of which one is the answer, has those.
+The choices of a row are dealt anew for each problem, so a letter's place says nothing. One question
+of four choices is right in a quarter of all guesses, and a model that guesses would look like one
+that learns. So a problem has as many questions as a guess needs to earn once in `odds`, and all of
+them must be right.
 """
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import BLANKS, UNREAD, Answer, Param, Problem, RewardParts, rate_answer
+from assay.environments.documents import (
+    find_lacking,
+    find_passage_fault,
+    join_line,
+    list_documents,
+    read_passage,
+)
 from assay.environments.instructions.texts import fold, split_pieces
 from assay.environments.kind import FromFile, Kind
 from assay.environments.math_answer import read_math
 from assay.environments.math_tokens import unwrap
+from assay.environments.plain_form import (
+    read_answers,
+    read_named_level,
+    read_yes_or_no,
+    write_plainly,
+)
 from assay.environments.problem_file import (
     KeptRows,
+    OtherFormatError,
     ProblemFileError,
     cut_levels,
     name_formats,
@@ -36,15 +52,16 @@ from assay.environments.problem_formats import (
     CHOICE_RIGHTS,
     CHOICE_WRONG,
     FORMATS,
-    NAMES,
+    PASSAGES,
+    WORD_ANSWERS,
 )
-from assay.environments.problem_table import parse_cell, read_level, read_problem_cell
+from assay.environments.problem_table import parse_cell, read_problem_cell
 from assay.protocol.encoding import EncodingError
 from assay.protocol.prf import Stream
 
 NAME = "letters"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {"odds": Param(10, 2, 1_000, "a guess of a whole problem is right at most once in so many")}
@@ -56,6 +73,9 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CHOICES_MIN, CHOICES_MAX = 2, len(LETTERS)
 #: The form of answers, and what they are: of one question, and of several.
 FORM = AnswerForm.HASH
+#: Choices of questions that list none, and why a row is not asked that has no other.
+_PAIRS = (("yes", "no"), ("true", "false"))
+NO_CHOICES = "without choices"
 _ANSWER = "the letter of the right choice"
 _ANSWERS = "the letters of the right choices, in the order of the questions"
 #: Letters and digits that may mean a choice, as they stand in patterns.
@@ -131,6 +151,7 @@ class LettersRow:
     """A question, its choices, the index of the right one, and whether the last stays last.
 
     Attributes:
+        question: behind the passage that it is about. passage: empty: there is none.
         level: 1 to 5, or None.
         by_place: whether a bare number alone named the right choice.
         fault: a reason to skip the row, which its fields show.
@@ -143,6 +164,12 @@ class LettersRow:
     level: int | None = None
     by_place: bool = False
     fault: str | None = None
+    passage: str = ""
+
+    @property
+    def alone(self) -> str:
+        """The question without its passage."""
+        return self.question.removeprefix(f"{self.passage}\n\n") if self.passage else self.question
 
     @property
     def length(self) -> int:
@@ -273,8 +300,14 @@ class LettersFile(FormedEnvironment):
 class LettersRows(KeptRows[LettersRow, LettersRow]):
     """A file's rows."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._other: ValueError | None = None
+
     def _read(self, line: bytes) -> tuple[LettersRow, str | None]:
         row = read_letters_row(line)
+        if row.fault == NO_CHOICES and self._other is None:
+            self._other = name_formats(read_object(line, NAME), NAME)
         return row, row.fault
 
     def _identify(self, row: LettersRow) -> Hashable:
@@ -285,7 +318,17 @@ class LettersRows(KeptRows[LettersRow, LettersRow]):
 
     def finish(self) -> None:
         """Skip rows whose right choice only a number names, if no such number is 0: nobody knows
-        whether it counts from 0 or from 1."""
+        whether it counts from 0 or from 1; and rows without the passage that others have.
+
+        Raises:
+            OtherFormatError: no row has choices.
+        """
+        if self._other is not None and self.skipped.keys() == {NO_CHOICES} and not self.kept:
+            raise OtherFormatError(f"none of its rows has choices: {self._other}")
+        lacking = find_lacking((number, row.passage) for number, row in self.kept)
+        if lacking:
+            self.skipped["without the passage that others have"] = lacking
+            self.kept = [(number, row) for number, row in self.kept if row.passage]
         by_place = [(number, row) for number, row in self.kept if row.by_place]
         if by_place and all(row.right > 0 for _, row in by_place):
             self.skipped["a place from 0 or from 1"] = [number for number, _ in by_place]
@@ -320,13 +363,50 @@ def read_letters_row(line: bytes) -> LettersRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
     row = read_object(line, NAME)
     column = next((name for name in (*CHOICE_QUESTIONS, "input") if _has(row, name)), None)
-    held = any(_has(row, name) for name in (*CHOICE_LISTS, CHOICE_RIGHT, CHOICE_LETTERS[0]))
-    if column is None or not held:
+    if column is None:
         raise name_formats(row, NAME)
     asked = read_problem_cell(row[column])
     question = require_text(row[column] if asked is None else asked, column, NAME)
     question = question.strip(BLANKS)
     require_question(question, column)
+    try:
+        passage = read_passage(row)
+    except ValueError:
+        return LettersRow(question, fault="with a passage of another shape")
+    text = f"{passage}\n\n{question}" if passage else question
+    if (fault := find_passage_fault(question, passage)) is not None:
+        return LettersRow(question, fault=fault)
+    is_listed = any(_has(row, name) for name in (*CHOICE_LISTS, CHOICE_RIGHT, CHOICE_LETTERS[0]))
+    read = _read_listed(row, text) if is_listed else _read_implied(row, question, text)
+    return replace(read, passage=passage)
+
+
+def _read_implied(row: Mapping[str, Any], question: str, text: str) -> LettersRow:
+    """A row without a list of choices, whose answers are the two that there are.
+
+    Args:
+        text: the question behind its passage.
+    """
+    said = read_yes_or_no(row, WORD_ANSWERS)
+    pair: tuple[str, ...] = next((pair for pair in _PAIRS if said in pair), ())
+    rights = {said} if pair else set(map(write_plainly, read_answers(row, WORD_ANSWERS)[0]))
+    pair = pair or _find_named(row, question)
+    places = [place for place, name in enumerate(pair) if write_plainly(name) in rights]
+    if len(pair) != 2 or len(places) != 1:
+        return LettersRow(text, fault=NO_CHOICES)
+    return LettersRow(text, pair, places[0], level=read_named_level(row))
+
+
+def _find_named(row: Mapping[str, Any], question: str) -> tuple[str, ...]:
+    """The titles of a row's documents that its question names, each once."""
+    asked = f" {write_plainly(question)} "
+    titles = (join_line(title) for title, _ in list_documents({**row, "title": None}, PASSAGES))
+    named = {plain: title for title in titles if (plain := write_plainly(title))}
+    return tuple(title for plain, title in named.items() if f" {plain} " in asked)
+
+
+def _read_listed(row: Mapping[str, Any], question: str) -> LettersRow:
+    """A row with choices. Args: `question` stands behind its passage."""
     written, labels = _read_choices(row)
     given = _write_choices(written)
     for choice in given:
@@ -335,8 +415,7 @@ def read_letters_row(line: bytes) -> LettersRow:
     fault = _find_fault(question, choices)
     if fault is not None:
         return LettersRow(question, fault=fault)
-    named = (read_level(row[name]) for name in NAMES["level"] if _has(row, name))
-    level = next(named, None)
+    level = read_named_level(row)
     if row.get(CHOICE_RIGHT) is not None:  # the first, by construction
         if _name_others(choices):
             return LettersRow(question, fault="choices that name others")
@@ -425,7 +504,7 @@ def _find_fault(question: str, choices: Sequence[str]) -> str | None:
         return f"not {CHOICES_MIN} to {CHOICES_MAX} choices"
     if "" in choices:
         return "choices that are no text"
-    if len(set(map(_write_plainly, choices))) < len(choices):
+    if len(set(map(_write_bare, choices))) < len(choices):
         return "choices that are alike"
     values = [value for choice in choices if (value := _read_value(choice)) is not None]
     if len(set(values)) < len(values):
@@ -439,7 +518,7 @@ def _find_fault(question: str, choices: Sequence[str]) -> str | None:
     return None
 
 
-def _write_plainly(choice: str) -> str:
+def _write_bare(choice: str) -> str:
     """A choice without case, blanks, and what stands around it."""
     return "".join(split_pieces(fold(unwrap(choice))))
 
@@ -492,4 +571,16 @@ def _find_right(
     return found, is_number
 
 
-KIND = Kind(NAME, VERSION, FORM, file=FromFile(LettersFile, PARAMS, LEVELS, FORMATS[NAME]))
+def _is_told(rows: Sequence[dict[str, Any]], lines: Sequence[bytes]) -> bool:
+    """Whether yes or no answers most of the first rows."""
+    del lines
+    told = sum(read_yes_or_no(row, WORD_ANSWERS) is not None for row in rows if _asks(row))
+    return 2 * told > len(rows)
+
+
+def _asks(row: Mapping[str, Any]) -> bool:
+    return any(isinstance(row.get(name), str) for name in CHOICE_QUESTIONS)
+
+
+_FILE = FromFile(LettersFile, PARAMS, LEVELS, FORMATS[NAME], _is_told)
+KIND = Kind(NAME, VERSION, FORM, file=_FILE)

@@ -13,7 +13,7 @@ from assay.environments.problem_file import (
     read_problem_file,
     read_table,
 )
-from assay.environments.problem_formats import COLUMN_NAMES, find_format
+from assay.environments.problem_formats import COLUMN_NAMES, FORMATS, find_format
 from assay.environments.problem_table import LOOKED_AT
 from assay.environments.registry import list_files
 
@@ -25,10 +25,12 @@ def guess_family(file: Path) -> str:
     return find_family(lines)
 
 
-def read_rows(data: bytes, file: Path) -> tuple[str, list[bytes]]:
-    """As `read_table`, by the family whose shape the file has."""
+def read_rows(data: bytes, file: Path, family: str | None = None) -> tuple[str, list[bytes]]:
+    """As `read_table`, for a family, or by the one whose shape the file has."""
     if not data.startswith(PARQUET_MAGIC):
         return read_table(data, file)
+    if family is not None:
+        return read_table(data, file, FORMATS[family].own_columns if family in FORMATS else ())
     # columns that one environment alone unpacks, whose names stand in the file's bytes
     own = {
         name: one.rows.own_columns

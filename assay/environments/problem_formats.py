@@ -55,6 +55,16 @@ QUESTIONS = tuple(
 DOCUMENT_TEXTS = "text", "contents", "sentences", "paragraph_text"
 DOCUMENT_LISTS = "context", "paragraphs"
 DOCUMENT_ANSWERS = "answer", "answers", "golden_answers", "answer_aliases"
+#: Columns of a question with a short answer in words, of its answers, and of what it is about,
+#: which stands before it.
+WORD_QUESTIONS = "question", "Question", "problem", "query", "prompt", INSTRUCTION
+WORD_ANSWERS = (
+    *DOCUMENT_ANSWERS,
+    *("Answer", "final_answer", "expected_answer", "ground_truth", "gold", "possible_answers"),
+)
+PASSAGES = "context", "passage", "paragraphs", "article"
+#: Columns that say whether a question has an answer.
+ANSWERABLE = "answerable", "is_impossible"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,7 @@ FORMATS: Mapping[str, RowFormat] = {
                 *((name, *CHOICE_LETTERS) for name in ("question", INPUT)),
             ),
             columns=(*CHOICE_RIGHTS, *CHOICE_WRONG),
+            own_columns=(*PASSAGES, *WORD_ANSWERS, *ANSWERABLE),
         ),
         RowFormat(
             "instructions",
@@ -133,7 +144,15 @@ FORMATS: Mapping[str, RowFormat] = {
         RowFormat(
             "search",
             "documents, and questions with their answers",
-            own_columns=("title", *DOCUMENT_TEXTS, *DOCUMENT_LISTS, *DOCUMENT_ANSWERS),
+            own_columns=(
+                *("title", *DOCUMENT_TEXTS, *DOCUMENT_LISTS, *DOCUMENT_ANSWERS),
+                *ANSWERABLE,
+            ),
+        ),
+        RowFormat(
+            "text",
+            "a question, its answers in words, and perhaps a passage that it is about",
+            own_columns=("title", *PASSAGES, *WORD_ANSWERS, *ANSWERABLE, INPUT),
         ),
     )
 }

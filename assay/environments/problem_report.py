@@ -11,6 +11,7 @@ from assay.environments.letters_file import LettersRow
 from assay.environments.math_file import MathRow
 from assay.environments.problem_file import Row
 from assay.environments.search.search_rows import SearchRow
+from assay.environments.text_file import TextRow
 
 if TYPE_CHECKING:
     from assay.environments.programs.code_file import CodeRow
@@ -42,6 +43,8 @@ class Look:
         odds: a guess of a row's answer is right once in so many, in the mean. 0: it is no choice.
         odds_max: the largest `odds` for which each level has rows enough. 0: it is no choice.
         documents: that are searched; `corpus`: the rows that are not asked and may have some.
+        fits: family of another environment → rows that it asks of those that this one does not, or,
+            beside documents and words, of all.
         suites: suite → rows whose problem it has.
         uncompared: suite → why it may have further ones.
         is_renamed: the environment reads no such columns. is_joined: the file is several.
@@ -64,6 +67,7 @@ class Look:
     odds_max: int = 0
     documents: int = 0
     corpus: list[bytes] = field(default_factory=list)
+    fits: dict[str, list[int]] = field(default_factory=dict)
     suites: dict[str, list[int]] = field(default_factory=dict)
     uncompared: dict[str, str] = field(default_factory=dict)
     samples: list[SampleRow] = field(default_factory=list)
@@ -95,7 +99,7 @@ class AskedRow:
     answer: str
     length: int
     level: int | None
-    source: "Row | MathRow | LettersRow | InstructionRow | CodeRow | SearchRow"
+    source: "Row | MathRow | LettersRow | InstructionRow | CodeRow | SearchRow | TextRow"
     line: bytes = b""
     shown: str = ""
 
@@ -111,9 +115,9 @@ class AskedRow:
             fields = {"problem": chat if source.context else self.problem, "solution": ""}
             fields |= {"answer": self.answer, "level": self.level}
         elif isinstance(source, LettersRow):
-            letter = letters_file.LETTERS[source.right]
+            letter, passage = letters_file.LETTERS[source.right], source.passage
             fields = {"question": self.problem, "options": source.choices, "level": self.level}
-            fields |= {"answer": letter}
+            fields |= {"answer": letter} | ({"passage": passage} if passage else {})
         else:
             return self.line.rstrip() + b"\n"
         return json.dumps(fields, ensure_ascii=False).encode() + b"\n"

@@ -16,6 +16,7 @@ from assay.environments.gsm import Task
 from assay.environments.letters_file import LettersTask
 from assay.environments.levels import STAYING
 from assay.environments.math_file import MathTask
+from assay.environments.plain_form import write_plainly
 from assay.environments.problem_file import add_problem_files, describe_skipped
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_report import Look
@@ -23,7 +24,7 @@ from assay.environments.programs.code_file import CodeRow
 from assay.environments.registry import KINDS, list_files
 from assay.environments.scoring import score_all
 from assay.environments.search.search_file import SearchFile, SearchTask
-from assay.environments.search.search_rows import write_plainly
+from assay.environments.text_file import TextTask
 from assay.environments.thoughtless import ThoughtlessAnswer, choose_levels, measure_thoughtless
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
@@ -39,11 +40,15 @@ class _FileEnvironment(Environment, Protocol):
     def write_answer(self, answer: str) -> str:
         """A completion of an answer alone."""
 
+    def read_answer(self, completion: str) -> str | None:
+        """The answer of a completion, or None."""
 
-def vet_problem_file(file: Path) -> VetReport:
-    """Vet the problems of `file`. Raises ProblemFileError if it cannot be read, or if this machine
-    lacks what its environment needs."""
-    look, _ = look_at_file(file)
+
+def vet_problem_file(file: Path, family: str | None = None) -> VetReport:
+    """Vet the problems of `file`, as an environment of `family` asks them; None: of the one that
+    the file shows. Raises ProblemFileError if it cannot be read, or if this machine lacks what its
+    environment needs."""
+    look, _ = look_at_file(file, family=family)
     rows = VetCheck("rows", look.is_usable, _describe_rows(look))
     if not rows.passed:
         return VetReport(str(file), (rows,))
@@ -110,7 +115,7 @@ def list_rights(problem: Problem) -> Sequence[str]:
         return (str(answer.row.value),)
     if isinstance(answer, MathTask):
         return (answer.text,)
-    if isinstance(answer, SearchTask):
+    if isinstance(answer, SearchTask | TextTask):
         return answer.row.answers
     return (answer.letters,) if isinstance(answer, LettersTask) else ()
 
@@ -134,34 +139,60 @@ def _try_rights(
 
 
 def _try_hedges(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetCheck:
-    """Whether a right answer earns beside another one."""
+    """Whether a right answer earns beside another one, or without the form of answers."""
     tried, earned = 0, list[str]()
     for problem, other in zip(asked, [*asked[1:], asked[0]], strict=True):
-        right, wrong = ("".join(list_rights(one)) for one in (problem, other))
-        texts = ["", problem.prompt, right]
-        if right != wrong:
+        right, wrong = (_choose_right(one) for one in (problem, other))
+        written, refused = map(environment.write_answer, (right, wrong))
+        texts = ["", problem.prompt]
+        if environment.read_answer(right) is None:  # a file may write it in the form of answers
+            texts.append(right)
+        if right != wrong and not _earns(environment, problem, refused):
             hedges = (f"{right} or {wrong}", f"{wrong} or {right}", f"{wrong}; {right}")
-            written = environment.write_answer(right)
             texts += map(environment.write_answer, hedges)
-            texts.append(f"{written}\n{environment.write_answer(wrong)}")
+            texts.append(f"{written}\n{refused}")
         tried += len(texts)
         earned += [text for text in texts if _earns(environment, problem, text)]
     detail = f"{earned[0][:60]!r} earns" if earned else f"none of {tried} hedges and copies earns"
     return VetCheck("hostile answers", not earned, detail)
 
 
+def _choose_right(problem: Problem) -> str:
+    """The first right answer of a problem."""
+    return next(iter(list_rights(problem)), "")
+
+
 def _try_constants(environment: _FileEnvironment, rights: Sequence[str]) -> VetCheck:
-    """Whether one answer to every problem of a level earns too often."""
-    tried = [_try_level(environment, level, rights) for level in choose_levels(environment)]
-    share, detail = max(tried, key=lambda one: one[0])
+    """Whether one answer to every problem of a level earns too often. Levels of fewer problems than
+    can tell are tried together."""
+    asked = [_list_asked(environment, level) for level in choose_levels(environment)]
+    few = [problem for problems in asked if len(problems) < SHARE for problem in problems]
+    levels = [problems for problems in asked if len(problems) >= SHARE]
+    if few and (len(few) >= SHARE or not levels):
+        levels.append(few)
+    if len(levels[0]) < SHARE:
+        detail = f"its {len(few)} problems are too few to tell: {SHARE} or more are needed"
+        return VetCheck("constant answers", False, detail)
+    share, detail = max((_try_asked(environment, one, rights) for one in levels), key=_get_share)
     return VetCheck("constant answers", share * SHARE <= MILLION, detail)
 
 
-def _try_level(environment: _FileEnvironment, level: int, rights: Sequence[str]) -> tuple[int, str]:
-    """The share of a level's problems that the best of such answers solves, millionths, and that as
-    text. A problem counts once, however often it is drawn: a level may have few rows."""
+def _get_share(tried: tuple[int, str]) -> int:
+    return tried[0]
+
+
+def _list_asked(environment: _FileEnvironment, level: int) -> list[Problem]:
+    """Some problems of a level. One counts once, however often it is drawn: a level may have few
+    rows."""
     drawn = (_make(environment, level, number) for number in range(CONSTANTS))
-    asked = list({problem.prompt: problem for problem in drawn}.values())
+    return list({problem.prompt: problem for problem in drawn}.values())
+
+
+def _try_asked(
+    environment: _FileEnvironment, asked: Sequence[Problem], rights: Sequence[str]
+) -> tuple[int, str]:
+    """The share of these problems that the best of such answers solves, millionths, and that as
+    text."""
     thoughtless = [environment.list_thoughtless(problem) for problem in asked]
     answers = [[right] * len(asked) for right in rights]
     answers += [list(column) for column in zip(*thoughtless, strict=False)]
@@ -170,8 +201,10 @@ def _try_level(environment: _FileEnvironment, level: int, rights: Sequence[str])
         scores = score_all(environment, list(zip(asked, column, strict=True)))
         solved = sum(score.is_right for score in scores)
         best, text = max((best, text), (solved, column[0]))
+    levels = ", ".join(map(str, sorted({problem.level for problem in asked})))
+    level = f"level{'s' * (',' in levels)} {levels}"
     share = MILLION * best // len(asked)
-    return share, f"{text[:40]!r} solves {best} of {len(asked)} problems of level {level}"
+    return share, f"{text[:40]!r} solves {best} of {len(asked)} problems of {level}"
 
 
 def _weigh_parts(best: ThoughtlessAnswer) -> VetCheck:

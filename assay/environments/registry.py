@@ -8,7 +8,16 @@ from functools import lru_cache, partial
 from hashlib import sha256
 from types import MappingProxyType
 
-from assay.environments import answer_form, arithmetic, gsm, letters_file, math_file, mixture, sat
+from assay.environments import (
+    answer_form,
+    arithmetic,
+    gsm,
+    letters_file,
+    math_file,
+    mixture,
+    sat,
+    text_file,
+)
 from assay.environments.answer_form import AnswerForm
 from assay.environments.base import PART_LEVELS, Environment, Manner, Param, resolve_params
 from assay.environments.foreign import package_environment
@@ -51,10 +60,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             sat.KIND,
             gsm.KIND,
             math_file.KIND,
+            letters_file.KIND,
             search_file.KIND,
             code_file.KIND,
-            letters_file.KIND,
             instruction_file.KIND,
+            text_file.KIND,
             deduce.KIND,
             abduce.KIND,
             induce.KIND,

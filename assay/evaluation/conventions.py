@@ -4,8 +4,9 @@ A figure can only be compared with another if both have the same prompt and the 
 every result names them. `gsm8k` repeats the task of that name of lm_eval (version 3.0): its text,
 its stops, both of its filters and its comparison, character by character. `boxed` is the request
 that most reports on MATH, MATH-500 and AIME use. Its scorer is the exact grammar of `math:SHA256`.
-`choices` is that of simple-evals for GPQA and MMLU. `instructions` asks IFEval's prompts as they
-are, and counts a reply that meets all of its instructions. `programs` asks for a program as
+`choices` is that of simple-evals for GPQA and MMLU. `words` asks for a line as it does, and
+compares the answer whole, as `text:SHA256` does. `instructions` asks IFEval's prompts as they are,
+and counts a reply that meets all of its instructions. `programs` asks for a program as
 `code:SHA256` does, takes the last block of code as LiveCodeBench does, and runs it on the row's
 test cases.
 
@@ -19,15 +20,18 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from assay.environments import gsm, letters_file, math_file
+from assay.environments import gsm, letters_file, math_file, text_file
+from assay.environments.answer_form import AnswerForm, read_answer
 from assay.environments.base import ANSWER_BYTES, Answer, Conversation, Problem
 from assay.environments.instructions import instruction_file
 from assay.environments.instructions.instruction_file import InstructionRow
 from assay.environments.math_answer import read_math
 from assay.environments.math_file import MathTask, find_boxed
+from assay.environments.plain_form import write_plainly
 from assay.environments.programs import code_file
 from assay.environments.programs.code_file import CodeRow, run_cases
 from assay.environments.prompting import make_manner
+from assay.environments.text_file import TextRow
 from assay.evaluation.statistics import Outcome
 from assay.protocol.parameters import UNITS, Prompts, PromptText
 
@@ -52,7 +56,7 @@ class SuiteRow:
     number: int
     problem: str
     solution: str
-    right: MathTask | InstructionRow | CodeRow | None = None
+    right: MathTask | InstructionRow | CodeRow | TextRow | None = None
     letters: str = ""
     how: str = ""
 
@@ -187,6 +191,14 @@ def _find_letter(letters: str) -> re.Pattern[str]:
     return re.compile(rf"(?i)Answer[ \t]*:[ \t]*\$?([{letters}])\$?")
 
 
+def _judge_words(text: str, row: SuiteRow) -> Outcome:
+    """All spellings of one plain form are one answer."""
+    assert isinstance(row.right, TextRow), "its convention asks only files of this family"
+    answer = read_answer(text, AnswerForm.LINE)
+    plain = "" if answer is None else write_plainly(answer)
+    return Outcome(plain or None, plain in row.right.answers)
+
+
 def _judge_instructions(text: str, row: SuiteRow) -> Outcome:
     """A reply votes for nothing but itself."""
     assert isinstance(row.right, InstructionRow), "its convention asks only files of this family"
@@ -244,6 +256,21 @@ CHOICES = Convention(
     (),
     (Scorer("choices", "the letter after the first `Answer:`", _judge_letter),),
 )
+WORDS = Convention(
+    "words",
+    text_file.NAME,
+    "{problem}\n\nThe last line of your response should be of the following format: "
+    "'Answer: $ANSWER' (without quotes) where $ANSWER is the answer in a few words.",
+    None,
+    (),
+    (
+        Scorer(
+            "exact",
+            "the last line that begins with `Answer:` has one of the row's answers, in plain form",
+            _judge_words,
+        ),
+    ),
+)
 INSTRUCTIONS = Convention(
     "instructions",
     instruction_file.NAME,
@@ -270,7 +297,7 @@ PROGRAMS = Convention(
     is_slow=True,
 )
 #: Family of environments → the convention by which its files are asked.
-_ALL = GSM8K, BOXED, CHOICES, INSTRUCTIONS, PROGRAMS
+_ALL = GSM8K, BOXED, CHOICES, WORDS, INSTRUCTIONS, PROGRAMS
 CONVENTIONS: Mapping[str, Convention] = MappingProxyType(
     {convention.family: convention for convention in _ALL}
 )

@@ -20,6 +20,7 @@ from assay.environments.problem_look import NAMED, look_at_file
 from assay.environments.problem_report import AskedRow, Look
 from assay.environments.programs.code_file import CodeRow, write_request
 from assay.environments.registry import KINDS
+from assay.environments.text_file import TextRow
 from assay.evaluation.conventions import CONVENTIONS, Convention, SuiteRow
 from assay.network.hub.origin import name_source
 from assay.protocol.encoding import to_json
@@ -217,6 +218,8 @@ def _ask(row: AskedRow, digest: bytes) -> SuiteRow:
         return SuiteRow(number, source.prompt, "", source)
     if isinstance(source, CodeRow):
         return SuiteRow(number, source.text, "", source, how=write_request(source))
+    if isinstance(source, TextRow):
+        return SuiteRow(number, source.text, source.answers[0], source)
     assert isinstance(source, LettersRow), "no suite has other rows"
     seed = hash_fields(Domain.HELD_OUT, b"choices", digest, number.to_bytes(4, "big"))
     dealt = source.deal(open_stream(letters_file.NAME, seed))

@@ -44,12 +44,14 @@ class VetRequest:
         data: what a taskset's wheel loads.
         units: millions of instructions that a request may take; None: a network's default.
         problems: that a package or a taskset is asked to make; None: the default.
+        family: of the environment that reads a file of problems; None: the one that it shows.
     """
 
     path: Path
     data: Path | None = None
     units: int | None = None
     problems: int | None = None
+    family: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,10 @@ def _vet(request: VetRequest) -> VettedFile:
 
 def _vet_file(file: Path, request: VetRequest) -> VetReport:
     _require_regular(file)
-    if (first := read_first_name(file)) is not None:
+    first = read_first_name(file)
+    if request.family is not None and (first is not None or file != request.path):
+        raise ConfigError(f"--as {request.family}: {request.path} is no file of problems")
+    if first is not None:
         vet = vet_bundle if first == MANIFEST else vet_package
         named = {"millions": request.units, "tried": request.problems}
         return vet(file, **{name: value for name, value in named.items() if value is not None})
@@ -162,7 +167,7 @@ def _vet_file(file: Path, request: VetRequest) -> VetReport:
             raise ConfigError(
                 f"{option} {value}: only a package or a taskset has {option[2:]}, not {file}"
             )
-    return vet_problem_file(file)
+    return vet_problem_file(file, request.family)
 
 
 def _vet_folder(request: VetRequest) -> VettedFile:

@@ -123,6 +123,28 @@ def test_a_look_at_a_file_says_how_it_is_read(tmp_path: Path) -> None:
     assert (twice.returncode, twice.stdout) == (2, "")
 
 
+def test_a_file_is_read_as_a_person_says(tmp_path: Path) -> None:
+    file, written = tmp_path / "rows.csv", tmp_path / "words.jsonl"
+    rows = [f"Who is {i}?,{i} Ada" if i % 3 else f"{i}+1?,{i + 1}" for i in range(40)]
+    file.write_text("\n".join(["question,answer", *rows]) + "\n")
+    shown = run("look", str(file), "--as", "math", env={"COLUMNS": "400"})
+    assert shown.returncode == 0
+    assert "26 in words: text that has no value to compare" in shown.stdout
+    assert "--as text: text:SHA256 asks 26 rows with short answers in words" in shown.stdout
+    assert "A network may ask one file by several environments, such as mix,math:" in shown.stdout
+    looked = run("look", str(file), "--as", "text", "--write", str(written), "--json")
+    found = json.loads(looked.stdout)
+    assert (found["asked"], found["fits"]["math"]["rows"]) == (40, 14)
+    assert found["written"] == f"text:{sha256(written.read_bytes()).hexdigest()}"
+    vetted = run("vet", str(file), "--as", "text", "--quiet")
+    assert (vetted.returncode, "fit for a subnet" in vetted.stdout) == (0, True)
+    for path in (tmp_path, file.with_suffix(".whl")):
+        refused = run("vet", str(path), "--as", "text")
+        assert refused.returncode == 2
+    unknown = run("look", str(file), "--as", "sat")
+    assert unknown.stderr.startswith("assay: --as sat: code, gsm, instructions, letters, math, ")
+
+
 def test_a_folder_of_a_split_is_looked_at_and_written_as_one_file(tmp_path: Path) -> None:
     folder, written = tmp_path / "data", tmp_path / "rows.jsonl"
     folder.mkdir()

@@ -22,6 +22,7 @@ BELOW = {
     "assay.audit.provenance.step_export.export_steps": _OWN,
     "assay.audit.provenance.step_push.push_steps": _OWN,
     "assay.audit.tracing.bisection.bisect_traces": _OWN,
+    "assay.environments.problem_look.look_at_file": _OWN,
     "assay.network.evm.acts.claim_score": _OWN,
     "assay.subnet.adoption.adopt.adopt_model": _OWN,
 }

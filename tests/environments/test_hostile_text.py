@@ -85,6 +85,7 @@ SOLVED: dict[tuple[str, int], Callable[[Problem], str]] = {
 HAS_PROGRAMS = has_sandbox()
 SOLVED["letters", 1] = lambda problem: f"#### $\\text{{({problem.answer.letters})}}$."  # type: ignore[attr-defined]
 SOLVED["search", 1] = lambda problem: f"#### The {problem.answer.row.answers[0]}."  # type: ignore[attr-defined]
+SOLVED["text", 1] = lambda problem: f"#### The {problem.answer.row.answers[0]}."  # type: ignore[attr-defined]
 if HAS_PROGRAMS:
     SOLVED["code", 1] = lambda problem: "```python\nimport bisect\nprint(6)\n```"
 LEVELS = dict(SOLVED.keys())
@@ -101,6 +102,7 @@ LENIENT = {
     "gsm": BLANKS_AFTER,
     "letters": {*BLANKS_AFTER, "two spaces"},
     "search": {*BLANKS_AFTER, "two spaces"},
+    "text": {*BLANKS_AFTER, "two spaces"},
 }
 #: Lines that a text may begin beyond those of the full solution: where it is told apart from one.
 MORE = 8
@@ -120,6 +122,7 @@ TESTS = json.dumps({"inputs": [""] * 3, "outputs": ["6\n"] * 3})
 ROWS: dict[str, dict[str, object]] = {
     "code": {"question": "Six?", "difficulty": "EASY", "input_output": TESTS},
     "search": {"question": "Who digs?", "answer": "a fox", "text": "Foxes dig."},
+    "text": {"question": "Who digs?", "answer": ["a fox", "vulpes"], "passage": "Foxes dig."},
     "letters": {"question": "Six?", "options": [str(n) for n in range(1, 27)], "answer": "F"},
 }
 

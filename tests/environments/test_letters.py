@@ -10,6 +10,8 @@ import pytest
 from assay.environments.letters_file import read_letters_row
 from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
+from assay.environments.problem_report import write_rows
+from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.registry import make_environment
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import TRICKS, make_seed
@@ -50,6 +52,67 @@ def write(tmp_path, *rows):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     add_problem_files([file])
     return file, f"letters:{sha256(file.read_bytes()).hexdigest()}"
+
+
+#: Row without a list of choices → its two and the right one; None: it is not asked.
+FOXES = [["Red Fox", ["It", " digs."]], ["The Hen", ["It runs."]], ["Cow", ["Moo."]]]
+IMPLIED = (
+    ({"question": "Is it so?", "answer": "Yes."}, (("yes", "no"), "yes")),
+    (
+        {"question": "is it so", "answer": False, "passage": "It is not."},
+        (("true", "false"), "false"),
+    ),
+    ({"question": "Is it so?", "golden_answers": ["True"]}, (("true", "false"), "true")),
+    (
+        {"question": "Who is older, a Red Fox or the Hen?", "answer": "hen", "context": FOXES},
+        (("Red Fox", "The Hen"), "The Hen"),
+    ),
+    ({"question": "Is it so?", "answer": "yes", "is_impossible": True}, None),
+    ({"question": "Is it so?", "answer": ["yes", "no"]}, None),
+    ({"question": "Is it so?", "answer": "maybe"}, None),
+    ({"question": "Is the red fox a hen or a cow?", "answer": "hen", "context": FOXES}, None),
+    ({"question": "Is it a red fox or a hen?", "answer": "cow", "context": FOXES}, None),
+    ({"question": "Does the passage say so?", "answer": "yes"}, None),
+    ({"question": "Is it so?", "answer": "yes", "context": {"a": 1}}, None),
+    ({"question": "Is it so?", "answer": "yes", "passage": "x" * 8_193}, None),
+)
+
+
+@pytest.mark.parametrize(("row", "due"), IMPLIED)
+def test_choices_that_a_row_implies(row, due):
+    read = read_letters_row(json.dumps(row).encode())
+    assert (read.fault is None) == (due is not None), read.fault
+    if due is not None:
+        assert (read.choices, read.choices[read.right]) == due
+        assert read.question.endswith(row["question"])
+
+
+def test_questions_that_yes_or_no_answers_are_asked_several_at_a_time(tmp_path):
+    rows = [
+        {"question": f"Is {i} so?", "answer": bool(i % 2), "passage": f"Of {i}.", "pad": "x"}
+        for i in range(40)
+    ]
+    file, name = write(tmp_path, *rows)
+    look, asked = look_at_file(file)
+    assert (look.environment, look.asked, look.odds) == (name, 40, 2.0)
+    problem = make_environment(name, {}).make_problem(make_seed(0), [1])
+    assert len(problem.answer.asked) == 4
+    assert "Question 1\nOf " in problem.prompt
+    written = tmp_path / "written.jsonl"
+    written.write_bytes(write_rows(asked))
+    _, again = look_at_file(written)
+    assert [row.shown for row in again] == [row.shown for row in asked]
+    assert not vet_problem_file(file).failed
+
+
+def test_a_question_without_the_passage_that_others_have_is_not_asked(tmp_path):
+    rows = [
+        {"question": f"{i}?", "options": ["x", "y"], "answer": "A", "article": "It."}
+        for i in range(3)
+    ]
+    file, _ = write(tmp_path, *rows, {"question": "4?", "options": ["x", "y"], "answer": "A"})
+    look, _ = look_at_file(file)
+    assert look.left_out == {"without the passage that others have": [4]}
 
 
 def make_rows(count, choices=4):

@@ -130,7 +130,7 @@ def test_a_file_s_rows_and_problems():
     data = "".join(line + "\n" for line in file["lines"]).encode()
     assert file["name"] == f"math:{sha256(data).hexdigest()}"
     setting = b"\0\x0banswer_form" + (1).to_bytes(8, "big")
-    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\x08", setting)
+    encoded = hash_fields(Domain.ENVIRONMENT, file["name"].encode(), b"\0\x09", setting)
     assert file["digest"] == encoded.hex()
     rows = [json.loads(line) for line in file["lines"]]
     assert file["asked"] == [1, 2, 3, 6, 7, 11, 17, 18]

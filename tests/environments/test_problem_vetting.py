@@ -67,6 +67,50 @@ FILES = {
 }
 
 
+def make_texts(count, levels=5):
+    rows = [{"question": f"Who is {i}?", "answer": f"Ada {i}"} for i in range(count)]
+    return [row | {"level": 1 + i % levels} for i, row in enumerate(rows)]
+
+
+#: Files of few rows → what is said of constant answers.
+FEW = {
+    "boxes": (
+        [{"problem": "23/2?", "answer": r"\boxed{\frac{23}{2}}"}] * 2,
+        "problems are too few",
+    ),
+    "three rows": (make_texts(3), "its 3 problems are too few to tell: 4 or more are needed"),
+    "four rows": (make_texts(4), "solves 1 of 4 problems of levels 1, 2, 3, 4"),
+    "nine rows": (make_texts(9), "solves 1 of 9 problems of levels 1, 2, 3, 4, 5"),
+    "a small level": (make_texts(3)[1:] + make_texts(90, 1), "of level 1"),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_levels_of_few_problems_are_tried_together(tmp_path, name):
+    rows, said = FEW[name]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = vet_problem_file(file)
+    (check,) = (one for one in report.checks if one.name == "constant answers")
+    assert said in check.detail
+    assert report.failed == (() if check.passed else ("constant answers",))
+    assert check.passed == ("too few" not in said)
+
+
+@pytest.mark.parametrize("family", ["math", "text"])
+def test_a_file_whose_answers_have_the_form_of_answers_is_fit(tmp_path, family):
+    """A right answer that is bare in the file is no hostile one, whatever is around it."""
+    box = "\\boxed{{{}}}".format
+    answers = {"math": r"\frac{{{}}}{{7}}".format, "text": "Ada {}".format}[family]
+    rows = [{"question": f"{i}?", "answer": f"So {box(answers(i))}."} for i in range(1, 41)]
+    rows[0]["answer"] = box(answers(1))
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = vet_problem_file(file)
+    assert report.subject.partition(":")[0] == family
+    assert report.is_fit, report
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_what_a_file_fails(tmp_path, monkeypatch, name):
     monkeypatch.setattr(problem_vetting, "CONSTANTS", 20)

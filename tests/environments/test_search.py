@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from assay.environments.base import UNREAD, rate_answer
 from assay.environments.listing import list_environments
+from assay.environments.plain_form import write_plainly
 from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.problem_look import look_at_file
 from assay.environments.problem_report import write_rows
@@ -33,7 +34,7 @@ from assay.environments.registry import (
 from assay.environments.search import search_rows
 from assay.environments.search.index import Index, compute_log, split_words
 from assay.environments.search.search_file import NOTHING, UNSEARCHABLE, Search, SearchFile
-from assay.environments.search.search_rows import Document, read_search_row, write_plainly
+from assay.environments.search.search_rows import Document, read_search_row
 from assay.evaluation.suite import EvaluationError, read_suite
 from assay.protocol.parameters import EnvironmentChoice, Setting
 from tests.environments.conftest import make_seed
@@ -164,12 +165,9 @@ def test_documents_are_one_line_each_and_come_once(tmp_path):
         ([1], "it is not an object"),
         ({}, "it has no field: search:SHA256 takes documents, with a text, and questions"),
         ({"problem": "1+1", "answer": "2"}, "it has problem, answer: search:SHA256 takes docum"),
-        ({"question": "Who?", "text": "x"}, "it has question, text: a question needs an answer"),
         ({"question": 7, "answer": "x"}, "its question is 7, and search:SHA256 takes text: docu"),
         ({"question": "Who\x00?", "answer": "x"}, r"its question holds the character U\+0000"),
         ({"question": " ", "answer": "x"}, "its question has 0 characters: 1 to 8192 may be"),
-        ({"question": "Who?", "answer": 1.5}, "its answer is 1.5, and search:SHA256 takes text"),
-        ({"question": "Who?", "answer": ["x", None]}, "its answer is null"),
         ({"text": {"a": 1}}, "a document of it is no text"),
         ({"text": ["a", 1]}, "a document of it is no text"),
         ({"context": [["Fox", ["It digs."]], ["Hen"]]}, "its context is not a list of titles and"),
@@ -191,6 +189,20 @@ def test_a_wrong_row_is_named_with_its_fault(tmp_path, row, fault):
         (QUESTIONS, "3 in a file without documents"),
         ([*CORPUS, {"question": "Who?", "answers": {"text": []}}], "1 without an answer"),
         ([*CORPUS, {"question": "Who?", "answer": "The."}], "1 without an answer"),
+        ([*CORPUS, {"question": "Who?", "answer": [None]}], "1 without an answer"),
+        ([*CORPUS, {"question": "Who?"}], "1 without an answer"),
+        ([*CORPUS, {"question": "Who?", "answer": ["x", 1.5]}], "1 with an answer of another type"),
+        ([*CORPUS, {"question": "Who?", "answer": "x\x00"}], "1 with a control character in an"),
+        ([*CORPUS, {"question": "Who?", "answer": "['x']"}], "1 with a list that is no JSON for"),
+        ([*CORPUS, {"question": "Is it?", "answer": True}], "1 with a yes or no for an answer"),
+        (
+            [*CORPUS, {"question": "Who?", "answer": "x", "answerable": False}],
+            "1 that says it has no answer",
+        ),
+        (
+            [*CORPUS, {"question": "Who?", "answer": "x", "is_impossible": "True"}],
+            "1 that says it has no answer",
+        ),
         ([*CORPUS, {"question": "Is it?", "answer": "Yes!"}], "1 with a yes or no for an answer"),
         ([*CORPUS, {"question": "Ada or Ben?", "answer": "ben"}], "1 with the answer in the que"),
     ],
@@ -264,13 +276,15 @@ def test_documents_behind_many_questions_show_what_the_file_is(tmp_path):
 
 
 def test_a_file_of_other_problems_is_none_to_search(tmp_path):
-    for row in (
-        {"question": "1+1?", "answer": "2"},
-        {"question": "1+1?", "answer": "2", "context": ""},
-        {"problem": "1+1?", "answer": "2", "text": "Sums", "context": "Sums"},
+    for row, family in (
+        ({"question": "1+1?", "answer": "2"}, "math"),
+        ({"question": "1+1?", "answer": "2", "context": ""}, "math"),
+        ({"problem": "1+1?", "answer": "2", "text": "Sums"}, "math"),
+        ({"problem": "1+1?", "answer": "2", "text": "Sums", "context": "Sums"}, "text"),
+        ({"question": "Who digs?", "golden_answers": ["a fox"]}, "text"),
     ):
         file, _ = write(tmp_path, row)
-        assert look_at_file(file)[0].environment.startswith("math:")
+        assert look_at_file(file)[0].environment.partition(":")[0] == family
 
 
 def test_vetting_and_suites(tmp_path):

@@ -116,6 +116,27 @@ def test_choices_are_dealt_once_and_a_letter_is_read(tmp_path):
         assert judge(suite.convention, asked, text) == [is_right], text
 
 
+def test_a_short_answer_in_words_is_compared_whole(tmp_path):
+    row = {"question": "Who digs?", "answer": ["a fox", "Vulpes"], "passage": "A fox digs."}
+    suite = read_suite(write(tmp_path / "words.jsonl", [row]))
+    (asked,) = suite.rows
+    prompt = suite.convention.put(asked).text
+    assert prompt.startswith("A fox digs.\n\nWho digs?\n\nThe last line of your response should be")
+    for text, is_right in (
+        ("So.\nAnswer: The FOX.", True),
+        ("Answer: hen\nAnswer: vulpes", True),
+        ("Answer: fox\nAnswer: hen", False),
+        ("Answer: fox or vulpes", False),
+        ("The fox.", False),
+    ):
+        assert judge(suite.convention, asked, text) == [is_right], text
+    judged = [
+        suite.convention.scorers[0].judge(f"Answer: {text}", asked)
+        for text in ("The fox", "fox.", "?")
+    ]
+    assert [each.answer for each in judged] == ["fox", "fox", None]
+
+
 def test_instructions_are_met_or_not(tmp_path):
     row = {
         "prompt": "Write in lowercase.",

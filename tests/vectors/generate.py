@@ -64,6 +64,7 @@ from search import make_search  # noqa: E402
 from steps import make_steps  # noqa: E402
 from subjects import ALICE, BOB, PARAMETERS, WINDOW, digest  # noqa: E402
 from submissions import make_submission  # noqa: E402
+from texts import make_text  # noqa: E402
 from tools import make_tools  # noqa: E402
 from trials import make_trials  # noqa: E402
 from worlds import make_errands  # noqa: E402
@@ -389,6 +390,7 @@ FAMILIES = {
     "instructions": make_instructions,
     "letters": make_letters,
     "search": make_search,
+    "text": make_text,
     "prompts": make_prompts,
     "tools": make_tools,
     "networks": make_networks,

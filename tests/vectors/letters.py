@@ -42,6 +42,39 @@ ROWS: tuple[tuple[Json, bool], ...] = (
         False,
     ),
     ({"question": "Who purrs?", "options": ["a cat", *_FOUR], "answer": "A", "level": 2}, True),
+    ({"question": "Is a fox an animal?", "answer": "Yes.", "level": "hard"}, True),
+    ({"question": "Is a fox a bird?", "answer": False, "passage": "It\nruns.", "level": 3}, True),
+    ({"question": "Is the Ull a river?", "answers": ["true", "True"], "level": 3}, True),
+    ({"question": "Is it so?", "answer": "yes", "answers": ["no"], "level": 3}, False),
+    ({"question": "Is it?", "answer": "yes", "answerable": False, "level": 3}, False),
+    ({"question": "Who digs?", "answer": "a fox", "level": 3}, False),
+    (
+        {
+            **{"question": "Which is longer, the Ull or the Ober?", "answer": "Ober", "level": 3},
+            "context": {
+                "title": ["The Ull", "Ober", "Fenn"],
+                "sentences": [["It is short.", " So."], ["It is long."], []],
+            },
+        },
+        True,
+    ),
+    (
+        {
+            **{"question": "Where does the Ull end?", "answer": "Ull", "level": 3},
+            "context": [["The Ull", ["It ends here."]]],
+        },
+        False,
+    ),
+    ({"question": "Is it true?", "answer": "yes", "context": 7, "level": 3}, False),
+    ({"question": "Is the passage long?", "answer": "yes", "level": 3}, False),
+    ({"question": "Is it long?", "answer": "no", "article": "x " * 4_097, "level": 3}, False),
+    (
+        {
+            **{"question": "Who in this passage digs?", "options": _FOUR, "answer": "B"},
+            **{"passage": "A fox digs.\n\n A hen does not.", "level": 3},
+        },
+        True,
+    ),
 )
 
 
@@ -56,7 +89,7 @@ def make_letters() -> Json:
         made = {odds: make_environment(name, {"odds": odds}) for odds in (2, 10)}
     problems = []
     for odds, environment in made.items():
-        for levels in ([1], [2], [1, 2]):
+        for levels in ([1], [2], [3], [1, 2]):
             for i in range(4):
                 seed = digest(f"problem {i}")
                 problem = environment.make_problem(seed, levels)

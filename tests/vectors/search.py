@@ -9,9 +9,10 @@ from typing import Any
 
 from subjects import digest
 
+from assay.environments.plain_form import write_plainly
 from assay.environments.problem_file import add_problem_files
 from assay.environments.registry import make_environment
-from assay.environments.search.search_rows import SearchRows, write_plainly
+from assay.environments.search.search_rows import SearchRows
 from assay.environments.tools import ToolEnvironment
 from assay.environments.tools.calls import write_call
 

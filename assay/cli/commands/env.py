@@ -27,6 +27,14 @@ Name = Annotated[
     str,
     typer.Argument(metavar="NAME", help="An environment, such as sat, sat,k=4 or mix,sat=1,gsm=2."),
 ]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="Read a file of problems as NAME:SHA256 does, such as text [default: as it shows].",
+    ),
+]
 Seed = Annotated[
     str,
     typer.Option(
@@ -198,6 +206,7 @@ def look(
             help="Write the rows that are asked as JSON Lines, into a new file.",
         ),
     ] = None,
+    read_as: Family = None,
     as_json: AsJson = False,
 ) -> int:
     """Show how a file of problems would be read: columns, levels, rows that are not asked, and why.
@@ -216,6 +225,7 @@ def look(
     chosen, say = read_columns(columns), choose_say(quiet=False)
     if write is not None:
         _require_new(write)
+    _require_family(read_as)
     with starting(settings):
         from hashlib import sha256
 
@@ -229,7 +239,9 @@ def look(
     joined = join_files(shards, say) if len(shards) > 1 else None
     gc.disable()  # nothing of what is read becomes garbage, and collecting is a third of the work
     try:
-        look, rows = look_at_file(file, chosen, held, joined, say, processes=count_cores())
+        look, rows = look_at_file(
+            file, chosen, held, joined, say, family=read_as, processes=count_cores()
+        )
     finally:
         gc.freeze()  # nor is it looked through afterwards
         gc.enable()
@@ -242,6 +254,15 @@ def look(
         written = f"{look.environment.partition(':')[0]}:{sha256(data).hexdigest()}"
     show_look(look, write, written, as_json)
     return OK if look.is_usable or written else FINDING
+
+
+def _require_family(family: str | None) -> None:
+    """Raises ConfigError if no environment of that name reads a table."""
+    from assay.environments.problem_formats import FORMATS
+    from assay.settings.loading import ConfigError
+
+    if family is not None and family not in FORMATS:
+        raise ConfigError(f"--as {family}: {', '.join(sorted(FORMATS))} read files of problems")
 
 
 def _require_new(file: Path) -> None:
@@ -331,6 +352,7 @@ def vet(
             "suffice [default: 1,000].",
         ),
     ] = None,
+    read_as: Family = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
@@ -341,8 +363,11 @@ def vet(
     1 if it is not fit, 2 if it cannot be read or tried.
     """
     settings = invocation.load_settings()
-    options = data, units, problems
-    is_named = options == (None, None, None) and not path.exists() and "/" not in str(path)
+    options = data, units, problems, read_as
+    is_named = (
+        not any(one is not None for one in options) and not path.exists() and "/" not in str(path)
+    )
+    _require_family(read_as)
     if not is_named:
         path, data = open_data(settings, path), open_data(settings, data)
         require_there(path, data)
@@ -356,7 +381,7 @@ def vet(
             tried = vet_environment(environment, make_report)
         show_vetted_environment(tried, as_json)
         return OK if tried.is_fit else FINDING
-    vetted = vet_file(VetRequest(path, data, units, problems), choose_say(quiet))
+    vetted = vet_file(VetRequest(path, data, units, problems, read_as), choose_say(quiet))
     show_vetted_file(vetted, as_json)
     return OK if vetted.report.is_fit else FINDING
 

@@ -8,6 +8,7 @@ from typing import Any
 from assay.environments.answer_form import AnswerForm, FormedEnvironment
 from assay.environments.base import UNREAD, Answer, Param, Problem, RewardParts, rate_answer
 from assay.environments.kind import FromFile, Kind
+from assay.environments.plain_form import write_plainly
 from assay.environments.problem_file import read_objects
 from assay.environments.problem_formats import FORMATS
 from assay.environments.problem_table import LOOKED_AT
@@ -19,13 +20,12 @@ from assay.environments.search.search_rows import (
     SearchRow,
     SearchRows,
     holds_search,
-    write_plainly,
 )
 from assay.environments.tools.search import SearchTool
 from assay.protocol.prf import Stream
 
 #: Increases whenever any problem, reply or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {

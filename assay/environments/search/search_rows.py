@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.environments.base import BLANKS
+from assay.environments.documents import get_text, join_line, list_documents
+from assay.environments.plain_form import find_fault, read_answers, read_named_level, write_plainly
 from assay.environments.problem_file import (
     KeptRows,
     OtherFormatError,
@@ -26,26 +28,13 @@ from assay.environments.problem_formats import (
     DOCUMENT_TEXTS,
     NAMES,
 )
-from assay.environments.problem_table import read_level
 
 NAME = "search"
 #: Levels that a file may have.
 LEVELS = range(1, 6)
 #: Most documents of a file, and characters of one with its title.
 DOCUMENTS_MAX, DOCUMENT_MAX = 100_000, 8_192
-#: HotpotQA's levels.
-_NAMED_LEVELS = {"easy": 1, "medium": 2, "hard": 3}
 _WORD = re.compile("[A-Za-z0-9]")
-#: What parts the words of a document: blanks, control characters, halves of a surrogate pair.
-_GAPS = re.compile(r"[\x00- \x7f-\x9f\ud800-\udfff]+")
-#: Signs in an answer that say nothing: not a point or a colon within a number, nor a comma there
-#: that is none of thousands.
-_SIGNS = re.compile(r"[;!?'\"()\[\]{}`*_]|[.,:](?![0-9])|,(?=[0-9]{3}(?![0-9]))")
-_SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-_SPACES = str.maketrans(dict.fromkeys(BLANKS, " "))
-_ARTICLE, _RUN = re.compile("(?<![^ ])(?:an?|the)(?![^ ])"), re.compile(" +")
-#: Answers that a guess meets half of the time.
-_GUESSED = frozenset(("yes", "no", "true", "false"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +119,11 @@ class SearchRows(KeptRows[SearchRow, SearchRow]):
 
 def holds_search(row: Mapping[str, Any]) -> bool:
     """Whether a row's columns are those of a document, or of a question that brings some."""
+    has_text = any(isinstance(row.get(name), str) for name in ("text", "contents"))
     if not any(row.get(name) for name in NAMES["problem"]):
-        return any(isinstance(row.get(name), str) for name in ("text", "contents"))
-    brought = (*DOCUMENT_LISTS, "golden_answers")
-    return bool(row.get("question")) and any(row.get(name) for name in brought)
+        return has_text
+    brings = any(row.get(name) for name in DOCUMENT_LISTS)
+    return bool(row.get("question")) and (brings or (has_text and "golden_answers" in row))
 
 
 def read_search_row(line: bytes) -> SearchRow:
@@ -149,53 +139,17 @@ def read_search_row(line: bytes) -> SearchRow:
         return SearchRow(documents)
     question = require_text(row["question"], "question", NAME).strip(BLANKS)
     require_question(question, "question")
-    if not any(name in row for name in DOCUMENT_ANSWERS):
-        raise OtherFormatError(f"it has {list_fields(row)}: a question needs an answer")
-    plain = (
-        write_plainly(answer) for name in DOCUMENT_ANSWERS for answer in _list_texts(row, name)
-    )
-    answers = tuple(dict.fromkeys(answer for answer in plain if answer))
-    stated = row.get("level", row.get("Level"))
-    level = _NAMED_LEVELS.get(str(stated)) or read_level(stated)
-    return SearchRow(documents, question, answers, level, _find_fault(question, answers))
-
-
-def write_plainly(answer: str) -> str:
-    """An answer without what says nothing in it: the case of ASCII letters, some signs, articles,
-    and blanks but one between two words. In time linear in the answer."""
-    bare = _SIGNS.sub("", answer.translate(_SMALL)).translate(_SPACES)
-    return _RUN.sub(" ", _ARTICLE.sub("", bare)).strip(" ")
-
-
-def _find_fault(question: str, answers: Sequence[str]) -> str | None:
-    if not answers:
-        return "without an answer"
-    if not _GUESSED.isdisjoint(answers):
-        return "with a yes or no for an answer"
-    asked = f" {write_plainly(question)} "
-    if any(f" {answer} " in asked for answer in answers):
-        return "with the answer in the question"
-    return None
-
-
-def _list_texts(row: Mapping[str, Any], name: str) -> list[str]:
-    """The texts of a column: one, a list of them, or, as in SQuAD, a list `text` of an object."""
-    value = row.get(name)
-    if isinstance(value, dict):
-        value = value.get("text")
-    texts = value if isinstance(value, list) else [] if value is None else [value]
-    written = (str(text) if type(text) is int else text for text in texts)
-    return [require_text(text, name, NAME) for text in written]
+    given, fault = read_answers(row, DOCUMENT_ANSWERS)
+    answers = tuple(dict.fromkeys(plain for plain in map(write_plainly, given) if plain))
+    fault = fault or find_fault(question, answers)
+    return SearchRow(documents, question, answers, read_named_level(row), fault)
 
 
 def _read_documents(row: Mapping[str, Any]) -> Iterator[Document]:
     """The documents of a row whose text has a word."""
-    title = row.get("title")
-    given = [(title, text) for text in [_get_text(row)] if text is not None]
-    for name in DOCUMENT_LISTS:
-        given += _read_several(row.get(name), name, title)
-    for title, text in given:
-        document = Document(_join(title), _join(text))
+    own = [(row.get("title"), text) for text in [get_text(row)] if text is not None]
+    for title, text in (*own, *list_documents(row, DOCUMENT_LISTS)):
+        document = Document(join_line(title), join_line(text))
         whole = document.whole
         if len(whole) > DOCUMENT_MAX:
             raise ValueError(
@@ -204,32 +158,3 @@ def _read_documents(row: Mapping[str, Any]) -> Iterator[Document]:
             )
         if _WORD.search(document.text):
             yield document
-
-
-def _read_several(value: Any, name: str, title: Any) -> list[tuple[Any, Any]]:
-    """Titles and texts of a column of documents: a list of pairs or of objects, an object of two
-    lists, or, as in SQuAD, one text."""
-    if value is None or isinstance(value, str):
-        return [] if value is None else [(title, value)]
-    if isinstance(value, dict):
-        titles, texts = value.get("title"), value.get("sentences")
-        if isinstance(titles, list) and isinstance(texts, list) and len(titles) == len(texts):
-            return list(zip(titles, texts, strict=True))
-    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
-        return [(one.get("title"), _get_text(one)) for one in value]
-    if isinstance(value, list) and all(isinstance(one, list) and len(one) == 2 for one in value):
-        return [(one[0], one[1]) for one in value]
-    raise ValueError(f"its {name} is not a list of titles and texts")
-
-
-def _get_text(row: Mapping[str, Any]) -> Any:
-    """The text of a document; None: it has none."""
-    return next((row[name] for name in DOCUMENT_TEXTS if row.get(name) is not None), None)
-
-
-def _join(value: Any) -> str:
-    """A text, or a list of sentences, as one line; nothing for null."""
-    parts = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(part, str) for part in parts):
-        raise ValueError("a document of it is no text")
-    return _GAPS.sub(" ", " ".join(parts)).strip(" ")

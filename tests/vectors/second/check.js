@@ -14,6 +14,7 @@ const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const tooling = require('./tools.js');
 const search = require('./search.js');
+const texts = require('./words.js');
 const { findLevelsFlaw, hasSize, openCheckpoint, route, sketchState, templateDigest, Tokenizer } = require('./model.js');
 const { Failure, Template, Unreadable } = require('./template.js');
 const { judgeTrial } = require('./trial.js');
@@ -622,11 +623,11 @@ const families = {
     }
   },
   letters(v) {
-    const { name, lines, asked, digests } = v, read = lines.map((line) => environments.readChoices(JSON.parse(line)));
+    const { name, lines, asked, digests } = v, read = environments.readLetters(lines);
     same('file', name, `letters:${hex(sha256(Buffer.from(lines.map((l) => `${l}\n`).join(''))))}`);
-    same('asked', read.flatMap((row, i) => (row ? [i + 1] : [])), ints(asked));
+    same('asked', read.map((row) => row.number), ints(asked));
     for (const { odds, digest } of digests) same('digest', hex(environments.environmentDigest(name, { answer_form: 0, odds })), digest);
-    const make = (p, levels) => environments.makeChoices(name, read.filter((row) => row), Number(p.odds), unhex(p.seed), levels);
+    const make = (p, levels) => environments.makeChoices(name, read, Number(p.odds), unhex(p.seed), levels);
     for (const p of v.problems) {
       const { level, prompt, letters } = make(p, ints(p.levels));
       same('problem', [level, prompt, letters], [p.level, p.prompt, p.letters]);
@@ -660,6 +661,24 @@ const families = {
     }
     const [environment] = opened, problem = environment.make(unhex(v.seed), ints(v.levels));
     for (const c of v.completions) same(c.about, environment.score(problem, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
+  },
+  text(v) {
+    const { name, lines, asked, skipped, passages } = v, data = Buffer.from(lines.map((l) => `${l}\n`).join('')), read = texts.readFile(lines);
+    same('file', name, `text:${hex(sha256(data))}`);
+    same('rows', [read.rows.map((row) => row.number), read.skipped], [ints(asked), skipped.map(({ row, because }) => [Number(row), because])]);
+    const { rows, levels } = texts.readFile(v.reading.lines);
+    same('reading', [rows.map((row) => row.number), [...levels.keys()]], [ints(v.reading.asked), ints(v.reading.levels)]);
+    const opened = v.environments.map(({ settings, digest }) => environments.openEnvironment({ name, prompts: [], digest, settings: Object.entries(settings).map(([key, value]) => ({ name: key, value })) }, { readProblems: () => data }));
+    for (const [text, plain] of v.plain) same(text, texts.plainly(text), plain);
+    for (const [row, passage] of passages) same('passage', texts.passageOf(parse(row)), passage);
+    for (const p of v.problems) {
+      const { level, prompt, answers } = opened[Number(p.environment)].make(unhex(p.seed), ints(p.levels));
+      same('problem', [level, prompt, answers], [p.level, p.prompt, p.answers]);
+    }
+    for (const s of v.scored) {
+      const environment = opened[Number(s.environment)], problem = environment.make(unhex(s.seed), ints(s.levels));
+      for (const c of s.completions) same(c.about, environment.score(problem, c.completion), [c.correctness, c.quality, c.satisfaction, c.format]);
+    }
   },
   prompts(v) {
     for (const c of v.put) {

@@ -2,12 +2,13 @@
 // Problems and their scores: docs/environments.md.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { Stream, hash, hex, integer, sha256 } = require('./core.js');
+const { Stream, hash, hex, integer, parse, sha256 } = require('./core.js');
 const { makeErrands, scoreErrands } = require('./errands.js');
 const instructions = require('./instructions.js');
 const programs = require('./programs.js');
 const prompts = require('./prompts.js');
 const search = require('./search.js');
+const words = require('./words.js');
 const tooling = require('./tools.js');
 const { rate, UNREAD } = require('./rules.js');
 const worlds = require('./worlds.js');
@@ -244,6 +245,14 @@ function openSearch(name, tools) {
     bind: (tool, { passages, characters }) => search.openTool(tool, read, Number(passages), Number(characters)),
   };
 }
+/** The questions of a file with short answers in words. */
+function openWords(name, tools) {
+  const read = words.readFile(linesOf(name, tools));
+  return {
+    ...read, legal: legalIn(read), digested: [], score: words.score,
+    make: ({ answer_form: form }, ...given) => { const { level, row } = drawRow(name, read.levels, ...given); return { ...words.ask(row, Number(form)), level }; },
+  };
+}
 /** The word problems of a file. */
 function openStories(name, tools) {
   const read = readStories(linesOf(name, tools));
@@ -263,7 +272,7 @@ function openInstructions(name, tools) {
     make: (_, ...given) => { const { level, row } = drawRow(name, read.levels, ...given); return { ...row, level, prompt: `${row.question}\n`, question: `${row.question}\n` }; },
   };
 }
-const OPENS = { code: openPrograms, gsm: openStories, instructions: openInstructions, search: openSearch };
+const OPENS = { code: openPrograms, gsm: openStories, instructions: openInstructions, search: openSearch, text: openWords };
 const legalOf = (name, parts) => (parts.length ? parts.flatMap((part, i) => span(LEVELS[part], 1000 * (i + 1))) : span(LEVELS[name], 0));
 const partsOf = (settings) => Object.keys(settings).filter((key) => !key.includes('.')).sort();
 const ownOf = (settings, part) =>
@@ -273,7 +282,7 @@ const SETTINGS = {
   arithmetic: { minus: [0, 0, 100], words: [0, 0, 100] }, codes: {}, guess: {}, rooms: {}, errands: { slack: [50, 0, 200] },
   code: programs.SETTINGS,
   search: { passages: [3, 1, 10], characters: [600, 100, 4000], answer_form: [0, 0, 3], tool: [tooling.SEARCH, tooling.SEARCH, tooling.SEARCH] },
-  gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, 'gsm:SHA256': { answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
+  gsm: { largest: [20, 5, 1000], answer_form: [0, 0, 3] }, 'gsm:SHA256': { answer_form: [0, 0, 3] }, text: { answer_form: [0, 0, 3] }, sat: { k: [3, 3, 5], density: [426, 100, 3000] },
 };
 const MANNER = { bos: [0, 0, 1], plain: [0, 0, 1] };
 function requireThat(holds, otherwise) { if (!holds) throw new RangeError(otherwise); }
@@ -350,34 +359,49 @@ function openEnvironment({ name, settings: chosen, prompts: records, digest }, t
   };
 }
 // ---- math: what its files hold
-/** The answer's text: `answer`, or what the last \boxed{…} holds, or \fbox{…}; null without any. */
+/** The answer's text: `answer`, or what its last \boxed{…} holds, or that of the solution, or \fbox{…}; null without any. */
 function boxed({ answer, solution }) {
   if (typeof answer === 'number') return /^-?[0-9]{1,15}(?:\.[0-9]{1,4})?$/.test(answer) ? `${answer}` : null;
-  if (typeof answer === 'string') return answer;
-  const box = ['\\boxed{', '\\fbox{'].find((b) => solution.includes(b));
-  if (!box) return null;
-  const start = solution.lastIndexOf(box) + box.length;
-  for (let place = start, depth = 1; ; place += solution[place] === '\\' ? 2 : 1) {
-    depth += { '{': 1, '}': -1 }[solution[place]] ?? 0;
-    if (depth === 0) return solution.slice(start, place);
-  }
+  return typeof answer === 'string' ? words.lastBox(answer) ?? answer : words.lastBox(solution);
 }
-// ---- letters: rows of `question`, `options`, `answer`, `answer_index` and `level`
+// ---- letters: rows of a question, `options`, `answer`, `answer_index` and `level`; or whose two choices follow from the row
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', BLANK = '[ \\t\\r\\n]', bare = (text) => text.replace(new RegExp(`^${BLANK}+|${BLANK}+$`, 'g'), '');
 const PLACED = /\b(?:above|below|preceding|following)\b|\b(?:first|last) (?:two|three)\b|\b[A-J]\b *(?:,|&|and|or|nor) *(?:and |or )?\b[A-J]\b|\b(?:[Oo]ptions?|[Cc]hoices?|[Aa]nswers?|[Bb]oth|[Oo]nly|[Nn]either) \(?[A-J]\)?(?![A-Za-z])/;
-/** A row's question, choices, right one, level; null where it is not asked. */
+/** The two choices of a row that lists none: yes and no, or the documents that its question names; and the place of the right one. */
+function impliedChoices(row, question) {
+  const said = words.yesOrNo(row, words.ANSWERS), pair = [['yes', 'no'], ['true', 'false']].find((one) => one.includes(said));
+  if (pair) return [pair, pair.indexOf(said)];
+  const titles = new Map(words.documentsOf(row, words.PASSAGES, null).map(([title]) => words.joinLine(title)).filter(words.plainly).map((title) => [words.plainly(title), title]));
+  const named = [...titles].filter(([plain]) => ` ${words.plainly(question)} `.includes(` ${plain} `)).map(([, title]) => title);
+  const rights = words.plainOf(words.readAnswers(row, words.ANSWERS)[0]), places = named.map(words.plainly).flatMap((plain, i) => (rights.includes(plain) ? [i] : []));
+  return named.length === 2 && places.length === 1 ? [named, places[0]] : null;
+}
+/** A row's question behind its passage, choices, right one, level; null where it is not asked. */
 function readChoices(row) {
+  const column = ['question', 'Question', 'question_stem', 'problem', 'query', 'prompt', 'instruction', 'input'].find((name) => words.isHeld(row[name]));
+  const question = typeof row[column] === 'string' ? bare(row[column]) : '', passage = words.passageOf(row);
+  if (!question || passage === null || words.passageFault(question, passage)) return null;
+  const asked = { question: words.underPassage(passage, question), passage, level: words.levelOf(row) };
+  if (!row.options) {
+    const implied = impliedChoices(row, question);
+    return implied && { ...asked, choices: implied[0], right: implied[1], last: false };
+  }
   const choices = row.options.map(bare), last = /^(?:all|none|any|some|each|most) of the above\.?$/i.test(choices.at(-1));
   if (choices.length < 2 || new Set(choices.map((c) => c.replace(/\s/g, '').toLowerCase())).size < choices.length) return null;
   if (choices.slice(0, choices.length - (last ? 1 : 0)).some((c) => PLACED.test(c))) return null;
   const places = ['answer_index', 'answer'].filter((name) => name in row).map((name) => {
-    if (typeof row[name] === 'number') return row[name];
+    if (typeof row[name] === 'bigint') return Number(row[name]);
     const letter = /^\(?([A-Z])\)?[.:]?$/.exec(row[name])?.[1];
     return letter ? LETTERS.indexOf(letter) : choices.indexOf(row[name]);
   });
   const [right] = places;
   if (new Set(places).size !== 1 || right < 0 || right >= choices.length) return null;
-  return { question: bare(row.question), choices, right, last, level: Number(`${row.level}`.replace('Level ', '')) };
+  return { ...asked, choices, right, last };
+}
+/** The rows of a file that are asked, each with its number. */
+function readLetters(lines) {
+  const rows = lines.map((line, i) => ({ ...readChoices(parse(line)), number: i + 1 })).filter(({ choices }) => choices), without = words.lacking(rows);
+  return rows.filter((row) => !without.includes(row));
 }
 function makeChoices(name, rows, odds, seed, levels) {
   const [stream, level] = open(name, seed, levels), of = rows.filter((row) => row.level === level), asked = [];
@@ -404,4 +428,4 @@ function scoreChoices(letters, completion) {
   if (given.length !== letters.length) return UNREAD;
   return rate(given.filter((letter, i) => letter === letters[i]).length, letters.length);
 }
-module.exports = { askedShares, boxed, computed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readChoices, readStories, score, scoreChoices, sharesOf };
+module.exports = { askedShares, boxed, computed, drawPart, environmentDigest, legalOf, provedBy, worldOf, make: MAKE, makeChoices, open, openEnvironment, ownOf, partsOf, readLetters, readStories, score, scoreChoices, sharesOf };
