@@ -46,6 +46,7 @@ def run_preparation(
     """
     make_cards_repeat()
     trainer = settings.trainer
+    learning = make_learning_here(trainer, settings.compute.device)
     if (trainer.processes > 1 or trainer.offload) and not request.show and not is_member():
         return run_team(trainer.processes, again)
     network = describe_network(trainer)
@@ -56,7 +57,7 @@ def run_preparation(
             return 0
         with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
             report = make_report("preparation_note")
-            document = run(request, make_learning_here(trainer), placement, report)
+            document = run(request, learning, placement, report)
         view = _show(document) if request.show else _describe(document, recipe)
         print_result(document, as_json, Text(view))
     return 0

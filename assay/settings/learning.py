@@ -2,19 +2,19 @@
 
 import re
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import get_args
 
 from assay.artifacts.steps.config import StepChoice, StepConfig
 from assay.artifacts.steps.folder import StepError, parse_config
 from assay.environments.problem_file import ProblemFileError, compute_file_digest
 from assay.protocol.step import StepRecord
-from assay.settings.extras import require_extras
+from assay.settings.extras import require_here
 from assay.settings.loading import ConfigError
 from assay.settings.losses import LOSS_TABLES, STALE, list_bounds
 from assay.settings.sections import TrainerSettings
 from assay.training import LearnConfig, LossConfig, Schedule
 from assay.training.grpo import LOSSES, StaleWeight
-from assay.training.optimizers import find_conflict
 from assay.training.rows.reader import READER
 from assay.training.team_network import TeamNetwork
 from assay.training.weights import STEPS_MAX
@@ -33,13 +33,7 @@ _CHOICE = tuple(f.name for f in fields(StepChoice) if f.name in TrainerSettings.
 
 def make_learning(settings: TrainerSettings) -> LearnConfig:
     """The learner's configuration. Raises ConfigError: the settings do not fit together."""
-    conflict = settings.find_conflict()
-    if conflict is None:
-        is_shared = settings.processes > 1 or settings.offload
-        conflict = find_conflict(settings.optimizer, is_shared, bool(settings.lora_rank))
-    if conflict is None and (settings.sft is None) != (not settings.sft_weight):
-        conflict = "sft, a file of examples, needs sft_weight above 0, and the other way round"
-    if conflict is not None:
+    if (conflict := settings.find_conflict()) is not None:
         raise ConfigError(f"[trainer] {conflict}")
     given, table = settings.model_dump(), settings.loss_table
     return LearnConfig(
@@ -73,15 +67,18 @@ def make_step_config(settings: TrainerSettings) -> StepConfig:
     return StepConfig(make_learning(settings), make_choice(settings))
 
 
-def make_learning_here(settings: TrainerSettings) -> LearnConfig:
+def make_learning_here(settings: TrainerSettings, device: str = "auto") -> LearnConfig:
     """The same for a learner of this machine.
 
+    Args:
+        device: that of `[compute]`.
+
     Raises:
-        ConfigError: the settings do not fit together.
+        ConfigError: the settings do not fit together, or this machine lacks a file or cards.
         MissingExtraError: a package that they need is not installed.
     """
     config = make_learning(settings)
-    require_extras(settings)
+    require_here(settings, device)
     return config
 
 
@@ -106,6 +103,7 @@ def read_config(record: StepRecord) -> StepConfig:
     values = {name: getattr(learning, name) for name in _SHARED}
     values |= {name: getattr(choice, name) for name in _CHOICE}
     values |= {name: getattr(learning.schedule, name) for name in _SCHEDULE}
+    values["sft"] = Path(choice.sft_sha256) if choice.sft_sha256 else None
     loss = {"type": learning.loss.name, **asdict(learning.loss)}
     # a weight that its loss has not was once written, too: the loss does not read it
     unread = [one for one in get_args(StaleWeight) if one not in learning.loss.stale_weights]
@@ -119,8 +117,8 @@ def read_config(record: StepRecord) -> StepConfig:
         if type(learning.step) is not int or not 0 <= learning.step <= STEPS_MAX:
             raise ValueError(f"step {learning.step} is not a number from 0 to {STEPS_MAX:,}")
         is_named = re.fullmatch("[0-9a-f]{64}", choice.sft_sha256) is not None
-        if is_named != bool(learning.sft_weight) or (not is_named and choice.sft_sha256):
-            raise ValueError("sft_sha256 is not that of a file with a weight")
+        if choice.sft_sha256 and not is_named:
+            raise ValueError("sft_sha256 is no digest")
         if not 1 <= choice.sft_reader <= (READER if is_named else 1):
             raise ValueError(f"sft_reader {choice.sft_reader} is none that this program has")
         if len(learning.betas) != 2 or not all(0 <= beta < 1 for beta in learning.betas):

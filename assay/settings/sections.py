@@ -474,7 +474,9 @@ class TrainerSettings(_Section):
         description="former name of a bound where loss is a name: cap",
     )
     scaled: bool = Field(False, description="divide advantages by their group's standard deviation")
-    kl_weight: float = Field(0.0, ge=0, description="weight of the KL divergence from kl_reference")
+    kl_weight: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="weight of the KL divergence from kl_reference"
+    )
     kl_reference: Literal["behaviour", "genesis"] = Field(
         "behaviour", description="behaviour: the checkpoint that sampled; genesis: the first one"
     )
@@ -580,10 +582,12 @@ class TrainerSettings(_Section):
 
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these settings together; None: it is possible."""
-        if (fault := self._find_loss_fault()) is not None:
-            return fault
-        if (fault := self._find_schedule_fault()) is not None:
-            return fault
+        finders = self._find_loss_fault, self._find_schedule_fault, self._find_optimizer_fault
+        for find in finders:
+            if (fault := find()) is not None:
+                return fault
+        if (self.sft is None) != (not self.sft_weight):
+            return "sft, a file of examples, needs sft_weight above 0, and the other way round"
         if self.external_groups == 0 and not self.local_groups:
             return "external_groups: 0, with local_groups = 0, leaves no group to learn from"
         if self.replay_share and self.sync == "sequential":
@@ -622,6 +626,14 @@ class TrainerSettings(_Section):
         if self.schedule != "wsd" and self.decay_steps:
             return f"decay_steps: {self.decay_steps}, and only schedule = wsd has them"
         return None
+
+    def _find_optimizer_fault(self) -> str | None:
+        if self.optimizer == "adamw":  # the only one that learns by all settings
+            return None
+        from assay.training.optimizers import find_conflict  # loads PyTorch
+
+        is_shared = self.processes > 1 or self.offload
+        return find_conflict(self.optimizer, is_shared, bool(self.lora_rank))
 
 
 class LedgerSettings(_Section):

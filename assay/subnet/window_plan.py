@@ -17,7 +17,7 @@ from assay.session.memory import (
     estimate_offloaded,
 )
 from assay.session.window_time import compute_window_seconds
-from assay.settings.extras import list_missing_extras
+from assay.settings.extras import list_lacks
 from assay.settings.sections import MinerSettings
 from assay.subnet.gating import GateReach, compute_reach
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
@@ -115,7 +115,7 @@ class CoursePlan:
     #: of all completions that a validator scores; None: they bring no code
     scoring: ScoringCost | None = None
     gate: GatePlan | None = None
-    #: what a trainer on this machine would lack: see `list_missing_extras`
+    #: what a trainer on this machine would lack: see `list_lacks`
     missing: tuple[str, ...] = ()
 
     @property
@@ -179,7 +179,7 @@ class CoursePlan:
             "work": asdict(self.rules.work),
             "timing": asdict(self.rules.timing),
             "course": self.recipe.course.model_dump(),
-            "trainer": self.recipe.trainer.model_dump(exclude={"dir"}),
+            "trainer": self.recipe.trainer.model_dump(mode="json", exclude={"dir"}),
         }
 
 
@@ -218,7 +218,7 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
         ),
         scoring,
         _plan_gate(recipe, rules, card, window),
-        tuple(list_missing_extras(recipe.trainer)),
+        tuple(list_lacks(recipe.trainer, "cpu" if recipe.course.card == "cpu" else "auto")),
     )
 
 

@@ -57,7 +57,10 @@ def open_surroundings(
         config = opening.open(
             "training",
             "change it under [trainer]",
-            lambda: StepConfig(make_learning_here(settings.trainer), make_choice(settings.trainer)),
+            lambda: StepConfig(
+                make_learning_here(settings.trainer, settings.compute.device),
+                make_choice(settings.trainer),
+            ),
         )
     return PreflightInputs(
         role=role,

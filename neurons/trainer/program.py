@@ -42,8 +42,12 @@ from assay.protocol.parameters import Prompts
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.calendar import list_trainers
 from assay.session.resources import open_own_store
-from assay.settings.extras import require_extras
-from assay.settings.learning import describe_learning, describe_network, make_step_config
+from assay.settings.learning import (
+    describe_learning,
+    describe_network,
+    make_learning_here,
+    make_step_config,
+)
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.placing import open_placement
 from assay.settings.sections import Settings, TrainerSettings
@@ -74,11 +78,11 @@ def run_trainer(
         words: for suites, see `read_suites`.
 
     Raises:
-        MissingExtraError: a package is not installed that the settings of learning need.
+        ConfigError, MissingExtraError: see `make_learning_here`.
     """
     make_cards_repeat()
     trainer = settings.trainer
-    require_extras(trainer)
+    make_learning_here(trainer, settings.compute.device)
     if (trainer.processes > 1 or trainer.offload) and not is_member():
         if not again:
             raise ValueError("a trainer of several processes must know how to start them: `again`")
@@ -95,7 +99,7 @@ def run_trainer(
 
 def run_follower(settings: Settings) -> int:
     """Learn with the first process of a team, which is on another host, until it ends. Return the
-    exit code. Raises ConfigError: torchrun did not start this process; MissingExtraError: see
+    exit code. Raises ConfigError: torchrun did not start this process; or as
     `run_trainer`."""
     make_cards_repeat()
     if not is_member():
@@ -104,7 +108,7 @@ def run_follower(settings: Settings) -> int:
             "torchrun … -m assay train --follow"
         )
     trainer = settings.trainer
-    require_extras(trainer)
+    make_learning_here(trainer, settings.compute.device)
     with join_team(describe_learning(trainer), follows=True, network=describe_network(trainer)):
         open_placement(settings.compute)
         follow(leaves=True)

@@ -19,7 +19,7 @@ from assay.neurons.trainer.program import run_follower, run_trainer
 from assay.protocol.errors import OperatorError
 from assay.settings.learning import make_learning_here
 from assay.settings.loading import ConfigError, load_settings
-from assay.settings.sections import Settings, TrainerSettings
+from assay.settings.sections import ComputeSettings, Settings, TrainerSettings
 from tests.commands import run_command
 from tests.missing_packages import hide_packages
 
@@ -64,8 +64,34 @@ def test_a_miner_that_cannot_start_says_why() -> None:
 
 
 def test_a_team_must_know_how_to_start_its_processes() -> None:
+    cpu = ComputeSettings(device="cpu")
     with pytest.raises(ValueError, match="again"):
-        run_trainer(Settings(trainer=TrainerSettings(processes=2)))
+        run_trainer(Settings(compute=cpu, trainer=TrainerSettings(processes=2)))
+
+
+def test_a_team_larger_than_the_machine_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told by a process of the team, after a model was loaded."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    settings = Settings(trainer=TrainerSettings(processes=2))
+    with pytest.raises(ConfigError, match=r"processes: 2 .* has one card: set processes = 1"):
+        run_trainer(settings, again=("-c", "raise SystemExit"))
+    with pytest.raises(ConfigError, match="one card"):
+        make_learning_here(settings.trainer)
+    make_learning_here(settings.trainer, "cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    make_learning_here(settings.trainer)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"optimizer": "muon", "lora_rank": 8}, "optimizer: muon"),
+        ({"sft_weight": 0.5, "sft": Path("nowhere.jsonl")}, r"sft: nowhere\.jsonl"),
+    ],
+)
+def test_a_trainer_by_settings_that_cannot_be_does_not_start(given, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run_trainer(Settings(trainer=TrainerSettings(**given)))
 
 
 @pytest.mark.parametrize(("processes", "missing"), [(1, "peft"), (2, "peft"), (1, "bitsandbytes")])

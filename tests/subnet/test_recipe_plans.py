@@ -522,3 +522,11 @@ def test_a_plan_says_what_a_trainer_would_lack_here(monkeypatch):
     document = json.loads(run_command("plan", "smollm2-135m-gsm", "--json").stdout)
     assert len(document["missing"]) == 1
     assert json.loads(run_command("plan", "genesis-arithmetic", "--json").stdout)["missing"] == []
+
+
+def test_a_plan_says_that_examples_are_not_here(write):
+    given = "sft_weight = 0.5\nsft = 'nowhere.jsonl'\nepochs = 1"
+    done = run_command("plan", write(change(GOOD, "epochs = 1", given)), "--json")
+    assert done.returncode == 0, done.stderr
+    (line,) = json.loads(done.stdout)["missing"]
+    assert line.startswith("sft: nowhere.jsonl")

@@ -157,6 +157,14 @@ def test_weights_are_counted_as_the_family_has_them(family, more):
         ("epochs = 1", 'epochs = 1\ntracker = "wandb"', "trainer.tracker sends figures to others"),
         (
             "epochs = 1",
+            'epochs = 1\noptimizer = "muon"\nlora_rank = 8',
+            "trainer.optimizer: muon makes the update of a whole matrix orthogonal",
+        ),
+        ("epochs = 1", 'epochs = 1\nsft = "no.jsonl"', "trainer.sft, a file of examples, needs "),
+        ("epochs = 1", "epochs = 1\nsft_weight = 0.5", "trainer.sft, a file of examples, needs "),
+        ("epochs = 1", "epochs = 1\nkl_weight = inf", "trainer.kl_weight: inf is neither "),
+        (
+            "epochs = 1",
             "epochs = 1\nopen_to_network = true",
             "trainer.local_addr and trainer.open_to_network: a recipe may open no machine",
         ),

@@ -59,7 +59,7 @@ from assay.network.store.opening import open_store
 from assay.neurons.program.loop import claim_folder
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.ss58 import encode_ss58
-from assay.settings.extras import list_missing_extras
+from assay.settings.extras import list_lacks
 from assay.settings.loading import ConfigError, use_sdk_cache
 from assay.settings.sections import LocalnetSettings, TrainerSettings, WalletSettings
 from subtensor_devnet import Devnet, DevnetError, Seal
@@ -233,7 +233,7 @@ def _warn_of_extras(trained: str | dict[str, Any] | None) -> None:
         trainer = read_recipe(trained).trainer
     else:
         trainer = TrainerSettings.model_validate(trained or {})
-    for line in list_missing_extras(trainer):
+    for line in list_lacks(trainer):
         logger.warning(
             "the trainer will not start here: %s", line, extra={"event": "extra_missing"}
         )
@@ -443,10 +443,17 @@ def _found_subnet(
         trainer=encode_ss58(trainer),
         recipe=subnet.recipe,
         files=subnet.files,
-        learning={} if recipe is None else recipe.trainer.model_dump(exclude_unset=True),
+        learning={} if recipe is None else _write_learning(recipe.trainer),
         groups=DEMO_GROUPS if recipe is None else count_groups(recipe, parameters, findings, _say),
         calibration=None if findings is None else findings.to_json(),
     )
+
+
+def _write_learning(trainer: TrainerSettings) -> dict[str, Any]:
+    """A recipe's settings of a trainer as JSON, whose paths hold in any folder."""
+    if trainer.sft is not None:
+        trainer = trainer.model_copy(update={"sft": trainer.sft.resolve()})
+    return trainer.model_dump(mode="json", exclude_unset=True)
 
 
 def _found_apart(

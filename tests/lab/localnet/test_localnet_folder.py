@@ -321,6 +321,8 @@ def test_a_localnet_is_founded_once_and_found_again(founded: Path) -> None:
 def test_a_localnet_by_a_recipe(founded: Path, tmp_path: Path) -> None:
     text = (RECIPES / "genesis-arithmetic.toml").read_text()
     recipe = tmp_path / "own.toml"
+    said = tmp_path / "said.jsonl"
+    text = text.replace("[trainer]", f'[trainer]\nsft_weight = 0.5\nsft = "{said}"')
     recipe.write_text(
         text.replace("problems = 256", "problems = 4").replace("max_tokens = 48", "max_tokens = 40")
     )
@@ -331,7 +333,8 @@ def test_a_localnet_by_a_recipe(founded: Path, tmp_path: Path) -> None:
         assert parameters["work"]["max_tokens"] == 40
         genesis = parameters["identity"]["genesis_checkpoint"]
         assert (founded / "store" / "checkpoints" / genesis / "manifest.json").exists()
-        assert load(founded, "trainer").trainer.learning_rate == 5e-5
+        trainer = load(founded, "trainer").trainer
+        assert (trainer.learning_rate, trainer.sft) == (5e-5, said)
     with run_services(founded) as second:
         assert second.localnet.recipe == str(recipe)
     other = Subnet("genesis-guess")
