@@ -1,7 +1,7 @@
 """The entry point: small, so that Ctrl-C works alike from the first moment."""
 
 import sys
-from io import StringIO
+from io import StringIO, TextIOWrapper
 
 from assay.cli.interrupts import catch_interrupts, importing
 
@@ -10,6 +10,9 @@ def main() -> None:
     """Run the command line."""
     if sys.stdin is None:  # the parent process has closed it
         sys.stdin = StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not each encoding has what people's files say
+            stream.reconfigure(errors="backslashreplace")
     try:
         with catch_interrupts():
             with importing():

@@ -1,6 +1,7 @@
 """Exit codes, and errors as one line."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -11,6 +12,8 @@ from typing import NoReturn
 
 import typer
 
+#: The name of a variable of the surroundings in a library's code.
+_VARIABLE = re.compile(r"""["']([A-Z][A-Z0-9_]{2,})["']""")
 OK, FINDING, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 TERMINATED = 128 + signal.SIGTERM
 
@@ -33,8 +36,14 @@ def plain_errors() -> Iterator[None]:
         from assay.protocol.errors import OperatorError
 
         if not isinstance(error, OperatorError):  # a defect of ours: show all details
-            from assay.network.text import hide
+            from assay.network.text import describe_error, hide
 
+            if named := _find_variables(error):
+                why = describe_error(error)
+                _leave(
+                    f"a library cannot be loaded ({why}): correct or unset {' or '.join(named)}",
+                    COULD_NOT_RUN,
+                )
             print(hide(traceback.format_exc()), file=sys.stderr)
             _leave("this is a defect in assay; the lines above say where", COULD_NOT_RUN)
         _leave(str(error), COULD_NOT_RUN)
@@ -70,6 +79,22 @@ def _find_place(error: OSError) -> str:
         if path.is_relative_to(root) and "site-packages" not in path.relative_to(root).parts:
             place = f"{path.relative_to(root.parent)}, line {frame.lineno}"
     return place
+
+
+def _find_variables(error: Exception) -> list[str]:
+    """The variables of the surroundings that a library's module reads, where that module could not
+    be loaded, as far as they are set: those whose value the error repeats, or else all."""
+    loading = [
+        frame.filename
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.name == "<module>"
+    ]
+    if not loading or "site-packages" not in loading[-1]:
+        return []
+    text = Path(loading[-1]).read_text("utf-8", errors="replace")
+    given = os.environ  # noqa: TID251 - the library's own variables
+    named = [name for name in dict.fromkeys(_VARIABLE.findall(text)) if given.get(name)]
+    return [name for name in named if repr(given[name]) in str(error)] or named
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -2,12 +2,14 @@
 
 ORG/NAME[@REVISION][/PATH]                 where nothing of that name is on this disk
 hf://[datasets/]ORG/NAME[@REVISION][/PATH] always the Hub: the library's own grammar
+https://huggingface.co/[datasets/]ORG/NAME the address of a page, as a browser shows it
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from assay.protocol.errors import OperatorError
 
@@ -16,7 +18,12 @@ Kind = Literal["model", "dataset"]
 CALLED: dict[Kind, str] = {"model": "model", "dataset": "data set"}
 #: The beginning of the Hub's own addresses. A path loses the second slash.
 _SCHEME = re.compile(r"hf:/{1,2}")
-_SHORT = re.compile(r"([A-Za-z0-9][\w.-]*)/[A-Za-z0-9][\w.-]*(@[^\s@]+)?(/[^\s]*)?", re.ASCII)
+_SHORT = re.compile(r"([A-Za-z0-9][\w.-]*)/[A-Za-z0-9][\w.-]*(@[^\s@/]+)?(/.*)?", re.ASCII)
+#: The address of one of the Hub's pages, which a path has lost a slash of, and what it is of.
+_PAGE = re.compile(r"(?i)(?:https?:/{1,2})?(?:www\.)?(?:huggingface\.co|hf\.co)/([^?#]*)")
+_PART = re.compile(
+    r"((?:datasets/)?[^/]+/[^/]+)/(?:tree|blob|resolve|raw)/(refs/[^/]+/[^/]+|[^/]+)"
+)
 #: `ORG/NAME` that ends like a file is a mistyped path.
 _FILES = re.compile(r"(?i).+\.(csv|gguf|gz|json|jsonl|ndjson|parquet|safetensors|toml|txt|whl|zip)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -62,6 +69,9 @@ def find_hub_name(text: str, kind: Kind) -> HubName | None:
     scheme = _SCHEME.match(text)
     if scheme is not None:
         return parse_hub_name(text[scheme.end() :], kind)
+    page = _PAGE.match(text)
+    if page is not None and not _exists(text):
+        return parse_hub_name(_name_page(page[1]), kind)
     match = _SHORT.fullmatch(text)
     if match is None or _exists(text):
         return None
@@ -92,6 +102,17 @@ def parse_hub_name(text: str, kind: Kind) -> HubName:
         prefix = "hf://datasets/ORG/NAME" if kind == "dataset" else "hf://ORG/NAME"
         raise HubError(f"hf://{text} is no {CALLED[kind]}: write {prefix}")
     return HubName(kind, found.id, found.revision, found.path_in_repo)
+
+
+def _name_page(path: str) -> str:
+    """The library's name of what a page shows. A page of no files, such as the viewer of a data
+    set, is the whole repository's."""
+    part = _PART.match(path)
+    if part is not None:
+        rest = unquote(path[part.end() :]).rstrip("/")
+        return f"{part[1]}@{unquote(part[2])}{rest}"
+    depth = 3 if path.startswith("datasets/") else 2
+    return "/".join(path.strip("/").split("/")[:depth])
 
 
 def is_plain_path(path: str) -> bool:

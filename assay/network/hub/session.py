@@ -7,6 +7,7 @@ answer a limit, and the token goes to the Hub's own origin alone. A proxy around
 not keep the last promise: within TLS it sees neither the token nor the redirect.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ from huggingface_hub.utils import (
 )
 
 from assay.network.hub.names import CALLED, HubError, HubName
-from assay.network.text import keep_secret, name_host
+from assay.network.text import describe_error, keep_secret, name_host
 
 R = TypeVar("R")
 Report = Callable[[str], None]
@@ -52,6 +53,9 @@ _CONSTANTS = {
     "HF_HUB_DISABLE_TELEMETRY": True,
     "DOWNLOAD_CHUNK_SIZE": 1 << 20,
 }
+#: Variables by which the client finds proxies and authorities.
+_PROXIES = "http_proxy", "https_proxy", "all_proxy", "no_proxy"
+_AUTHORITIES = "ssl_cert_file", "ssl_cert_dir"
 #: Statuses of a server that may succeed next time.
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 #: What the library raises of an answer: its own errors, and those of content it does not expect.
@@ -100,8 +104,11 @@ class HubSession:
         try:
             self.host = name_host(self.endpoint)
             self._origin = _get_origin(httpx2.URL(self.endpoint))
+            is_address = self._origin[0] in ("http", "https") and bool(self._origin[1])
         except (ValueError, httpx2.InvalidURL):
-            raise HubError("HF_ENDPOINT is no address: correct or unset it") from None
+            is_address = False
+        if not is_address:
+            raise HubError("HF_ENDPOINT is no address: correct or unset it")
         self.token: str | None = None
         self._token_file = token_file
         self._until = float("inf")
@@ -114,6 +121,7 @@ class HubSession:
             raise HubError(
                 f"HF_HUB_OFFLINE forbids asking {self.host}: unset it, or name a folder or a file"
             )
+        _require_client()
         self._before = logging.get_verbosity(), are_progress_bars_disabled()
         logging.set_verbosity_error()  # its warnings repeat signed addresses
         disable_progress_bars()
@@ -234,8 +242,9 @@ class HubSession:
             return f"{self.host} answered {error.response.status_code}"
         if isinstance(error, httpx2.TimeoutException):
             return f"{self.host} is silent"
-        if isinstance(error, httpx2.ConnectError):
-            return f"{self.host} cannot be reached"
+        if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
+            by = ", ".join(_list_set(f"{self._origin[0]}_proxy", "all_proxy"))
+            return f"{self.host} cannot be reached" + (f" through {by}" if by else "")
         if isinstance(error, httpx2.HTTPError):
             return f"the connection to {self.host} broke"
         return f"{self.host} sent something else than was asked for"
@@ -416,6 +425,27 @@ def _make_client(
         follow_redirects=True,
         timeout=None,
     )
+
+
+def _require_client() -> None:
+    """Raise a HubError where the variables of the surroundings that a client reads forbid one."""
+    try:
+        _make_client().close()
+    except ImportError:  # of a package that the client's library asks for
+        named = ", ".join(_list_set(*_PROXIES))
+        raise HubError(
+            f"a SOCKS proxy ({named}) needs socksio: pip install socksio, or unset it"
+        ) from None
+    except _FAULTS as error:
+        why = describe_error(error)
+        named = ", ".join(_list_set(*(_AUTHORITIES if isinstance(error, OSError) else _PROXIES)))
+        raise HubError(f"no connection can be made ({why}): correct or unset {named}") from None
+
+
+def _list_set(*names: str) -> list[str]:
+    """Which of these variables, in small or capital letters, are set."""
+    both = [one for name in names for one in (name, name.upper())]
+    return [one for one in both if os.environ.get(one)]  # noqa: TID251 - as the library does
 
 
 def _get_origin(url: httpx2.URL) -> tuple[str, str, int]:

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 import signal
 import ssl
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 import trustme
@@ -437,6 +439,7 @@ def run_look(hub, tmp_path, *words, **options):
     """`assay env look` as a new process: the library reads its variables as it is loaded."""
     command = [sys.executable, "-m", "assay", "env", "look", *words]
     env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
     env |= options.pop("env", {})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=env, cwd=tmp_path, text=True, **pipes, **options)
@@ -483,3 +486,37 @@ def test_offline_and_a_name_that_is_a_folder(hub, tmp_path):
     assert done.communicate()[1].startswith("assay: HF_HUB_OFFLINE forbids asking")
     assert done.returncode == 2
     assert hub.seen == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HTTP_PROXY", "http://[::1", "no connection can be made (InvalidURL: "),
+        ("HTTP_PROXY", "127.0.0.1:port", "no connection can be made (InvalidURL: "),
+        ("SSL_CERT_FILE", "/nowhere", "no connection can be made (FileNotFoundError: "),
+        ("HTTP_PROXY", "http://127.0.0.1:9", " cannot be reached through HTTP_PROXY"),
+        ("HF_ENDPOINT", "huggingface.co", "HF_ENDPOINT is no address: correct or unset it"),
+        ("HF_ENDPOINT", "http://[", "a library cannot be loaded (ValueError: "),
+        ("HF_HUB_ETAG_TIMEOUT", "soon", "correct or unset HF_HUB_ETAG_TIMEOUT"),
+        pytest.param(
+            *("ALL_PROXY", "socks5h://127.0.0.1:9", "a SOCKS proxy (ALL_PROXY) needs socksio"),
+            marks=pytest.mark.skipif(find_spec("socksio") is not None, reason="has SOCKS"),
+        ),
+    ],
+)
+def test_a_variable_that_a_library_trips_on_is_named(name, value, said, hub, tmp_path):
+    done = run_look(hub, tmp_path, "org/rows", env={"NO_PROXY": "", name: value})
+    errors = done.communicate(timeout=120)[1]
+    assert done.returncode == 2
+    assert said in errors.splitlines()[-1]
+    assert name in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+def test_a_terminal_without_utf_8_shows_what_it_can(hub, tmp_path):
+    file = tmp_path / "donn\u00e9es.jsonl"
+    file.write_bytes(ROWS)
+    done = run_look(hub, tmp_path, str(file), env={"PYTHONIOENCODING": "ascii"})
+    out, errors = done.communicate(timeout=120)
+    assert done.returncode == 0, errors
+    assert "donn\\xe9es.jsonl" in out

@@ -18,6 +18,35 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         (f"org/name@{COMMIT}", "dataset", HubName("dataset", "org/name", COMMIT)),
         ("o/n/main/a.parquet", "dataset", HubName("dataset", "o/n", None, "main/a.parquet")),
         ("o/n@r/a.jsonl", "dataset", HubName("dataset", "o/n", "r", "a.jsonl")),
+        (
+            "o/n/my data+v2 #1.jsonl",
+            "dataset",
+            HubName("dataset", "o/n", None, "my data+v2 #1.jsonl"),
+        ),
+        # the addresses of pages
+        ("https://huggingface.co/o/n", "model", HubName("model", "o/n")),
+        ("hf.co/o/n/tree/main", "model", HubName("model", "o/n", "main")),
+        ("https:/huggingface.co/datasets/o/n", "dataset", HubName("dataset", "o/n")),
+        (
+            "https://huggingface.co/datasets/o/n/viewer/main/train?row=3",
+            "dataset",
+            HubName("dataset", "o/n"),
+        ),
+        (
+            "https://huggingface.co/datasets/o/n/tree/main/socratic",
+            "dataset",
+            HubName("dataset", "o/n", "main", "socratic"),
+        ),
+        (
+            "https://huggingface.co/datasets/o/n/blob/refs/convert/parquet/main/0.parquet",
+            "dataset",
+            HubName("dataset", "o/n", "refs/convert/parquet", "main/0.parquet"),
+        ),
+        (
+            "http://www.huggingface.co/datasets/o/n/resolve/refs%2Fpr%2F3/my%20data.jsonl?download=1",
+            "dataset",
+            HubName("dataset", "o/n", "refs/pr/3", "my data.jsonl"),
+        ),
         # a path loses a slash
         ("hf:/o/n@refs/pr/3/x", "model", HubName("model", "o/n", "refs/pr/3", "x")),
         ("hf://datasets/o/n", "dataset", HubName("dataset", "o/n")),
@@ -46,6 +75,9 @@ def test_what_is_a_name_and_what_a_path(text, kind, expected, tmp_path, monkeypa
         ("here/other", "dataset", "write hf://datasets/here/other for the data set"),
         ("hf://datasets/o/n", "model", "is no model"),
         ("hf://o/n", "dataset", "is no data set"),
+        ("https://huggingface.co/o/n", "dataset", "is no data set"),
+        ("https://huggingface.co/datasets/o/n", "model", "is no model"),
+        ("https://huggingface.co/datasets", "dataset", "is no name on the Hub"),
         ("hf://o", "model", "is no name on the Hub"),
         ("hf://o/n/../x", "model", "is no name on the Hub"),
         ("o/n--m", "model", "is no name on the Hub"),
