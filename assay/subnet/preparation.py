@@ -45,7 +45,6 @@ from assay.inference.placement import Placement
 from assay.network.files import hold_folder, replace_file, write_file, write_json
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.parameters import MILLION, Parameters
-from assay.sandbox.child import clean
 from assay.settings.loading import ConfigError
 from assay.subnet.adoption.adopt import ADOPTED_FILES, adopt_once, make_folder
 from assay.subnet.genesis_checkpoint import open_adopted_tokenizer, read_end_tokens
@@ -57,7 +56,7 @@ from assay.training.examples import EXAMPLE_MAX, ListedExamples, NoExampleError
 from assay.training.held_out import make_held_out_seed, rate_problems
 from assay.training.imitation import Example
 from assay.training.preparation import Curriculum, Preparation, PreparationConfig, Progress, Trial
-from assay.training.rows.dialogues import ROW_COLUMNS, Words, is_harmless
+from assay.training.rows.dialogues import ROW_COLUMNS, Words
 from assay.training.rows.reader import Reading, ReadRows
 from assay.training.rows.writing import DialogueWriter
 from assay.training.sharding import is_in_team
@@ -311,8 +310,7 @@ class PreparationFolder(ABC):
         most = count_positions(read_config(self._start)) or EXAMPLE_MAX
         writer = DialogueWriter(self._tokenizer, self._ends, most)
         reading = read(rows, writer, self._list_words())
-        columns = [one for one in list_unread_columns(data, ROW_COLUMNS) if not is_harmless(one)]
-        reading.unread = {**reading.unread, **{clean(name): len(rows) for name in columns}}
+        reading.count_columns(list_unread_columns(data, ROW_COLUMNS))
         if not reading.found:
             told = reading.describe_left_out()
             raise NoExampleError(f"{file} has no row to learn from ({told})")

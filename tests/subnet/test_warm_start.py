@@ -6,6 +6,8 @@ import signal
 from dataclasses import replace
 from itertools import pairwise
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -287,6 +289,32 @@ def test_conversations_are_imitated_turn_by_turn(request_, tmp_path):
     assert "answers no user" in told
     assert document["plan"]["examples"].startswith("file ")
     assert document["progress"]["trials"][0]["loss"] is None  # too few to hold any back
+
+
+def test_rows_are_shown_and_each_column_is_read_or_told(request_, tmp_path):
+    """A table's other columns are not unpacked; nobody told of them where they were of `sft`."""
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n}+1=?", "mood": None},
+                {"role": "assistant", "content": f"{n + 1}", "mood": "good"},
+            ],
+            "id": n,
+            "difficulty": "low",
+        }
+        for n in range(30)
+    ]
+    file = tmp_path / "said.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    lines = []
+    document = run(replace(request_, source=file, show=2), lines.append)
+    assert [one["row"] for one in document["shown"]] == [1, 2]
+    assert document["shown"][1]["prompt"] == "1+1=?"
+    assert document["shown"][1]["completion"].startswith("2")
+    assert document["rows"]["unread"] == {"message.mood": 30, "difficulty": 30}
+    assert document["rows"]["ignored"] == {"id": 30}
+    assert any("difficulty 30 times" in line for line in lines)
+    assert not (request_.folder / "model").exists()
 
 
 def make_trial(step, loss, read):

@@ -145,12 +145,72 @@ def test_each_part_must_appear(open_writer):
         assert reasons["with tools that have no name"] == 1
 
 
-def test_an_answer_that_is_not_behind_the_prompt_is_left_out(open_writer):
-    """As DeepSeek-R1's template begins a thought that it does not write again."""
-    writer = open_writer(BARE.replace("assistant\n{% endif", "assistant\n<think>\n{% endif"))
+@pytest.mark.parametrize("begun", ["so: ", "<think>\n\n</think>\n\n"])
+def test_an_answer_that_is_not_behind_the_prompt_is_left_out(open_writer, begun):
+    """As a template whose prompt says that there is no thought."""
+    writer = open_writer(BARE.replace("assistant\n{% endif", f"assistant\n{begun}{{% endif"))
     reading = read_conversations(dump({"prompt": "1+1=?", "completion": "2"}), writer)
     reason = "whose answer this model's chat template does not write behind the prompt"
     assert count(reading) == {reason: 1}
+
+
+#: Template, its end token, and what stands between a thought and what follows it.
+THINKING = [
+    ("deepseekv3", "<\uff5cend\u2581of\u2581sentence\uff5c>", "\n</think>\n\n"),
+    ("nemotron_3_nano", "<|im_end|>", "\n</think>\n"),
+    ("qwen3_5_think", "<|im_end|>", "\n</think>\n\n"),
+    ("qwen3_6", "<|im_end|>", "\n</think>\n\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "end", "closing"), THINKING)
+def test_an_answer_goes_on_with_the_thought_that_its_prompt_begins(open_writer, name, end, closing):
+    """All such rows were left out, or learned with an empty thought before their own."""
+    writer = open_writer((TEMPLATES / f"{name}.jinja").read_text(), end)
+    rows = dump(
+        {"messages": [user("1"), say("#### 1", reasoning_content="T")]},
+        {"messages": [user("2"), say("<think>\nT\n</think>\n\n#### 2")]},
+        {"messages": [user("3"), say("T\n</think>\n\n#### 3")]},  # the set lacks what prompts have
+        {"messages": [user("4"), say("#### 4")]},
+        {"messages": [user("5"), say("<think>\nT #### 5")]},
+    )
+    reading = read_conversations(rows, writer)
+    said = [spell(writer.tokenizer, one) for one in reading.found]
+    assert all(asked.endswith("<think>\n") for asked, _ in said)
+    thoughts = ["T", "T", "T", ""]
+    assert [text for _, text in said] == [
+        f"{thought}{closing}#### {n}{end}" for n, thought in enumerate(thoughts, 1)
+    ]
+    assert count(reading) == {"with a thought that does not end": 1}
+    both = {"prompt": "?", "chosen": "<think>a</think>4", "rejected": "5"}
+    (pair,) = read_pairs(dump(both), writer).found
+    assert spell(writer.tokenizer, pair.chosen)[1] == f"a{closing}4{end}"
+    assert spell(writer.tokenizer, pair.rejected)[1] == f"{closing}5{end}"
+
+
+def test_blanks_without_end_take_no_time(open_writer):
+    """They took 33 seconds."""
+    begins = BARE.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
+    blank = " " * 200_000
+    rows = dump(
+        *({"messages": [user("?"), say(text)]} for text in (f"{blank}A", f"<think>{blank}")),
+        {"messages": [user("?"), say(f"{blank}x"), user("?"), say("a</think>b")]},
+    )
+    began = time.process_time()
+    read_conversations(rows, open_writer(begins))
+    assert time.process_time() - began < 10
+
+
+def test_a_thought_in_an_answers_text_is_one_where_the_template_knows_thoughts(open_writer):
+    row = {"messages": [user("?"), say("<think>\nT\n</think>\n\nA")]}
+    for source, said in (
+        (FULL, "<think>T</think>A<|im_end|>"),
+        (BARE, "<think>\nT\n</think>\n\nA<|im_end|>"),  # its text, which is learned as it is
+        (None, "<think>\nT\n</think>\n\nA<|im_end|>"),
+    ):
+        writer = open_writer(source)
+        (one,) = read_conversations(dump(row), writer).found
+        assert spell(writer.tokenizer, one)[1] == said
 
 
 def test_the_end_token_is_the_templates_own(open_writer):
@@ -239,6 +299,7 @@ def test_what_nothing_reads_is_counted_by_its_key(open_writer):
     )
     reading = read_conversations(rows, open_writer(BARE))
     assert reading.unread == {"mood": 3, "message.feeling": 1, "prompt": 1}
+    assert reading.ignored == {"id": 3}
     assert count(reading) == {
         "with images, which nothing here reads": 1,
         "with function_call, which nothing here reads": 1,
@@ -246,6 +307,72 @@ def test_what_nothing_reads_is_counted_by_its_key(open_writer):
     many = dump({"prompt": "?", "completion": "a", **{f"key {n}": 1 for n in range(500)}})
     assert len(read_conversations(many, open_writer(BARE)).unread) == 65
     assert any("mood 3 times" in line for line in reading.describe())
+
+
+def test_each_key_within_a_row_is_read_or_counted(open_writer):
+    """These were dropped in silence."""
+    asked = {**user("1"), "reasoning": "hm", "name": "Ann"}
+    parts = [{"type": "text", "text": "a", "citations": ["b"]}]
+    inner = {"type": "function", "function": {"name": "f", "arguments": {}, "output": 7}}
+    rows = dump(
+        {"messages": [asked, say(parts)], "source": "here"},
+        {"messages": [user("2"), say("a")], "label": "toxic"},
+        {"messages": [user("3"), say("a")], "label": True},
+        {"messages": [user("4"), say("", tool_calls=[inner])]},
+    )
+    reading = read_conversations(rows, open_writer(FULL))
+    assert reading.origins == [1, 2, 3, 4]
+    assert reading.unread == {
+        "message.reasoning": 1,
+        "message.name": 1,
+        "content.citations": 1,
+        "label": 1,
+        "tool_calls.output": 1,
+    }
+    assert reading.ignored == {"source": 1}
+    assert reading.describe()[-1] == "keys that say nothing of what is learned: source"
+    assert reading.to_json()["ignored"] == {"source": 1}
+
+
+def test_a_table_counts_the_columns_that_were_not_unpacked(open_writer):
+    reading = read_conversations(dump(*[{"prompt": "?", "completion": "a"}] * 3), open_writer(BARE))
+    reading.count_columns(["id", "mood", *(f"column {n}" for n in range(70))])
+    unread = reading.unread
+    assert (unread["mood"], unread["other keys"], len(unread)) == (3, 21, 65)
+    assert reading.ignored == {"id": 3}
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"tool_calls": [{"name": "f", "parameters": {"x": 1}}]}, "whose arguments have another n"),
+        ({"tool_calls": [{"type": "custom", "custom": {"name": "f"}}]}, "a call of no function"),
+        ({"tool_calls": [{**call({}), "id": 7}]}, "a value of a type that nothing here reads"),
+        ({"content": "a", "value": "b"}, "with a content and another one as value"),
+        ({"content": "a", "from": "human"}, "with a role and another one as from"),
+        ({"content": "a", "row": {"chat_template_kwargs": {"bos_token": "b"}}}, "no names of its"),
+        ({"content": "a", "row": {"chat_template_kwargs": {"tools": True}}}, "no names of its own"),
+    ],
+)
+def test_a_row_that_says_two_things_or_another_is_left_out(open_writer, message, reason):
+    """A call without its arguments was learned, and of two texts one."""
+    row = message.pop("row", {})
+    rows = dump({"messages": [user("?"), {"role": "assistant", **message}], **row})
+    (told,) = read_conversations(rows, open_writer(FULL)).left_out
+    assert reason in told
+
+
+def test_nulls_that_a_table_puts_into_calls_are_left_out(open_writer):
+    """`datasets` and Parquet give each object the keys of all of a column's objects."""
+    calls = [call({"x": 1, "y": None}), call({"x": None, "y": [{"z": None}]})]
+    tool = {"type": "function", "function": {"name": "python", "strict": None}}
+    row = {"messages": [user("?"), say("", tool_calls=calls)], "tools": [tool]}
+    writer = open_writer(FULL)
+    reading = read_conversations(dump(row), writer)
+    asked, said = spell(writer.tokenizer, reading.found[0])
+    assert said == '<call>python {"x": 1}</call><call>python {"y": [{}]}</call><|im_end|>'
+    assert "strict" not in asked
+    assert reading.notes["with nulls in calls or tools, which are left out"] == 4
 
 
 def test_the_networks_words_win_and_it_is_said(open_writer):

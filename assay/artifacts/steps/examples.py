@@ -12,7 +12,12 @@ from pathlib import Path
 
 from assay.artifacts.steps.config import StepChoice
 from assay.artifacts.steps.folder import StepError
-from assay.environments.problem_file import ProblemFileError, read_problem_file, read_table
+from assay.environments.problem_file import (
+    ProblemFileError,
+    list_unread_columns,
+    read_problem_file,
+    read_table,
+)
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.context_length import count_positions
 from assay.inference.folder import read_config
@@ -81,6 +86,7 @@ def read_examples(
         left_out = describe_left_out(counts)
     else:
         reading = read_conversations(rows, DialogueWriter(checkpoint.tokenizer, ends, most))
+        reading.count_columns(list_unread_columns(data, ROW_COLUMNS))
         found, left_out = reading.found, reading.describe_left_out()
         for line in reading.describe():
             report(f"sft: {line}")

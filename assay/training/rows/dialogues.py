@@ -33,7 +33,7 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _SYSTEMS = "system", "developer"
 _FROM = {"human": "user", "gpt": "assistant"}
 _MESSAGE_KEYS = frozenset(
-    {"role", "from", "content", "value", "tool_calls", "tool_call_id", "name", "weight", *THOUGHTS}
+    {"role", "from", "content", "value", "tool_calls", "tool_call_id", "weight"}
 )
 #: Keys with a part of what is said that nothing here can write.
 _REFUSED = frozenset(
@@ -47,6 +47,10 @@ _HARMLESS = frozenset(
     | {"created", "license", "url", "decided_by", "problem", "level", "chosen_checkpoint"}
     | {"rejected_checkpoint", "score_chosen", "score_rejected"}
 )
+#: Values of a row's label: whether the answer is a good one.
+_TRUE, _FALSE = (True, "true", "True"), (False, "false", "False")
+#: What a template is given by whoever calls it.
+_GIVEN = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
 #: How a list of messages in a text begins.
 _MESSAGES = re.compile(r"\s*\[\s*\{\s*\"(?:role|content|from|value)\"\s*:", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -136,11 +140,13 @@ class DialogueReader:
 
     Attributes:
         unread: key of a row or message → number of rows or messages that say something there.
+        ignored: the same of keys that say nothing about what is to be learned.
         notes: what else a person should know → number of rows.
     """
 
     words: Words = NO_WORDS
     unread: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
     def read_conversation(self, line: bytes) -> Dialogue:
@@ -189,9 +195,10 @@ class DialogueReader:
     def _finish(self, row: Mapping[str, Any], used: set[str], turns: tuple[Turn, ...]) -> Dialogue:
         _require_wanted(row)
         turns = self._put_system(turns, row.get("system"))
-        tools = _read_list(row.get("tools"), TOOLS_MAX, "tools")
+        tools = [self._drop_nulls(one) for one in _read_list(row.get("tools"), TOOLS_MAX, "tools")]
         arguments = self._read_arguments(row.get("chat_template_kwargs"))
-        used |= {"system", "tools", "chat_template_kwargs", "weight", "label"}
+        used |= {"system", "tools", "chat_template_kwargs", "weight"}
+        used |= {"label"} if row.get("label") in _TRUE else set()
         self._count_unread("", row, used)
         return Dialogue(turns, tools or None, arguments)
 
@@ -244,6 +251,8 @@ class DialogueReader:
             not isinstance(one, str | int | bool) for one in given.values()
         ):
             raise fault
+        if _GIVEN.intersection(given):
+            raise LeftOutError("with chat_template_kwargs that are no names of its own")
         own = dict(self.words.arguments)
         if any(given[name] != own[name] for name in given.keys() & own.keys()):
             self.notes["whose chat_template_kwargs are replaced by the network's own"] += 1
@@ -266,11 +275,11 @@ class DialogueReader:
         if not isinstance(value, dict):
             raise LeftOutError("with messages that are no objects")
         given = {name: one for name, one in value.items() if one is not None}
-        role = given.get("role", given.get("from"))
+        role = _take_one(given, "role", "from")
         role = _FROM.get(role, role) if isinstance(role, str) else None
         if role not in _ROLES:
             raise LeftOutError(f"with other roles than {', '.join(sorted(_ROLES))}")
-        content = _read_content(given.get("content", given.get("value")))
+        content = self._read_content(_take_one(given, "content", "value"))
         if content is None and role != "assistant":
             raise LeftOutError("with a message without content")
         message: dict[str, Any] = {"role": role, "content": content or ""}
@@ -286,20 +295,53 @@ class DialogueReader:
             (thought,) = thoughts
             _require_text(thought)
             message |= dict.fromkeys(THOUGHTS, thought)
-        for name in ("tool_call_id", "name"):
-            if name in given:
-                _require_text(given[name])
-                message[name] = given[name]
-        self._count_unread("message.", given, _MESSAGE_KEYS)
+        own = {"tool_call_id", "name"} if role == "tool" else {"tool_call_id"}
+        for name in own.intersection(given):
+            _require_text(given[name])
+            message[name] = given[name]
+        own |= {*THOUGHTS} if role == "assistant" else set()
+        self._count_unread("message.", given, _MESSAGE_KEYS | own)
         return Turn(message, _read_weight(given.get("weight")))
+
+    def _read_content(self, value: Any) -> str | None:
+        """A message's text; None: it has none."""
+        if isinstance(value, list):
+            parts = [one if isinstance(one, dict) else {"text": one} for one in value]
+            texts = [one.get("text") for one in parts]
+            is_text = all((one.get("type") or "text") == "text" for one in parts)
+            value = "".join(map(str, texts)) if is_text else 0
+            if not all(isinstance(one, str) for one in texts):
+                value = 0
+            for one in parts:
+                self._count_unread("content.", one, {"type", "text"})
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise LeftOutError("with content that is not text")
+        _require_text(value)
+        return value
+
+    def _drop_nulls(self, value: Any) -> Any:
+        """The same without what is null: tables and `datasets` give each object the keys of all
+        objects of a file."""
+        if isinstance(value, dict):
+            kept = {name: one for name, one in value.items() if one is not None}
+            if len(kept) < len(value):
+                self.notes["with nulls in calls or tools, which are left out"] += 1
+            return {name: self._drop_nulls(one) for name, one in kept.items()}
+        return [self._drop_nulls(one) for one in value] if isinstance(value, list) else value
 
     def _read_call(self, value: Mapping[str, Any]) -> dict[str, Any]:
         function = value.get("function", value)
         name = function.get("name") if isinstance(function, dict) else None
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name or value.get("type", "function") != "function":
             raise LeftOutError("with a call of no function")
+        known = {"type", "id", "index", "function"} if function is not value else {"type", "id"}
+        further = {key for key, one in function.items() if one not in (None, "", [], {})}
         arguments = function.get("arguments")
-        arguments = {} if arguments in (None, "") else _parse(arguments)
+        if arguments is None and further - known - {"name"}:
+            raise LeftOutError("with a call whose arguments have another name")
+        arguments = {} if arguments in (None, "") else self._drop_nulls(_parse(arguments))
         if not isinstance(arguments, dict):
             raise LeftOutError("with a call whose arguments are no object of JSON")
         for text in (name, *_list_texts(arguments)):
@@ -308,22 +350,28 @@ class DialogueReader:
             "type": "function",
             "function": {"name": name, "arguments": arguments},
         }
-        if isinstance(value.get("id"), str):
+        if value.get("id") is not None:
             _require_text(value["id"])
             made["id"] = value["id"]
-        known = {"type", "id", "index", "function"}
-        self._count_unread("tool_calls.", value, known | ({*function} & {"name", "arguments"}))
+        if function is not value:
+            self._count_unread("tool_calls.", value, known)
+        self._count_unread("tool_calls.", function, {"name", "arguments", *known - {"function"}})
         return made
 
     def _count_unread(self, where: str, given: Mapping[str, Any], known: Any) -> None:
         for name, value in given.items():
-            if name in known or is_harmless(name) or value in (None, "", [], {}):
+            if name in known or value in (None, "", [], {}):
                 continue
             if name in _REFUSED:
                 raise LeftOutError(f"with {name}, which nothing here reads")
-            shown = where + clean(name[:_KEY_SHOWN])
-            is_new = shown not in self.unread and len(self.unread) >= _KEYS_MAX
-            self.unread["other keys" if is_new else shown] += 1
+            count_key(self.ignored if is_harmless(name) else self.unread, where, name)
+
+
+def count_key(counts: Counter[str], where: str, key: str, number: int = 1) -> None:
+    """Count a key, of so many by name, as a terminal can show it."""
+    shown = where + clean(key[:_KEY_SHOWN])
+    is_new = shown not in counts and len(counts) >= _KEYS_MAX
+    counts["other keys" if is_new else shown] += number
 
 
 def is_harmless(key: str) -> bool:
@@ -348,7 +396,7 @@ def _read_row(line: bytes) -> dict[str, Any]:
 def _require_wanted(row: Mapping[str, Any]) -> None:
     if not _read_weight(row.get("weight")):
         raise LeftOutError("of weight 0")
-    if row.get("label") in (False, "false", "False"):
+    if row.get("label") in _FALSE:
         raise LeftOutError("whose label is false")
 
 
@@ -365,19 +413,11 @@ def _read_weight(value: Any) -> bool:
     return weight == 1.0
 
 
-def _read_content(value: Any) -> str | None:
-    """A message's text; None: it has none."""
-    if isinstance(value, list):
-        parts = [one.get("text") if isinstance(one, dict) else one for one in value]
-        kinds = {one.get("type") or "text" for one in value if isinstance(one, dict)}
-        texts = [one for one in parts if isinstance(one, str)]
-        value = "".join(texts) if len(texts) == len(parts) and kinds <= {"text"} else 0
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise LeftOutError("with content that is not text")
-    _require_text(value)
-    return value
+def _take_one(given: Mapping[str, Any], name: str, other: str) -> Any:
+    """What stands under either of two names of the same."""
+    if name in given and other in given and given[name] != given[other]:
+        raise LeftOutError(f"with a {name} and another one as {other}")
+    return given.get(name, given.get(other))
 
 
 def _read_list(value: Any, most: int, what: str) -> list[dict[str, Any]]:

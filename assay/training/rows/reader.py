@@ -17,7 +17,15 @@ from typing import Any, Generic, TypeVar
 
 from assay.training.imitation import Example
 from assay.training.preferences import Pair
-from assay.training.rows.dialogues import NO_WORDS, Dialogue, DialogueReader, LeftOutError, Words
+from assay.training.rows.dialogues import (
+    NO_WORDS,
+    Dialogue,
+    DialogueReader,
+    LeftOutError,
+    Words,
+    count_key,
+    is_harmless,
+)
 from assay.training.rows.writing import DialogueWriter
 
 #: The version of the reader, which `assay.artifacts.steps` writes into records.
@@ -49,6 +57,7 @@ class Reading(Generic[_T]):
         left_out: reason → the rows that give nothing.
         answers: reason → answers that are left out of rows that give others.
         unread: key → how often something stands there that nothing reads.
+        ignored: the same of keys that say nothing about what is to be learned, such as `id`.
         notes: what else a person should know → number of rows.
     """
 
@@ -57,8 +66,9 @@ class Reading(Generic[_T]):
     origins: list[int] = field(default_factory=list)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     answers: dict[str, LeftOut] = field(default_factory=dict)
-    unread: Mapping[str, int] = field(default_factory=dict)
-    notes: Mapping[str, int] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
 
     def add(self, one: _T) -> None:
         """Add what the last row gives."""
@@ -69,6 +79,13 @@ class Reading(Generic[_T]):
         """Count a row, the last one without a number, or one of its answers as left out."""
         counts = self.left_out if whole else self.answers
         counts.setdefault(reason, LeftOut(0, row or self.rows)).count += 1
+
+    def count_columns(self, columns: Iterable[str]) -> None:
+        """Count columns of a table that were not unpacked: in each row something may stand
+        there."""
+        for name in columns:
+            counts = self.ignored if is_harmless(name) else self.unread
+            count_key(counts, "", name, self.rows)
 
     def describe_left_out(self) -> str:
         """Reasons by frequency, each with its first row; no text: no row is left out."""
@@ -83,6 +100,8 @@ class Reading(Generic[_T]):
             lines.append(f"answers left out of rows with others: {_describe(self.answers)}")
         if self.unread:
             lines.append(f"keys that nothing reads: {_rank(self.unread, '{1} {0:,} times')}")
+        if self.ignored:
+            lines.append(f"keys that say nothing of what is learned: {_rank(self.ignored, '{1}')}")
         if self.notes:
             lines.append(_rank(self.notes, "{0:,} rows {1}"))
         return lines
@@ -95,6 +114,7 @@ class Reading(Generic[_T]):
             "left_out": {reason: one.count for reason, one in self.left_out.items()},
             "answers_left_out": {reason: one.count for reason, one in self.answers.items()},
             "unread": dict(self.unread),
+            "ignored": dict(self.ignored),
             "notes": dict(self.notes),
         }
 
@@ -196,7 +216,7 @@ def read_pairs(
 def _read_all(
     rows: Iterable[bytes], read: Callable[[bytes, Reading[_T]], None], reader: DialogueReader
 ) -> Reading[_T]:
-    reading = Reading[_T](unread=reader.unread, notes=reader.notes)
+    reading = Reading[_T](unread=reader.unread, ignored=reader.ignored, notes=reader.notes)
     for row in rows:
         reading.rows += 1
         try:

@@ -4,17 +4,23 @@ The completion is what the template writes behind the prompt, up to the end toke
 with answer are both rendered, as in TRL's trainers, and the one must begin the other. A template
 may say nothing of a part that it does not know, such as a call. So the dialogue is also rendered
 with a mark in each such place, and a mark that does not appear is a reason to leave the row out.
+
+A thought may stand in an answer's text, as `<think>…</think>`: it is a thought wherever the
+template knows any. A prompt may begin one, as DeepSeek-R1's and Qwen3.5's do, which such a template
+does not always write again: then the answer's thought goes on behind the prompt, and an answer
+without one ends it at once, in the form of Qwen3's templates. Whoever asks the model asks it so.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.environments.base import Conversation, Message
 from assay.gate.tokenizer import FolderTokenizer
 from assay.training.imitation import Example
-from assay.training.rows.dialogues import Dialogue, LeftOutError, Turn
+from assay.training.rows.dialogues import THOUGHTS, Dialogue, LeftOutError, Turn
 
 #: Most characters of a prompt's and an answer's text, for each token that may be: a longer text is
 #: not encoded to find out. No vocabulary comes near it.
@@ -22,8 +28,19 @@ _CHARACTERS = 64
 NO_USER = "with a message of the assistant that answers no user"
 NOT_BEHIND = "whose answer this model's chat template does not write behind the prompt"
 _REFUSES = "that this model's chat template or tokenizer refuses"
+_HALF = "with a thought that does not end"
+#: A thought at the beginning of an answer's text, or its end alone; an empty one; and its beginning
+#: at the end of a prompt.
+_THOUGHT = re.compile(r"(?:<think>)?(.*?)</think>(.*)", re.DOTALL)
+_EMPTY = re.compile(r"<think>\s*</think>\s*")
+_BEGUN = re.compile(r"<think>\s*\Z")
+_THINK = "<think>"
+#: What ends a thought where the template does not say, as Qwen3's write it.
+_CLOSING = "\n</think>\n\n"
 #: What follows an answer, to see what closes it.
 _NEXT = "x"
+#: A dialogue that each template takes.
+_ASKED = (Turn({"role": "user", "content": _NEXT}),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +61,8 @@ class DialogueWriter:
         the template leaves out a part of it."""
         if dialogue.arguments and not self.tokenizer.has_template:
             raise LeftOutError("with chat_template_kwargs, and the model has no chat template")
+        if any("</think>" in one.content for one in dialogue.turns if one.role == "assistant"):
+            dialogue = self._take_thoughts(dialogue)
         if dialogue.is_plain:
             return dialogue
         if not self.tokenizer.has_template:
@@ -74,24 +93,76 @@ class DialogueWriter:
             raise LeftOutError(f"longer than {self.most:,} tokens")
         try:
             prompt = self._render(dialogue, before, begins=True)
+            begun = _BEGUN.search(prompt)
+            if begun and answer.content.lstrip().startswith(_THINK):
+                raise LeftOutError(_HALF)
             text = self._render(dialogue, (*before, answer), begins=False)
             if not text.startswith(prompt):
-                raise LeftOutError(NOT_BEHIND)
+                said = self._go_on(dialogue, place, prompt[: begun.start()] if begun else "")
+                text = prompt + said
             self._require_whole(answer, text[len(prompt) :])
             if len(text) > self.most * _CHARACTERS:
                 raise LeftOutError(f"longer than {self.most:,} tokens")
             asked = self.tokenizer.encode_text(prompt) or [0]
             whole = self.tokenizer.encode_text(text)
             is_split = whole[: len(asked)] == asked
-            said = whole[len(asked) :] if is_split else self._encode_behind(text, prompt)
-            said = self._close(said, dialogue, place)
+            behind = whole[len(asked) :] if is_split else self._encode_behind(text, prompt)
+            answered = self._close(behind, dialogue, place)
         except LeftOutError:
             raise
         except ValueError:
             raise LeftOutError(_REFUSES) from None
-        if len(asked) + len(said) > self.most:
+        if len(asked) + len(answered) > self.most:
             raise LeftOutError(f"longer than {self.most:,} tokens")
-        return Example(asked, said)
+        return Example(asked, answered)
+
+    def _take_thoughts(self, dialogue: Dialogue) -> Dialogue:
+        """The dialogue with the thoughts in its answers' texts as thoughts, if the template knows
+        them."""
+        if not self.tokenizer.has_template:
+            return dialogue
+        try:
+            prompt = self._render(dialogue, _ASKED, begins=True)
+            knows = _BEGUN.search(prompt) or self._find_closing(dialogue, _ASKED) is not None
+        except ValueError:
+            knows = False
+        return replace(dialogue, turns=tuple(map(_split, dialogue.turns))) if knows else dialogue
+
+    def _find_closing(self, dialogue: Dialogue, before: Sequence[Turn]) -> str | None:
+        """What the template writes between an answer's thought and its text; None: it writes no
+        thought. Raises a ValueError if it refuses one."""
+        marks = _Marks()
+        thought, said = marks.make("thoughts"), marks.make("text")
+        answer = {"role": "assistant", "content": said, **dict.fromkeys(THOUGHTS, thought)}
+        text = self._render(dialogue, (*before, Turn(answer)), begins=False)
+        if thought not in text:
+            return None
+        found = re.search(rf"{thought}(\s*</think>\s*){said}", text)
+        return _CLOSING if found is None else found[1]
+
+    def _go_on(self, dialogue: Dialogue, place: int, before: str) -> str:
+        """An answer behind a thought that the prompt begins, where the template does not write it
+        so.
+
+        Args:
+            before: the prompt up to that; no text: it begins none.
+
+        Raises:
+            LeftOutError: the prompt begins none, or the template writes something else there.
+            ValueError: the template refuses it.
+        """
+        turns, answer = dialogue.turns[:place], dialogue.turns[place]
+        bare = {name: one for name, one in answer.message.items() if name not in THOUGHTS}
+        text = self._render(dialogue, (*turns, Turn(bare)), begins=False)
+        if not before or not text.startswith(before):
+            raise LeftOutError(NOT_BEHIND)
+        said = text[len(before) :].lstrip()
+        empty = _EMPTY.match(said)
+        said = said[empty.end() :] if empty else said
+        if _THINK in said[: said.find(answer.content)]:
+            raise LeftOutError(NOT_BEHIND)
+        closing = self._find_closing(dialogue, turns) or _CLOSING
+        return answer.thought + closing + said
 
     def _encode_behind(self, text: str, prompt: str) -> list[int]:
         return self.tokenizer.encode_text(text[len(prompt) :])
@@ -152,6 +223,18 @@ class DialogueWriter:
         marked = Dialogue(tuple(turns), tools, dialogue.arguments)
         text = self._render(marked, turns, begins=False)
         return next((what for mark, what in marks.places.items() if mark not in text), None)
+
+
+def _split(turn: Turn) -> Turn:
+    """An answer with the thought of its text as its thought."""
+    found = _THOUGHT.match(turn.content.lstrip()) if turn.role == "assistant" else None
+    if found is None or turn.thought:
+        return turn
+    thought, said = found[1].strip("\n"), found[2].lstrip("\n")
+    made = {**turn.message, "content": said}
+    if thought.strip():
+        made |= dict.fromkeys(THOUGHTS, thought)
+    return Turn(made, turn.weight)
 
 
 @dataclass(slots=True)
