@@ -838,6 +838,16 @@ def test_a_file_without_anything_to_imitate(world, tmp_path):
         read_examples(tmp_path / "steps", StepChoice(sft_sha256=digest), world.checkpoint)
 
 
+def test_a_table_to_imitate_tells_of_its_other_columns(world, tmp_path):
+    file, said = tmp_path / "said.parquet", []
+    rows = [{"prompt": "1+1=?", "completion": "2", "difficulty": "low"}]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    digest = keep_examples(tmp_path / "steps", file)
+    choice = StepChoice(sft_sha256=digest, sft_reader=READER)
+    assert len(read_examples(tmp_path / "steps", choice, world.checkpoint, said.append)) == 1
+    assert said[-1] == "sft: keys that nothing reads: difficulty 1 times"
+
+
 def test_sequential_learns_from_the_newest_alone(world, tmp_path):
     """Window 1 was mined under the genesis, too: one checkpoint behind."""
     lessons, said = train(world, tmp_path, staleness=0)
