@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 
 from assay.gate.tokenizer import FolderTokenizer
-from assay.training.rows import first
+from assay.training.rows import first, reader
 from assay.training.rows.dialogues import MESSAGES_MAX, Words
 from assay.training.rows.reader import read_conversations, read_pairs
 from assay.training.rows.writing import DialogueWriter
@@ -444,6 +444,18 @@ def test_bad_rows_have_a_reason_and_take_little_time(open_writer):
     assert reasons["that say what a row before says"] == 1
     assert reasons["with a weight other than 0 and 1"] == 1
     assert all(len(reason) < 120 for reason in reasons)
+
+
+def test_the_examples_of_a_file_fit_into_memory(open_writer, monkeypatch):
+    """A conversation of n answers makes n prompts, each longer than the one before."""
+    monkeypatch.setattr(reader, "TOKENS_MAX", 1_000)
+    long = {"messages": [one for n in range(40) for one in (user(f"{n}?"), say(f"{n}"))]}
+    rows = dump(long, *({"prompt": f"{n}?", "completion": "a"} for n in range(3)))
+    reading = read_conversations(rows, open_writer(BARE))
+    assert (len(reading.found), reading.origins[-1]) == (40, 1)
+    assert count(reading) == {"behind the first 1,000 tokens of the file's examples": 3}
+    first_, *_, last = reading.found
+    assert first_.prompt[0] is last.prompt[0]
 
 
 def test_pairs_against_each_other_are_left_out_all(open_writer):

@@ -31,6 +31,9 @@ from assay.training.rows.writing import DialogueWriter
 #: The version of the reader, which `assay.artifacts.steps` writes into records.
 READER = 2
 _T = TypeVar("_T")
+#: Most tokens of all examples of a file, prompts included: an answer of a long conversation has all
+#: that is before it as its prompt, so that a small file may make very many. 8 bytes each.
+TOKENS_MAX = 1 << 27
 #: Reasons and keys that a line tells.
 _TOLD_MAX = 12
 _EMPTY = "with an empty answer"
@@ -52,6 +55,7 @@ class Reading(Generic[_T]):
     """What was read of a file's rows.
 
     Attributes:
+        tokens: of all that was found.
         found: what is learned from.
         origins: number of the row that each is of, from 1.
         left_out: reason → the rows that give nothing.
@@ -62,6 +66,7 @@ class Reading(Generic[_T]):
     """
 
     rows: int = 0
+    tokens: int = 0
     found: list[_T] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
@@ -70,10 +75,11 @@ class Reading(Generic[_T]):
     ignored: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, one: _T) -> None:
-        """Add what the last row gives."""
+    def add(self, one: _T, *examples: Example) -> None:
+        """Add what the last row gives, which these examples are or make."""
         self.found.append(one)
         self.origins.append(self.rows)
+        self.tokens += sum(len(each.prompt) + len(each.completion) for each in examples)
 
     def leave(self, reason: str, row: int | None = None, whole: bool = True) -> None:
         """Count a row, the last one without a number, or one of its answers as left out."""
@@ -161,7 +167,7 @@ def read_conversations(
         for fault in [*faults, *[_KNOWN] * (len(made) - len(new))]:
             reading.leave(fault, whole=False)
         for example in new:
-            reading.add(example)
+            reading.add(example, example)
 
     return _read_all(rows, read, reader)
 
@@ -200,7 +206,7 @@ def read_pairs(
             raise LeftOutError(_KNOWN)
         keys_held.add(key)
         keys.append(key)
-        reading.add(Pair(one, other))
+        reading.add(Pair(one, other), one, other)
 
     keys_held = set[bytes]()
     reading = _read_all(rows, read, reader)
@@ -220,6 +226,8 @@ def _read_all(
     for row in rows:
         reading.rows += 1
         try:
+            if reading.tokens >= TOKENS_MAX:
+                raise LeftOutError(f"behind the first {TOKENS_MAX:,} tokens of the file's examples")
             read(row, reading)
         except LeftOutError as error:
             reading.leave(str(error))

@@ -55,6 +55,11 @@ class DialogueWriter:
     tokenizer: FolderTokenizer
     ends: Sequence[int]
     most: int
+    #: each id once: a list of equal ones that the tokenizer makes anew takes four times the memory
+    _numbers: Sequence[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_numbers", list(range(len(self.tokenizer.drawable))))
 
     def prepare(self, dialogue: Dialogue) -> Dialogue:
         """A dialogue in the form that the template takes. Raises LeftOutError: there is none, or
@@ -114,7 +119,7 @@ class DialogueWriter:
             raise LeftOutError(_REFUSES) from None
         if len(asked) + len(answered) > self.most:
             raise LeftOutError(f"longer than {self.most:,} tokens")
-        return Example(asked, answered)
+        return Example(self._share(asked), self._share(answered))
 
     def _take_thoughts(self, dialogue: Dialogue) -> Dialogue:
         """The dialogue with the thoughts in its answers' texts as thoughts, if the template knows
@@ -163,6 +168,9 @@ class DialogueWriter:
             raise LeftOutError(NOT_BEHIND)
         closing = self._find_closing(dialogue, turns) or _CLOSING
         return answer.thought + closing + said
+
+    def _share(self, tokens: Sequence[int]) -> list[int]:
+        return [self._numbers[token] for token in tokens]
 
     def _encode_behind(self, text: str, prompt: str) -> list[int]:
         return self.tokenizer.encode_text(text[len(prompt) :])
