@@ -28,10 +28,16 @@ def require_here(trainer: TrainerSettings, device: str = "auto") -> None:
         MissingExtraError: it lacks a package.
         ConfigError: something else.
     """
-    if missing := _list_packages(trainer):
-        raise MissingExtraError("; ".join(missing))
+    require_extras(trainer)
     if lacks := _list_others(trainer, device):
         raise ConfigError("; ".join(f"[trainer] {line}" for line in lacks))
+
+
+def require_extras(trainer: TrainerSettings) -> None:
+    """The same of a host that follows: files are the first one's. Raises MissingExtraError: it
+    lacks a package."""
+    if missing := _list_packages(trainer):
+        raise MissingExtraError("; ".join(missing))
 
 
 def _list_packages(trainer: TrainerSettings) -> list[str]:

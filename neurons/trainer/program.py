@@ -42,6 +42,7 @@ from assay.protocol.parameters import Prompts
 from assay.protocol.ss58 import encode_ss58
 from assay.rounds.calendar import list_trainers
 from assay.session.resources import open_own_store
+from assay.settings.extras import require_extras
 from assay.settings.learning import (
     describe_learning,
     describe_network,
@@ -99,8 +100,8 @@ def run_trainer(
 
 def run_follower(settings: Settings) -> int:
     """Learn with the first process of a team, which is on another host, until it ends. Return the
-    exit code. Raises ConfigError: torchrun did not start this process; or as
-    `run_trainer`."""
+    exit code. Raises ConfigError: torchrun did not start this process; MissingExtraError: it
+    lacks a package."""
     make_cards_repeat()
     if not is_member():
         raise ConfigError(
@@ -108,7 +109,7 @@ def run_follower(settings: Settings) -> int:
             "torchrun … -m assay train --follow"
         )
     trainer = settings.trainer
-    make_learning_here(trainer, settings.compute.device)
+    require_extras(trainer)
     with join_team(describe_learning(trainer), follows=True, network=describe_network(trainer)):
         open_placement(settings.compute)
         follow(leaves=True)

@@ -82,6 +82,17 @@ def test_a_team_larger_than_the_machine_does_not_start(monkeypatch: pytest.Monke
     make_learning_here(settings.trainer)
 
 
+def test_a_host_that_follows_needs_no_file_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def meet(*_: object, **__: object) -> None:
+        raise TimeoutError("the team")
+
+    monkeypatch.setattr(trainer_program, "is_member", lambda: True)
+    monkeypatch.setattr(trainer_program, "join_team", meet)
+    for given in ({"sft_weight": 0.5}, {"sft_weight": 0.5, "sft": Path("nowhere.jsonl")}):
+        with pytest.raises(TimeoutError, match="the team"):
+            run_follower(Settings(trainer=TrainerSettings(**given)))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
