@@ -26,7 +26,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from assay.inference.head import compute_logits
-from assay.inference.implementations import find_pair, make_model, make_plain_twin
+from assay.inference.implementations import (
+    SPLIT_IMPLEMENTATION,
+    find_pair,
+    make_model,
+    make_plain_twin,
+)
 from assay.inference.model_loading import outline_model
 from assay.inference.plain.head import UnknownHeadError, find_head
 from assay.inference.plain.states import get_plain_head, read_states, see_states
@@ -133,11 +138,15 @@ class _Probes:
                 ),
             )
         first, second = find_pair(self._source)
-        yield _Property(
-            f"{first} and {second}",
-            f"two implementations differ within {self._tokens:,} tokens: it chooses somewhere",
-            lambda: self._compare(first, second),
-        )
+        compared = {SPLIT_IMPLEMENTATION: min(self._tokens, ADOPT_TOKENS)} | {second: self._tokens}
+        for other, tokens in compared.items():  # appeals are read by the former
+            yield _Property(
+                f"{first} and {other}",
+                f"two implementations differ within {tokens:,} tokens: it chooses somewhere",
+                lambda other=other, tokens=tokens: self._compare(  # type: ignore[misc]
+                    first, other, tokens
+                ),
+            )
 
     # --- one property each
 
@@ -256,12 +265,12 @@ class _Probes:
         self._trace(twin, row)
         return off, allowed
 
-    def _compare(self, first: str, second: str) -> tuple[float, float]:
+    def _compare(self, first: str, second: str, tokens: int) -> tuple[float, float]:
         """The largest difference between two implementations' logits, on random tokens."""
         one, other = (make_model(self._source, name) for name in (first, second))
         length = min(_COMPARED_ROW, self._reach)
         off, spread = 0.0, 0.0
-        for _ in range(-(-self._tokens // length)):
+        for _ in range(-(-tokens // length)):
             ids = torch.tensor([self._draw(length)], device=self._model.device)
             logits = [
                 compute_logits(side, side.model(ids).last_hidden_state[0]) for side in (one, other)

@@ -29,6 +29,7 @@ tensor cores" (2022). Specification, section 3.
 """
 
 import copy
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from assay.inference.draws.sampler import load_kernels, to_arrays
 from assay.inference.head import get_output
@@ -266,10 +268,10 @@ def _split_on_cpu(rows: Tensor, terms: int) -> _Terms:
 class SplitLinear(nn.Module):
     """A linear layer with a split product; its bias is added in fp32."""
 
-    def __init__(self, inner: nn.Linear, splitter: Splitter) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, splitter: Splitter) -> None:
         super().__init__()
-        self.weight = _as_factor(inner.weight)
-        self.bias = None if inner.bias is None else inner.bias.detach().float()
+        self.weight = _as_factor(weight)
+        self.bias = None if bias is None else bias.detach().float()
         self._splitter = splitter
 
     def forward(self, x: Tensor) -> Tensor:
@@ -314,13 +316,23 @@ class SplitExperts(nn.Module):
         return mix_experts(self._inner, states, numbers, weights, self._splitter.multiply)
 
 
+def _looks_up(table: nn.Embedding) -> bool:
+    """Whether an embedding's forward pass takes ids alone, and looks up the rows of these: tables
+    of positions take a mask or a shape, and count. Such a one stays whole, in fp32."""
+    if type(table).forward is nn.Embedding.forward:
+        return True
+    return len(inspect.signature(table.forward).parameters) == 1
+
+
 def _replace_modules(twin: nn.Module, splitter: Splitter) -> None:
     """Put split modules in the place of those that hold matrices, and all else in fp32."""
     for module in list(twin.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear) and type(child).forward is nn.Linear.forward:
-                setattr(module, name, SplitLinear(child, splitter))
-            elif isinstance(child, nn.Embedding):
+                setattr(module, name, SplitLinear(child.weight, child.bias, splitter))
+            elif isinstance(child, Conv1D):  # GPT-2's linear layer: its matrix lies the other way
+                setattr(module, name, SplitLinear(child.weight.t(), child.bias, splitter))
+            elif isinstance(child, nn.Embedding) and _looks_up(child):
                 setattr(module, name, SplitEmbedding(child))
             elif hasattr(child, "_apply_gate"):
                 setattr(module, name, SplitExperts(child, splitter))

@@ -39,7 +39,9 @@ DRAWABLE = np.ones(VOCABULARY, bool)
 #: Of one kind of layers each: attention, a scan, a convolution, compressed keys.
 SOME = ("gpt_neox", "falcon_h1", "lfm2", "minicpm3")
 #: All that were seen to open: docs/models.md.
-OPENING = dict.fromkeys((*SOME, *COURSE, "gpt2", "olmo_hybrid", "recurrent_gemma", "youtu"))
+OPENING = dict.fromkeys(
+    (*SOME, *COURSE, "bart", "gpt2", "mvp", "olmo_hybrid", "opt", "recurrent_gemma", "youtu")
+)
 
 
 def open_plain(kind: str, **more: Any) -> Any:
