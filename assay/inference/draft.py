@@ -19,7 +19,7 @@ from assay.inference.head import compute_logits
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
 from assay.inference.placing.model_sizes import TOKENS_MAX
 from assay.inference.plain.drafting import PlainBatch
-from assay.inference.plain.states import get_plain_head
+from assay.inference.plain.states import get_plain_head, name_cache
 from assay.inference.time_limit import TimeLimit
 
 #: Steps on a GPU between two looks at the drawn tokens, since each look waits for the GPU. Tuning.
@@ -362,8 +362,8 @@ class _Batch:
                 if self._mask is None
                 else self._mask[:, : before + start + size],
                 position_ids=self._positions[:, columns],
-                past_key_values=self._cache,
                 use_cache=True,
+                **{name_cache(model.model): self._cache},
             )
         states: Tensor = out.last_hidden_state[:, -1]
         if self._copies is not None:

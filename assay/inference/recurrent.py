@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from assay.inference.fixed_order import RowSums
 from assay.inference.packing import Packing, RecurrentState, Segment
 from assay.inference.placing.model_sizes import RECURRENT_CHUNK
+from assay.inference.plain.states import name_cache
 
 #: Classes of the layers that are known here.
 GATED_DELTA_NETS = ("Qwen3NextGatedDeltaNet", "Qwen3_5GatedDeltaNet", "Qwen3_5MoeGatedDeltaNet")
@@ -92,7 +93,6 @@ class _Segmented(nn.Module):
     def forward(
         self,
         hidden_states: Tensor,
-        cache_params: Any = None,
         attention_mask: Tensor | None = None,
         packing: Packing | None = None,
         **others: Any,
@@ -103,9 +103,12 @@ class _Segmented(nn.Module):
             ValueError: packed, and there is a cache or a mask.
         """
         if packing is None:
-            return self._read(hidden_states, cache_params, attention_mask, **others)
-        if cache_params is not None or attention_mask is not None or len(hidden_states) > 1:
+            return self._read(hidden_states, attention_mask=attention_mask, **others)
+        cached = name_cache(super())
+        if others.pop(cached, None) is not None or attention_mask is not None:
             raise ValueError("packed rows hold whole sequences: neither masks nor caches")
+        if len(hidden_states) > 1:
+            raise ValueError("packed rows are one row")
         continued = {(s.shared_start, s.shared_end) for s in packing.segments}
         left: dict[tuple[int, int], RecurrentState] = {}
         found: dict[int, Tensor] = {}
@@ -113,7 +116,8 @@ class _Segmented(nn.Module):
             before = [self._find_state(segment, left) for segment in batch]
             cache = _SegmentCache(self, _join(before))
             rows = [hidden_states[0, segment.start : segment.end] for segment in batch]
-            states = self._read(pad_sequence(rows, batch_first=True), cache, None, **others)
+            given = {cached: cache, **others}
+            states = self._read(pad_sequence(rows, batch_first=True), **given)
             for place, segment in enumerate(batch):
                 found[segment.start] = states[place, : len(rows[place])]
                 if segment.kept is not None:
@@ -158,6 +162,20 @@ class _SegmentCache:
     def recurrent_states(self) -> tuple[Tensor | None]:
         """The state before the new tokens."""
         return (self._state,)
+
+    # newer versions of the library ask for the same by these
+
+    def is_recording_past(self, layer: int) -> bool:
+        """See `record_past`."""
+        return self.record_past
+
+    def get_recurrent_state(self, layer: int, state_idx: int = 0) -> Tensor | None:
+        """The state before the new tokens."""
+        return self._state
+
+    def get_conv_state(self, layer: int, state_idx: int = 0) -> Tensor | None:
+        """The kept inputs before the new ones."""
+        return self._inputs
 
     def update_conv_state(self, inputs: Tensor, layer: int, **_: Any) -> Tensor:
         """New inputs [S, channels, N] of the convolution, with the kept ones before them."""

@@ -21,8 +21,8 @@ from transformers import DynamicCache
 
 from assay.inference.head import Finisher
 
-#: The names by which a class's forward pass takes a cache.
-_CACHES = ("past_key_values", "cache_params")
+#: The names by which a class's forward pass takes a cache, the one of newer versions first.
+_CACHES = ("cache", "past_key_values", "cache_params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ def read_states(model: Any, ids: Tensor, cache: Any = None) -> Tensor:
 
 
 def name_cache(model: Any) -> str:
-    """How the class's forward pass takes a cache. Raises a ValueError where it takes none."""
-    taken = inspect.signature(type(model).forward).parameters
+    """How a class's, or a layer's, forward pass takes a cache. Raises a ValueError where it takes none."""
+    taken = inspect.signature(model.forward).parameters
     name = next((name for name in _CACHES if name in taken), None)
     if name is None:
         raise ValueError("its class takes no cache")
