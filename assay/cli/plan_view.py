@@ -78,6 +78,17 @@ def _describe_scoring(cost: ScoringCost) -> str:
     )
 
 
+def _describe_class(plan: CoursePlan) -> str:
+    """What is known of a class that no family describes, and what is not."""
+    return (
+        f"no family describes {plan.recipe.model.model_type}: its class reads each rollout with "
+        f"its prompt, {plan.times_read:.2f} times the tokens of packed rows. Not known here: what "
+        "its layers are (memory and seconds are of layers that all attend to all tokens), and "
+        "whether its own cache serves a draft: without, each token reads the whole again, and a "
+        "miner makes far fewer groups. `assay adopt` measures its speed"
+    )
+
+
 def _describe_levels(plan: CoursePlan) -> str:
     """What is asked at the start, and how far that may move."""
     steering = plan.rules.steering
@@ -125,6 +136,7 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         _describe_levels(plan),
         *(_describe_shortage(role, plan) for role in plan.roles if not role.fits_memory),
         *((host,) if trainer.offloaded else ()),
+        *(() if plan.recipe.model.packs else (_describe_class(plan),)),
         *(() if plan.holds else (small,)),
         *(f"no trainer on this machine: {line}" for line in plan.missing),
         f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "

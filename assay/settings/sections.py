@@ -118,6 +118,12 @@ class PublishSettings(_Section):
         None, description="with a recipe, model that becomes checkpoint 0: a folder, or ORG/NAME"
     )
     out: Dir = Field(Path("assay-genesis"), description="folder for the new checkpoint 0")
+    compared: int = Field(
+        100_000,
+        ge=4_096,
+        description="tokens on which two implementations of a model that no family describes are "
+        "compared before it becomes checkpoint 0",
+    )
     preset: Literal["main", "demo"] | None = Field(
         None, description="a set of parameters that fit together; None: the recipe's, or main"
     )

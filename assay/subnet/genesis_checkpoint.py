@@ -144,6 +144,7 @@ def make_recipe_genesis(
     device: str = CPU,
     report: Report = ignore_report,
     kept: Measurements | None = None,
+    compared: int = PUBLISH_TOKENS,
 ) -> Genesis:
     """Make checkpoint 0 of a recipe's network from a model's folder, which is adopted.
 
@@ -152,6 +153,7 @@ def make_recipe_genesis(
         rules: the network's parameters, with blank identity.
         report: see `make_genesis`.
         kept: what was measured before; None: nothing is kept.
+        compared: see `make_genesis`.
 
     Raises:
         ConfigError: `out` exists, or the folder has another model than the recipe's.
@@ -181,7 +183,8 @@ def make_recipe_genesis(
         )
         drawing = Rules(work.temperature, read_end_tokens(temporary), work.max_tokens)
         environment = open_environment(rules.environment)
-        calibration = _Calibration(temporary, environment, recipe.levels, tests, work, drawing)
+        parts = temporary, environment, recipe.levels, tests, work, drawing, compared
+        calibration = _Calibration(*parts)
         return calibration.make(measuring, recipe.calibration.problems)
 
 
@@ -376,6 +379,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-tokens", type=int, default=DEMO_MAX_TOKENS)
     parser.add_argument("--router-ramp", type=int, default=0, help="of a mixture of experts")
     parser.add_argument("--experts-max", type=int, default=0, help="of a mixture of experts")
+    parser.add_argument("--compared", type=int, default=PUBLISH_TOKENS, help="without a family")
     given = parser.parse_args(arguments)
     add_problem_files(given.file)
     try:
@@ -390,6 +394,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 SMALL_MODEL_TESTS, router_ramp=given.router_ramp, experts_max=given.experts_max
             ),
             report=_print_line,
+            compared=given.compared,
         )
     except (ConfigError, CheckpointError, ValueError) as error:
         parser.error(str(error))

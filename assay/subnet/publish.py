@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.inference.checkpoint import load_outline
+from assay.inference.plain_probes import PUBLISH_TOKENS
 from assay.network.beacon import read_chain_info
 from assay.network.chain.ports import Chain
 from assay.network.consent import Consent, agree
@@ -68,6 +69,7 @@ class PublishRequest:
         genesis: folder of a finished checkpoint 0; None: the shipped one, unless a model is named.
         out: gets the checkpoint that is made of the model.
         compute: where it is made.
+        compared: tokens on which two implementations of a model without a family are compared.
     """
 
     trainer: bytes
@@ -82,6 +84,7 @@ class PublishRequest:
     genesis: Path | None = None
     out: Path = Path("assay-genesis")
     compute: ComputeSettings = field(default_factory=ComputeSettings)
+    compared: int = PUBLISH_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def read_publish_request(rules: PublishSettings, compute: ComputeSettings) -> Pu
         genesis=rules.genesis,
         out=rules.out,
         compute=compute,
+        compared=rules.compared,
     )
 
 
@@ -167,7 +171,14 @@ def prepare(request: PublishRequest, report: Report = ignore_report) -> Prepared
         placement = open_placement(request.compute)
         report(f"making checkpoint 0 of {request.model} on {placement.device}: minutes to hours")
         made = make_recipe_genesis(
-            recipe, request.model, folder, wanted, placement.device, report, open_measurements()
+            recipe,
+            request.model,
+            folder,
+            wanted,
+            placement.device,
+            report,
+            open_measurements(),
+            request.compared,
         )
         report(f"checkpoint {made.manifest.digest.hex()[:16]}… is in {folder}")
         for line in made.findings.describe():

@@ -11,10 +11,9 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from assay.environments.listing import list_environments
 from assay.environments.registry import (
@@ -25,8 +24,6 @@ from assay.environments.registry import (
 )
 from assay.environments.rewards import choose_rewards
 from assay.inference.context_length import find_context_fault
-from assay.inference.families import FAMILIES, count_products, count_tensors, find_config_fault
-from assay.inference.placing.model_sizes import ModelShape, list_windows, measure_shape
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import EncodingError, read_json
@@ -34,6 +31,7 @@ from assay.protocol.parameters import Parameters, Work, find_scoring_fault
 from assay.session.memory import PROMPT
 from assay.settings.loading import ConfigError, open_named_environment
 from assay.settings.sections import TrainerSettings
+from assay.subnet.model_numbers import ModelNumbers, PlainNumbers, RecipePart
 from assay.subnet.presets import (
     PRESETS,
     change_parameters,
@@ -65,76 +63,10 @@ _CHANGED: Mapping[str, tuple[str, ...]] = {
 #: Longest config.json that is read, bytes.
 _CONFIG_BYTES_MAX = 1 << 20
 
-Size = Annotated[int, Field(ge=1, le=1 << 20)]
 Implementation = Literal["fp32-sdpa", "fp32-eager", "split3"]
-if TYPE_CHECKING:
-    ModelType = str
-else:
-    ModelType = Literal[tuple(FAMILIES)]
 
 
-class _RecipePart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelNumbers(_RecipePart):
-    """`[model]`: the sizes in a config.json, by the names that they have there."""
-
-    name: str = Field(min_length=1, max_length=200)  # source of its folder
-    model_type: ModelType
-    vocab_size: Size
-    hidden_size: Size
-    intermediate_size: Size
-    num_hidden_layers: Annotated[int, Field(ge=1, le=1_024)]
-    num_attention_heads: Annotated[int, Field(ge=1, le=1_024)]
-    num_key_value_heads: Annotated[int, Field(ge=1, le=1_024)]
-    head_dim: Annotated[int, Field(ge=1, le=4_096)] | None = None
-    tie_word_embeddings: bool
-    #: its other fields that tensors, windows or the longest context depend on
-    config: dict[str, Any] = {}
-
-    @property
-    def whole(self) -> dict[str, Any]:
-        """config.json, as far as it is stated here."""
-        sizes = self.model_dump(exclude={"name", "config"}, exclude_none=True)
-        return {**sizes, **self.config}
-
-    @property
-    def head(self) -> int:
-        """Width of one head."""
-        return self.head_dim or self.hidden_size // self.num_attention_heads
-
-    @property
-    def products(self) -> int:
-        """Weights that each token is multiplied by: all matrices but tables of embeddings, and of
-        experts those that it takes."""
-        return count_products(self.whole)
-
-    @property
-    def read(self) -> int:
-        """Weights that a step reads that decodes many rows: of experts all of them."""
-        return count_products(self.whole, of_all_experts=True)
-
-    @property
-    def parameters(self) -> int:
-        """The number of all weights."""
-        _, elements = count_tensors(self.whole)
-        table = self.vocab_size * self.hidden_size if self.tie_word_embeddings else 0
-        return elements - table
-
-    @property
-    def shape(self) -> ModelShape:
-        """The size of the model."""
-        return measure_shape(SimpleNamespace(**self.whole), self.parameters)
-
-    def count_seen(self, context: float) -> float:
-        """The tokens that a token behind `context` others sees, in all layers together. Recurrent
-        layers see none."""
-        windows = list_windows(SimpleNamespace(**self.whole))
-        return sum(min(context, window or context) for window in windows)
-
-
-class CalibrationPart(_RecipePart):
+class CalibrationPart(RecipePart):
     """`[calibration]`: the calibration of checkpoint 0, and the owner's comparisons before it."""
 
     #: problems whose sampled completions make the set
@@ -155,13 +87,17 @@ class Lengths(NamedTuple):
         """Tokens behind the prompt."""
         return self.completion + self.replies
 
+    def count_group(self, rollouts: int, *, packs: bool = True) -> float:
+        """The tokens that are read of a group: its prompt once, or again for each rollout."""
+        return (1 if packs else rollouts) * self.prompt + rollouts * self.behind
+
     @property
     def context(self) -> float:
         """Tokens before a token behind the prompt."""
         return self.prompt + self.behind / 2
 
 
-class ExpectedCourse(_RecipePart):
+class ExpectedCourse(RecipePart):
     """`[course]`: the expected run. These are inputs of arithmetic, none of them measured."""
 
     card: str  # the GPU of all participants: see `assay.subnet.window_costs`
@@ -187,7 +123,7 @@ class ExpectedCourse(_RecipePart):
         return Lengths(self.prompt_tokens, self.completion_tokens, self.reply_tokens)
 
 
-class Recipe(_RecipePart):
+class Recipe(RecipePart):
     """A recipe's file. `parameters` are changes to the preset, see `change_parameters`."""
 
     about: str = Field(min_length=1, max_length=200)
@@ -196,7 +132,7 @@ class Recipe(_RecipePart):
     file: str | None = None  # the file of problems, if the environment needs one
     levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=256)
     model: ModelNumbers
-    parameters: dict[str, dict[str, Any]] = {}
+    parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
     calibration: CalibrationPart = CalibrationPart()
     trainer: TrainerSettings = TrainerSettings()
     course: ExpectedCourse
@@ -277,6 +213,17 @@ class Recipe(_RecipePart):
         return named
 
 
+class PlainRecipe(Recipe):
+    """A recipe whose model no family describes: `[model]` has `weights`."""
+
+    model: PlainNumbers
+
+
+def _has_weights(document: Mapping[str, Any]) -> bool:
+    model = document.get("model")
+    return isinstance(model, Mapping) and "weights" in model
+
+
 def read_recipe(named: str) -> Recipe:
     """Read a recipe by its file's path, or by the name of a shipped one.
 
@@ -286,12 +233,13 @@ def read_recipe(named: str) -> Recipe:
     file = find_recipe(named)
     document = read_changes(file)
     try:
-        recipe = Recipe.model_validate_json(json.dumps(document, allow_nan=False), strict=True)
+        form = PlainRecipe if _has_weights(document) else Recipe
+        recipe = form.model_validate_json(json.dumps(document, allow_nan=False), strict=True)
     except ValidationError as error:
         text = "" if file.suffix == ".json" else read_toml(file)[1]
         lines = [
             f"{name_place(file, text, mistake.path)} {mistake.what}"
-            for mistake in list_mistakes(error, Recipe, text)
+            for mistake in list_mistakes(error, form, text)
         ]
         raise ConfigError("\n".join(lines)) from None
     except (ValueError, TypeError):
@@ -390,13 +338,14 @@ def require_sizes(recipe: Recipe, file: Path, config: Mapping[str, Any]) -> None
     model = recipe.model
     alike = model.config.keys() & config.keys() - {"max_position_embeddings"}
     stated = {name: model.config[name] for name in sorted(alike)}
-    wanted = model.model_dump(exclude={"name", "head_dim", "config"}) | stated
+    apart = {"head_dim", *model.config}
+    wanted = {name: size for name, size in model.whole.items() if name not in apart} | stated
     for name, value in wanted.items():
         actual = config.get(name, False if name == "tie_word_embeddings" else None)
         if actual != value:
             raise ConfigError(_say_other(file, name, actual, value, recipe))
     actual = config.get("head_dim") or model.hidden_size // model.num_attention_heads
-    if actual != model.head:
+    if model.packs and actual != model.head:
         raise ConfigError(_say_other(file, "head_dim", actual, model.head, recipe))
 
 
@@ -472,27 +421,7 @@ def _find_misfit(recipe: Recipe) -> str | None:
             f"course.longest_prompt: {course.longest_prompt} is below course.prompt_tokens, the "
             f"{course.prompt_tokens} of a prompt on average"
         )
-    return _find_odd_heads(recipe.model) or _find_odd_config(recipe.model)
-
-
-def _find_odd_heads(model: ModelNumbers) -> str | None:
-    """The reason why no model has such heads."""
-    heads, shared = model.num_attention_heads, model.num_key_value_heads
-    if model.head_dim is None and model.hidden_size % heads:
-        return (
-            f"model.num_attention_heads: {heads} do not divide a hidden_size of {model.hidden_size}"
-        )
-    if heads % shared:
-        return f"model.num_key_value_heads: {shared} do not divide {heads} num_attention_heads"
-    if model.head % 2:
-        return f"model.head_dim: {model.head} is odd: positions turn pairs of its numbers"
-    return None
-
-
-def _find_odd_config(model: ModelNumbers) -> str | None:
-    """The reason why no model has such a config.json."""
-    twice = sorted(set(model.config) & set(ModelNumbers.model_fields))
-    if twice:
-        return f"model.config.{twice[0]} belongs under [model]"
-    fault = find_config_fault(model.whole)
-    return None if fault is None else f"model.config: {fault}"
+    if not recipe.model.packs and processes > 1:
+        return f"trainer.processes: {processes}, and a class that no family describes learns in one"
+    fault = recipe.model.find_fault()
+    return None if fault is None else f"model.{fault}"

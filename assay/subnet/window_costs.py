@@ -19,7 +19,8 @@ from assay.session.window_time import compute_window_seconds
 from assay.settings.loading import ConfigError
 from assay.settings.sections import MinerSettings, TrainerSettings
 from assay.subnet.gating import count_completions
-from assay.subnet.recipe import Implementation, Lengths, ModelNumbers, Recipe
+from assay.subnet.model_numbers import ModelNumbers
+from assay.subnet.recipe import Implementation, Lengths, Recipe
 
 #: Share of a data sheet's figures that is assumed to be sustained. Reading by split3 on an H100 was
 #: measured at 0.26 with 1.5 billion weights, 0.31 with 3.2 and 0.29 with 3.9 (`bench/cards.py`).
@@ -215,7 +216,7 @@ def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowC
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     runs = recipe.course.implementation
     allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
-    of_group = lengths.prompt + work.group_size * lengths.behind
+    of_group = lengths.count_group(work.group_size, packs=model.packs)
     rows = recipe.course.groups_per_step * work.group_size
 
     def take(groups: int) -> float:
@@ -249,7 +250,7 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     all miners'."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     settings, runs = recipe.trainer, recipe.course.implementation
-    of_group = lengths.prompt + work.group_size * lengths.behind
+    of_group = lengths.count_group(work.group_size, packs=model.packs)
     external = groups if settings.external_groups is None else min(groups, settings.external_groups)
     own_groups = settings.local_groups
     learned = (external + own_groups) * of_group * settings.epochs

@@ -131,6 +131,14 @@ class CoursePlan:
         return {k: share / whole for k, share in zip(self.recipe.levels, shares, strict=True)}
 
     @property
+    def times_read(self) -> float:
+        """The tokens of a group that are read, over those that packed rows would have: 1, or more
+        where no family describes the model."""
+        lengths, size = self.recipe.course.lengths, self.rules.work.group_size
+        packs = self.recipe.model.packs
+        return lengths.count_group(size, packs=packs) / lengths.count_group(size)
+
+    @property
     def step_seconds(self) -> float:
         trainer = self.roles[-1]
         return max(self.window_seconds, trainer.cost.seconds)
@@ -171,6 +179,7 @@ class CoursePlan:
             "memory_share": MEMORY_SHARE,
             "commit_margin": MinerSettings().commit_margin,
             "late_share": self.late_share,
+            "times_read": self.times_read,
             "levels": {str(level): share for level, share in self.shares.items()},
             "steering": asdict(self.rules.steering),
             "weights": self.recipe.model.parameters,

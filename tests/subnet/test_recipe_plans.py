@@ -16,8 +16,10 @@ from assay.inference.attention import BLOCK
 from assay.inference.placing.model_sizes import LEARNED_LOGITS_MAX, measure_shape
 from assay.protocol.parameters import MAIN_TIMING, MAIN_WORK
 from assay.session.memory import MASK_FLOATS, PROMPT, estimate_height
+from assay.settings.loading import ConfigError
 from assay.settings.sections import TrainerSettings
-from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe
+from assay.subnet.model_numbers import ModelNumbers
+from assay.subnet.recipe import list_recipes, read_recipe
 from assay.subnet.window_costs import (
     CARDS,
     LEAST_WEIGHTS,
@@ -113,6 +115,55 @@ def test_a_mixtures_rows_read_all_experts_and_a_token_is_multiplied_by_its_own()
     drawn = 200 * 2 * mixture.read + 3 * 200 * kept
     drafted = compute_draft_seconds(mixture, ROUND, "split3", LENGTHS, 3)
     assert drafted == pytest.approx(drawn / 1e6 / SUSTAINED)
+
+
+#: A model that no family describes, as `[model]` of a recipe.
+CLASS = """[model]
+name = "tiiuae/Falcon-H1-0.5B"
+model_type = "falcon_h1"
+vocab_size = 32_784
+hidden_size = 1_024
+num_hidden_layers = 36
+tie_word_embeddings = false
+weights = 521_411_104
+"""
+
+
+def write_class(write, before="", after=""):
+    """The recipe with that model."""
+    head, rest = GOOD.split("[model]\n", 1)
+    tail = rest[rest.index("\n[") :]
+    tail = re.sub(r"\n\[model\.config\]\n(?:[^\[\n].*\n|\n)*", "\n", tail)
+    return write(head + CLASS.replace(before, after) + tail)
+
+
+def test_a_class_without_a_family_reads_each_rollout_with_its_prompt(write):
+    recipe = read_recipe(write_class(write))
+    assert not recipe.model.packs
+    assert recipe.model.parameters == 521_411_104
+    assert recipe.model.products == 521_411_104 - 32_784 * 1_024
+    plan = make_plan(recipe, CARDS["H100"], recipe.course.miners)
+    prompt, completion, _ = recipe.course.lengths
+    size = plan.rules.work.group_size
+    times = size * (prompt + completion) / (prompt + size * completion)
+    assert plan.times_read == pytest.approx(times)
+    said = " ".join(run_command("plan", write_class(write)).stdout.split())
+    assert "no family describes falcon_h1: its class reads each rollout with its prompt" in said
+    assert f"{times:.2f} times the tokens of packed rows. Not known here: what its layers" in said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("falcon_h1", "llama", "model.weights: llama is a family, whose weights follow"),
+        ("falcon_h1", "mimo", "model.config: model_type mimo in config.json: its code is not in"),
+        ("weights = 521_411_104", "weights = 0", "model.weights is 0; use "),
+        ("hidden_size = 1_024", "hiden_size = 1_024", "model.hiden_size is not a setting"),
+    ],
+)
+def test_a_class_that_cannot_be_is_refused_in_a_line(write, before, after, said):
+    with pytest.raises(ConfigError, match=said):
+        read_recipe(write_class(write, before, after))
 
 
 def test_a_window_grows_with_miners_and_shrinks_with_cards():

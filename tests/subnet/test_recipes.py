@@ -16,8 +16,9 @@ from assay.protocol.parameters import MAIN_WORK, make_tests
 from assay.settings.learning import make_learning
 from assay.settings.loading import ConfigError
 from assay.settings.sections import ComputeSettings
+from assay.subnet.model_numbers import ModelNumbers
 from assay.subnet.presets import DEMO_RECIPE, DEMO_WORK, PRESETS
-from assay.subnet.recipe import ModelNumbers, list_recipes, read_recipe, require_architecture
+from assay.subnet.recipe import list_recipes, read_recipe, require_architecture
 from assay.subnet.recipes import RECIPES
 from assay.subnet.window_costs import CARDS
 from assay.training import LearnConfig
