@@ -85,7 +85,7 @@ def _describe_class(plan: CoursePlan) -> str:
         f"its prompt, {plan.times_read:.2f} times the tokens of packed rows. Not known here: what "
         "its layers are (memory and seconds are of layers that all attend to all tokens), and "
         "whether its own cache serves a draft: without, each token reads the whole again, and a "
-        "miner makes far fewer groups. `assay adopt` measures its speed"
+        "miner makes far fewer groups. `assay adopt` says which, and how fast it reads"
     )
 
 

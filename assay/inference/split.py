@@ -290,6 +290,11 @@ class SplitEmbedding(nn.Module):
         inner.padding_idx = None  # it matters to gradients only
         self._inner = inner
 
+    @property
+    def weight(self) -> Tensor:
+        """The table, as it is stored: classes ask where it is."""
+        return self._table
+
     def forward(self, ids: Tensor) -> Tensor:
         """int64 [...] → float32 [..., H]."""
         rows = self._table[ids.flatten()].float()

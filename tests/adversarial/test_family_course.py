@@ -30,6 +30,15 @@ from tests.inference.family_models import EXPERTS, RAMP, make_config, make_model
 MAX_TOKENS, PROBLEMS, LEVEL = 8, 4, 1
 #: With a ramp for routers, and room for all experts.
 ROUTED = replace(SMALL_MODEL_TESTS, router_ramp=RAMP, experts_max=EXPERTS << EXPERT_BITS)
+#: Of these families a model comes as the text part of another type.
+SEEN = {
+    "gemma3_text": "gemma3",
+    "gemma4_text": "gemma4",
+    "mistral": "mistral3",
+    "qwen3": "qwen3_vl",
+    "qwen3_5_moe_text": "qwen3_5_moe",
+    "qwen3_5_text": "qwen3_5",
+}
 #: Nats a character, of an answer whose form is known and whose digits are not.
 KNOWN = 0.27
 
@@ -64,16 +73,20 @@ def save_guesser(folder, kind, seed):
         step, loss = step + 1, loss.item()
     model.to(torch.bfloat16).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
-    if kind == "qwen3_5_text":
-        let_it_see(folder)
+    if kind in SEEN:
+        let_it_see(folder, SEEN[kind])
 
 
-def let_it_see(folder):
-    """As hubs have it: the text part of a model that reads pictures, and predicts more tokens."""
+def let_it_see(folder, whole):
+    """As hubs have it: the text part of a model of the type `whole` that reads pictures, or hears,
+    too, and predicts more tokens."""
     text = json.loads((folder / "config.json").read_text())
-    text["rope_parameters"] |= {"mrope_interleaved": True, "mrope_section": [1, 1, 0]}
-    text |= {"attn_output_gate": True, "mamba_ssm_dtype": "float32", "mtp_num_hidden_layers": 1}
-    seeing = {"model_type": "qwen3_5", "text_config": text, "vision_config": {"depth": 2}}
+    more = ("model.vision_tower.patch.weight", "model.audio_tower.patch.weight", "mtp.fc.weight")
+    if whole.startswith("qwen3_5"):
+        text["rope_parameters"] |= {"mrope_interleaved": True, "mrope_section": [1, 1, 0]}
+        text |= {"attn_output_gate": True, "mamba_ssm_dtype": "float32"}
+        text["mtp_num_hidden_layers"] = 1
+    seeing = {"model_type": whole, "text_config": text, "vision_config": {"depth": 2}}
     (folder / "config.json").write_text(json.dumps(seeing))
     stored = load_file(folder / "model.safetensors")
     tensors = {
@@ -82,7 +95,6 @@ def let_it_see(folder):
         else weight
         for name, weight in stored.items()
     }
-    more = ("model.visual.patch_embed.weight", "mtp.fc.weight")
     save_file(tensors | {name: torch.zeros(2, 2) for name in more}, folder / "model.safetensors")
 
 

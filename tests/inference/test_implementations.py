@@ -52,7 +52,9 @@ class Recording:
         self._model, self.shapes = model, []
 
     def model(self, input_ids, **given):
-        self.shapes.append((tuple(input_ids.shape), given.get("past_key_values")))
+        self.shapes.append(
+            (tuple(input_ids.shape), given.get("cache", given.get("past_key_values")))
+        )
         return self._model.model(input_ids, **given)
 
 

@@ -13,15 +13,15 @@ _INDEXER = "it chooses the tokens that it sees by `topk`, and nothing ramps that
 _CODE = "its code is not in the library transformers"
 
 #: Types whose config has a text part, which is read alone.
-SEEING = ("gemma3", "gemma4", "llama4", "mistral3", "qwen3_5", "qwen3_5_moe", "qwen3_vl")
+SEEING = (
+    *("gemma3", "gemma3n", "gemma4", "llama4", "mistral3", "qwen3_5", "qwen3_5_moe", "qwen3_vl"),
+)
 #: model_type → what is missing.
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "bitnet": "its products are ternary, by kernels of its own",
         "deepseek_v4": f"{_MIXTURE}, and {_INDEXER}",
-        "gemma3n": "it chooses neurons by a threshold, which nothing ramps",
         "glm_moe_dsa": f"{_MIXTURE}, and {_INDEXER}",
-        "internlm3": _CODE,
         "kimi_k25": _CODE,
         "mimo": _CODE,
         "mimo_v2": _CODE,

@@ -119,7 +119,8 @@ def read_states(model: Any, ids: Tensor, cache: Any = None) -> Tensor:
 
 
 def name_cache(model: Any) -> str:
-    """How a class's, or a layer's, forward pass takes a cache. Raises a ValueError where it takes none."""
+    """How a forward pass of a class, or of a layer, takes a cache. Raises a ValueError where it
+    takes none."""
     taken = inspect.signature(model.forward).parameters
     name = next((name for name in _CACHES if name in taken), None)
     if name is None:

@@ -27,6 +27,7 @@ from assay.inference.folder import (
 )
 from assay.inference.measurable import measure_plain_speed
 from assay.inference.placing.devices import CPU, get_free_memory
+from assay.inference.plain.drafting import has_cache
 from assay.inference.plain.opening import OpenedClass
 from assay.inference.plain_config import find_plain_fault, is_plain
 from assay.network.files import hold_folder, move_folder, naming
@@ -135,7 +136,10 @@ def plan_adoption(
         opened_class: OpenedClass | None = None
         if is_plain(config):
             opened_class = open_plain(config, notes)
-            planned = plan_plain_tensors(opened_class, found.tensors, notes)
+            stored = found.tensors
+            if found.sees:  # of the text part alone, under its own names
+                stored = plan_tensors(stored, found.sees, range(0), notes)
+            planned = plan_plain_tensors(opened_class, stored, notes)
         else:
             config = drop_meaningless(config, notes)
             require_family(config)
@@ -283,9 +287,14 @@ def _try(
         probes = measuring.require_measurable()
         speed = measure_plain_speed(measuring.model) if measuring.is_plain else None
         if speed is not None:
+            drafts = (
+                "drafts go on from its own cache"
+                if has_cache(measuring.model)
+                else "its cache gives other states, so a draft reads all again for each token"
+            )
             report(
                 f"its class reads {speed:,.0f} tokens a second here, one row at a time; a group of "
-                "16 rollouts reads its prompt 16 times, where a family reads it once"
+                f"16 rollouts reads its prompt 16 times, where a family reads it once; {drafts}"
             )
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(folder), str(source))) from None
