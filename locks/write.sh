@@ -4,7 +4,7 @@
 # the newest of everything.
 #
 # torch.txt is PyPI's build of PyTorch, alone; cuda.txt has the libraries that this build needs;
-# torch-cpu.txt, smollm2.txt and zig.txt are written by hand. run.txt has what assay needs and what
+# torch-cpu.txt, library.txt, smollm2.txt and zig.txt are written by hand. run.txt has what assay needs and what
 # subtensor-devnet and assay-judge need, judge.txt what the latter needs alone. These two and
 # assay-python-wasm are in no index: pyproject.toml says where they lie. Each extra of pyproject.toml
 # has a lock of what it adds to run.txt. apart/ has those of environments with nothing of ours but
