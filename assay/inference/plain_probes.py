@@ -133,8 +133,9 @@ class _Probes:
             yield _Property(
                 "longest",
                 f"in a row of {self._longest:,} tokens it is no function of the tokens before",
+                # built anew: a class may have put other modules in place at its first short row
                 lambda: self._try_prefix(
-                    self._model, self._draw(self._longest * 7 // 8), self._longest
+                    self._make_twin(), self._draw(self._longest * 7 // 8), self._longest
                 ),
             )
         first, second = find_pair(self._source)

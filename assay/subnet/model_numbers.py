@@ -113,7 +113,7 @@ class PlainNumbers(ModelNumbers):
     heads as wide as the states: bounds, which `assay plan` names.
     """
 
-    model_type: Annotated[str, Field(min_length=1, max_length=64)]  # type: ignore[assignment] # any
+    model_type: Annotated[str, Field(min_length=1, max_length=64)]
     #: all weights, each once
     weights: Annotated[int, Field(ge=1, le=1 << 50)]
     intermediate_size: Size = 1

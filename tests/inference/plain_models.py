@@ -144,6 +144,17 @@ _MORE: dict[str, dict[str, Any]] = {
         "vocab_size_per_layer_input": VOCABULARY,
         "laurel_rank": 8,
     },
+    "git": {
+        **_PADDED,
+        "vision_config": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 16,
+        },
+    },
     "glm4_moe_lite": _SPARSE,
     "gpt_neo": {
         "num_layers": 2,

@@ -410,6 +410,12 @@ def test_another_head_is_refused() -> None:
         find_head(model)
 
 
+def test_a_class_that_replaces_modules_at_its_first_short_row_is_refused() -> None:
+    """BigBird sees blocks of a long row, and no blocks any more once it has read a short one."""
+    with pytest.raises(ProbeError, match=r"\(longest\)"):
+        require_measurable(open_plain("big_bird"), 512)
+
+
 # --- the plain path beside a family's
 
 
