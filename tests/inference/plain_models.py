@@ -266,6 +266,7 @@ _MORE: dict[str, dict[str, Any]] = {
         "indexer_compress_ratio": 2,
     },
     "prophetnet": _PADDED,
+    "recurrent_gemma": {"num_hidden_layers": 3, "attention_window_size": 12},
     "reformer": {
         "attn_layers": ["local", "lsh"],
         "axial_pos_embds_dim": [8, 24],
@@ -287,6 +288,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "xlm-roberta-xl": _PADDED,
     "xlnet": {"d_head": 8, "attn_type": "uni", "d_inner": 48, "pad_token_id": 0},
     "xmod": {"default_language": "en_XX", **_PADDED},
+    "zaya": {"num_experts_per_tok": 1},
     "zamba": {
         "num_hidden_layers": 4,
         "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"],
