@@ -22,8 +22,8 @@ COUNT, FEW_COUNT = 200, 8
 #: Millions of instructions of a request.
 MILLIONS = 100
 #: SHA-256 of the replies: of all, and of the first ones.
-DIGEST = "7c431084e74b2603942d7f7c0f462dcc942e03834f775fcf636c6dcf188c3c6f"
-FEW = "5421d24ba403ccda5e49c6c10ee280336298ab2052b34ae7ad801c1b0a01753b"
+DIGEST = "4b2d31428d1949205e4c98bf8dd513d6c72cac5fba8cd4894b9a14f47c3b65af"
+FEW = "fbbe2f8ad033b049237cb2b284b96e72007da80f1edcdadd71137c371f50768b"
 
 #: Makes problems: `make(draw, level)` gives a question, and the answer as text. Here and below,
 #: `{a}` is a number below 10, `{b}` below 100, `{c}` below 2,000; Python's own braces are doubled.

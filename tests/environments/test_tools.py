@@ -464,6 +464,56 @@ def test_programs_of_an_episode_see_the_names_of_those_before(python: Python) ->
 
 
 @pytest.mark.parametrize(
+    ("program", "reply"),
+    [
+        ("6 * 7", "42"),
+        ("x = 2\nx", "2"),
+        ("print(1)\n[1, 'a']", "1\n[1, 'a']"),
+        ("1\n2", "2"),
+        ("1; 2;", "2"),
+        ("'\u00e9'", "'\u00e9'"),
+        ("None", ""),
+        ("print(3)", "3"),
+        ("x = 3", ""),
+        ("if 1:\n    5", ""),
+        ("'x' * 1_022", f"'{'x' * 1_022}'"),
+        ("'x' * 1_023", f"'{'x' * 1_020}..."),
+        ("[0] * 10**3", f"[{'0, ' * 340}..."),
+        ("class A:\n    def __repr__(self): return 'an A'\nA()", "an A"),
+        ("def f():\n    yield 1\nnext(f())", "1"),
+        ("''", "''"),
+        ("# nothing", ""),
+    ],
+)
+def test_the_value_of_a_last_expression_is_told(python: Python, program: str, reply: str) -> None:
+    assert run_all_of(python, program) == [reply]
+
+
+@pytest.mark.parametrize(
+    ("program", "end"),
+    [
+        ("print(1)\nx.y", "line 2, in <module>\nNameError: name 'x' is not defined"),
+        ("class A:\n    def __repr__(self): return 1\nA()", "returned non-string (type int)"),
+        ("print(1)\nreturn 2", "SyntaxError: 'return' outside function"),
+        ("print(1)\nawait x", "SyntaxError: 'await' outside function"),
+        ("import numpy\nnumpy", "ModuleNotFoundError: No module named 'numpy'"),
+        ("9 ** 9 ** 5", "use sys.set_int_max_str_digits() to increase the limit"),
+    ],
+)
+def test_a_last_expression_fails_as_it_does_elsewhere(
+    python: Python, program: str, end: str
+) -> None:
+    """What no Python can compile does not begin."""
+    (reply,) = run_all_of(python, program)
+    assert reply.endswith(end)
+    assert reply.startswith("1\n") == ("x.y" in program)
+
+
+def test_what_python_lacks_is_said_where_a_model_reads_it() -> None:
+    assert "no numpy, no files and no network" in Python.about
+
+
+@pytest.mark.parametrize(
     "program",
     [
         "while True: pass",

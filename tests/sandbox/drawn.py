@@ -17,8 +17,8 @@ COUNT, FEW_COUNT = 1_000, 60
 #: Instructions of each.
 INSTRUCTIONS = 100_000_000
 #: SHA-256 of outputs, ends and counts: of all, and of the first ones.
-DIGEST = "d2bcca320a9b52ae0391b37199b574b3b0ce76e223d510370614cfa706ab61ba"
-FEW = "ef3da78e4410e6f1a6804e9877641204837a339c49be0cf0799010aa59a46783"
+DIGEST = "9d2ae794f2b83c0a0375bfe211cd3660e56a32cafe3762bef68674a56938c548"
+FEW = "8597fe3c3642b77b68f9a07221dca69b7775c7223d3a227fc3a7a1f49cf3d09e"
 
 #: A program with `{a}`, `{b}`, `{c}` for numbers, and how many whole numbers its input has: `{a}`
 #: is below 10, `{b}` below 100, `{c}` below 2,000. Braces of Python's own are doubled.

@@ -34,8 +34,8 @@ if _reason:
 BILLION = 10**9
 #: SHA-256 of the outputs, ends and counts of all hostile programs with 10^8 and 2·10^9
 #: instructions each: whatever the machine, its processor, its load and its engine.
-FEW = "49a84809a144162447903d022a723260e2d912d3340bbc59d391923065eee3f1"
-MANY = "0bd96a95d58557e31cbd6e900d6ef06f250dd5c06d54f49e174f87a75ac1e93c"
+FEW = "5177bba624df7feac4f451eb1160b65f83c1fbde2612d356b4e22e0a406a2950"
+MANY = "053a86c881f2f0a1ab9823088b6f83edf6e870c1dd828d67661b5254b2a5ecc4"
 
 
 def ask(program: str, given: str = "", instructions: int = BILLION, **more: int) -> Reply:

@@ -278,6 +278,9 @@ _CALLED = (
         "print(x)",
         "print('x' * 5000)",
         "import os\nos.write(1, b'\\xff\\n\\n')",
+        "[1, 'x']",
+        "print(1)\n'x' * 1_023",
+        "x.y",
     ),
     *("while True: pass",) * 4,
 )

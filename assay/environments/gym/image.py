@@ -22,7 +22,7 @@ PACKAGE = Release(
 
 GYM = replace(
     INTERPRETER,
-    image_digest="891b12363732dde59e1c6ad71aa2176290c3a2cdd00758164c21c774b86eb83d",
+    image_digest="7087f9ff6fb5824ae3802a4088e9ab43314d5913e3f7704298c0f1b0a21313e5",
     loader="assay.environments.gym.loaded",
     modules=Modules(
         name=NAME,

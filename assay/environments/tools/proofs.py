@@ -22,10 +22,10 @@ PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
         ("calculator", LLAMA): "6b2bad45e8c0233d1a315ca93ce0251aef463f4b49c7d071f54ba36f354c39c2",
         ("calculator", XML): "b23d105fb20193a826376e8fe312747cb0d0603847ddddf8ff9c8e0444239d72",
         ("calculator", MISTRAL): "af24f4564e555d7a828883a917644a0fecd95007cbd50f06ba80d149e289f6bf",
-        ("python", HERMES): "941e8771a1f2a07f285667da9b54dd5467aaea881232ff93cc69d4ecb34c652b",
-        ("python", LLAMA): "8930cea682430b0c56e78e88d825cfe7aba04c6fa5a994601f0a6ce277e02fe7",
-        ("python", XML): "9534a5e0a59e170c718e6b1b1b0302e068335f1b5d7aad23c2805f103a726e64",
-        ("python", MISTRAL): "a16c5c8d16a691785b34ef17dfd2e02ca677cea5521c16abdb823316837a71f8",
+        ("python", HERMES): "a9ec4cd5b0647ce6d527118f6054a9ee37aa59c33e71a717979d059d750a5da5",
+        ("python", LLAMA): "69b8572132529b3817a86f89e753d8e7708d3e8fe83307f03298915d2019d135",
+        ("python", XML): "f0b88af7faf8ce011f995d0563f2eb4463b7342755029f4e9f557b83c81ac5d7",
+        ("python", MISTRAL): "3996f787cb64b13c9b34b8a4fca7a2af387df904e9f2a15d98e60cef7c390b55",
     }
 )
 #: Turns of proof episodes beside calls of the tool and those of all worlds: each fault of each

@@ -48,8 +48,12 @@ class Python:
 
     units: int
 
-    name, version, argument = "python", 1, "code"
-    about = "Runs a Python program and replies what it prints. Names stay for the next call."
+    name, version, argument = "python", 2, "code"
+    about = (
+        "Runs a Python program and replies what it prints, and the value of a last line that is an "
+        "expression. Names stay for the next call. There is the standard library, but no numpy, no "
+        "files and no network."
+    )
     argument_about = "a Python program that prints its results"
     is_one_line = False
     proof_arguments = (
@@ -61,6 +65,8 @@ class Python:
             "print('\u00e9')\nprint('\u00e9\\n')",
             "x = [0]\nwhile x: x += x",
         ),
+        *("x = 6\nx * 7", "print(x)\n[x, 'y'];", "'x' * 2_000", "None", "x.y", "import numpy"),
+        "class X:\n    def __repr__(self): return 1\nX()",
     )
 
     @property

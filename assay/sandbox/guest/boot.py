@@ -100,8 +100,9 @@ _AT_ONCE = 1 << 12
 _SIZES = (*((1 << n) - 64 for n in range(21, 9, -1)), *range(495, 0, -8))
 #: Sizes of free blocks that a run finds, in which Python makes its own blocks, too: some 4 MiB.
 _ROOM = [(1 << n) - 64 for n in (20, 19, 19, 19, 19, 18, 18, 17, 17, 16, 16)]
-#: The module of a tool's turns.
+#: The module of a tool's turns, and most characters of the value that one shows.
 _turns = types.ModuleType("__main__")
+_SHOWN = 1 << 10
 
 
 def _read(size: int) -> bytes:
@@ -143,15 +144,25 @@ def _answer(kind: bytes, text: bytes) -> int | None:
 
 
 def _take_turn(text: bytes) -> None:
-    """Run a turn among the names of those before, and say what it raised. Any other error here is
-    the interpreter's end."""
+    """Run a turn among the names of those before, and say what its last statement is worth, if that
+    is an expression, or what it raised. Any other error here is the interpreter's end."""
     module = sys.modules["__main__"]
     if module is not _turns:
         sys.modules["__main__"] = _turns
         _turns.__builtins__ = builtins
         random.seed(int.from_bytes(os.urandom(8), "little"))
     try:
-        exec(compile(text, _FILE, "exec", 0, True), _turns.__dict__)
+        tree = compile(text, _FILE, "exec", ast.PyCF_ONLY_AST, True)
+        assert isinstance(tree, ast.Module)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        code = compile(tree, _FILE, "exec", 0, True)
+        asked = last and compile(ast.Expression(last.value), _FILE, "eval", 0, True)
+        exec(code, _turns.__dict__)
+        if asked and (value := eval(asked, _turns.__dict__)) is not None:
+            shown = repr(value)
+            if len(shown) > _SHOWN:
+                shown = shown[: _SHOWN - 3] + "..."
+            sys.stdout.write(f"{shown}\n")
     except SystemExit:
         pass
     except BaseException as error:

@@ -76,5 +76,5 @@ INTERPRETER = Interpreter(
     module_bytes=15_477_660,
     module_digest="b4d40a6d28c6e7104defe6ab8df1952bfcdaa85dc559f1ce4b560ecdb49b0436",
     vectorcall=64,
-    image_digest="78d070fba9262c1ae680851bb260d12884dab52d06f4031cc043d623c59b74e8",
+    image_digest="5bd861bb2bda0c95c0d925cfa806cc7050015608ffb2fccc068d8444cccc49f8",
 )

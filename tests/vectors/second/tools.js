@@ -236,7 +236,7 @@ const TOOLS = [null, {
   name: 'calculator', version: 1, argument: 'expression', call: (argument, memory) => [calculate(argument), memory],
   described: describe('calculator'),
 }, { name: 'search', version: 1, argument: 'query', described: describe('search') }, // its calls are the file's
-{ name: 'python', version: 1, argument: 'code', described: describe('python'), open: openPython }], SEARCH = 2;
+{ name: 'python', version: 2, argument: 'code', described: describe('python'), open: openPython }], SEARCH = 2;
 const SETTINGS = { tool: [0, 0, TOOLS.length - 1], call_form: [0, 0, READERS.length - 1], tool_units: [300, 10, 5000] };
 /** What the settings of a part say of its tool: null, or { tool, form, request, tools }. */
 function find({ tool: number = 0n, call_form: form = 0n, tool_units: units = 300n }) {
