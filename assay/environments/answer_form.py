@@ -1,14 +1,14 @@
 """The forms in which a completion gives its answer: `#### 5`, `\\boxed{5}`, tags, or a line.
 
-Each form gives one answer or none, in time linear in the completion. Where a model may write a form
-several times, the last one is its answer: what it wrote before is thought. Environments.
+Each form gives one answer or none, in time linear in the completion, and only behind the thought.
+Where a model may write a form several times, the last one is its answer. Environments.
 """
 
 import re
 from collections.abc import Mapping
 from enum import IntEnum
 
-from assay.environments.base import ANSWER_BYTES, BLANKS, DrawnEnvironment, Param
+from assay.environments.base import ANSWER_BYTES, BLANKS, DrawnEnvironment, Param, cut_thought
 
 
 class AnswerForm(IntEnum):
@@ -85,14 +85,14 @@ def declare_form(default: AnswerForm | None) -> dict[str, Param]:
 
 
 def read_answer(completion: str, form: AnswerForm = AnswerForm.HASH) -> str | None:
-    """The answer of a completion, or None: it has none in this form, or one of more than
-    `ANSWER_BYTES` in UTF-8."""
+    """The answer of a completion, or None: it has none in this form behind its thought, or one of
+    more than `ANSWER_BYTES` in UTF-8."""
     answer = {
         AnswerForm.HASH: _read_hash,
         AnswerForm.BOXED: _read_boxed,
         AnswerForm.TAGS: _read_tags,
         AnswerForm.LINE: _read_line,
-    }[form](completion)
+    }[form](cut_thought(completion))
     if answer is None or len(answer.encode("utf-8", "surrogatepass")) > ANSWER_BYTES:
         return None
     return answer

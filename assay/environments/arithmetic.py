@@ -18,6 +18,7 @@ from assay.environments.base import (
     Param,
     Problem,
     RewardParts,
+    cut_thought,
     rate_answer,
 )
 from assay.environments.kind import Drawn, Kind
@@ -26,7 +27,7 @@ from assay.protocol.prf import Stream
 
 NAME = "arithmetic"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
@@ -88,14 +89,16 @@ class Arithmetic(DrawnEnvironment):
         return [write_solution(problem, range(len(_get_values(problem))))]
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """Correctness: the completion ends with its only `####`, a line `#### <integer>`, exact.
+        """Correctness: what follows the thought ends with its only `####`, a line `#### <integer>`,
+        exact.
 
         The integer is canonical: no plus, no leading zero, no space, no `-0`. Nothing follows it,
         not even a newline. Quality: see `_rate_steps`.
         """
         values = _get_values(problem)
-        *steps, last = completion.split("\n")
-        if completion.count("####") != 1 or not _ANSWER_LINE.fullmatch(last):
+        said = cut_thought(completion)
+        *steps, last = said.split("\n")
+        if said.count("####") != 1 or not _ANSWER_LINE.fullmatch(last):
             return UNREAD
         correct = last == f"#### {sum(values)}"
         return rate_answer(correct, quality=_rate_steps(values, steps))

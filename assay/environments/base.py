@@ -349,6 +349,15 @@ ANSWER_BYTES = 1 << 15
 BLANKS = " \t\r\n"
 #: A whole number in an answer: at most 18 digits, one spelling for each number.
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+#: Ends what a model thinks before it answers.
+THOUGHT = "</think>"
+
+
+def cut_thought(completion: str) -> str:
+    """What a completion says behind its thought, without the line ends that follow it directly; all
+    of it, if there is none."""
+    _, thought, rest = completion.rpartition(THOUGHT)
+    return rest.lstrip("\r\n") if thought else rest
 
 
 def compute_digest(name: str, version: int, params: Mapping[str, int], *more: bytes) -> bytes:

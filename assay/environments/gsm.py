@@ -31,7 +31,7 @@ from assay.protocol.prf import Stream
 
 NAME = "gsm"
 #: Increases whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {"largest": Param(20, 5, 1_000, "largest number that a question adds or takes away")}

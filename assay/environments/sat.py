@@ -22,6 +22,7 @@ from assay.environments.base import (
     Param,
     Problem,
     RewardParts,
+    cut_thought,
     rate_answer,
 )
 from assay.environments.kind import Drawn, Kind
@@ -30,7 +31,7 @@ from assay.protocol.prf import Stream
 
 NAME = "sat"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
@@ -78,14 +79,15 @@ class Sat(DrawnEnvironment):
         return Problem(_write_prompt(variables, clauses), variables, Formula(variables, clauses))
 
     def score(self, problem: Problem, completion: str) -> RewardParts:
-        """The completion ends with its only `####`, a line `#### ` and one 0 or 1 per variable.
+        """What follows the thought ends with its only `####`, a line `#### ` and one 0 or 1 per
+        variable.
 
         Its parts are the clauses.
         """
         formula = problem.answer
         if not isinstance(formula, Formula):
             raise TypeError(f"not a SAT problem: {type(formula).__name__}")
-        assignment = _read_assignment(completion, formula.variables)
+        assignment = _read_assignment(cut_thought(completion), formula.variables)
         if assignment is None:
             return UNREAD
         true = {v if value else -v for v, value in enumerate(assignment, 1)}
@@ -96,10 +98,10 @@ class Sat(DrawnEnvironment):
         return tuple(f"#### {(digits * problem.level)[: problem.level]}" for digits in _THOUGHTLESS)
 
 
-def _read_assignment(completion: str, variables: int) -> list[bool] | None:
+def _read_assignment(said: str, variables: int) -> list[bool] | None:
     prefix = "#### "
-    last = completion[completion.rfind("\n") + 1 :]
-    if completion.count("####") != 1 or len(last) != len(prefix) + variables:
+    last = said[said.rfind("\n") + 1 :]
+    if said.count("####") != 1 or len(last) != len(prefix) + variables:
         return None
     values = last[len(prefix) :]
     if not last.startswith(prefix) or set(values) - {"0", "1"}:

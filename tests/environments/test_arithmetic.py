@@ -27,13 +27,13 @@ GOLDEN = [
     (
         {},
         [1, 5, 12],
-        "1a4435ae9331e5ad170c9bacb0423df6ebef98eb64314b0bfe035d9c77904db0",
+        "fd5efe22b84778751e6268308b1685755bcff697441058c0bd33280c75077edb",
         [("43+3+2=?\n", 5), ("2+4=?\n", 1), ("6+9=?\n", 1)],
     ),
     (
         {"minus": 50, "words": 50},
         [2, 6],
-        "2b6989dc8bd6ba8f454ba35cc63718828722bdc6e2af4734b3aec741c3f95927",
+        "d054442f3c2f8109d45884cbd67a5583e06e01dec6ddb1e58e928d803b7837b2",
         [
             ("43+3+2-11=?\n", 6),
             ("Finn counts 1 shells, adds 24, adds 26, adds 35. How many?\n", 6),

@@ -59,7 +59,7 @@ PINNED = [
 
 
 def test_pinned_digest() -> None:
-    assert ENVIRONMENT.digest.hex()[:32] == "04a9c3a67f11c8793df682638b68c2dd"
+    assert ENVIRONMENT.digest.hex()[:32] == "5be08c391c6c105bacb72b4f6cf68ab8"
 
 
 @pytest.mark.parametrize(("params", "level", "prompt", "answer"), PINNED)

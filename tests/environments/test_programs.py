@@ -1,6 +1,7 @@
 """Programs against test cases: what earns, and what does not."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -12,6 +13,7 @@ from assay.environments.base import UNREAD, Environment, rate_answer
 from assay.environments.listing import list_environments
 from assay.environments.problem_file import ProblemFileError, add_problem_files
 from assay.environments.programs import case_runs
+from assay.environments.programs.blocks import read_program
 from assay.environments.programs.case_runs import CaseRun, compile_program, run_case
 from assay.environments.programs.outputs import agree_as_text, agree_as_value, agree_exactly
 from assay.environments.registry import make_environment, open_environment
@@ -196,27 +198,93 @@ def test_an_attack_on_a_call_earns_nothing(tmp_path: Path, attack: str) -> None:
     assert score(environment, fence(CALLED_ATTACKS[attack])) == 0
 
 
-#: Around a right program: none is the answer form.
-FORMS: dict[str, Callable[[str], str]] = {
-    "bare": lambda program: program,
-    "no language": lambda program: f"```\n{program}\n```",
-    "another language": lambda program: f"```py\n{program}\n```",
-    "not closed": lambda program: f"```python\n{program}\n",
-    "closed in a line": lambda program: f"```python\n{program}```",
+F = "`" * 3
+#: Around a right program: each is read.
+DRESSED: dict[str, Callable[[str], str]] = {
+    "plain": lambda program: f"{F}python\n{program}\n{F}",
+    "blanks behind it": lambda program: f"{F}python\n{program}\n{F}\n \n",
+    "text behind it": lambda program: f"{F}python\n{program}\n{F}\nThis adds them.",
+    "a draft before it": lambda program: f"First:\n{fence('print(1)')}\nBetter:\n{fence(program)}",
+    "a draft in the thought": lambda program: (
+        f"<think>\nmaybe\n{fence('print(1)')}\n</think>\n{fence(program)}"
+    ),
+    "fences in the thought": lambda program: f"<think>use {F}x{F}</think>\n{fence(program)}",
+    "py": lambda program: f"{F}py\n{program}\n{F}",
+    "Python": lambda program: f"{F}Python\n{program}\n{F}",
+    "python3": lambda program: f"{F}python3\n{program}\n{F}",
+    "no word": lambda program: f"{F}\n{program}\n{F}",
+    "a blank behind the word": lambda program: f"{F}python \n{program}\n{F}",
+    "CRLF": lambda program: f"so\n{F}python\n{program}\n{F}".replace("\n", "\r\n"),
+    "indented": lambda program: f"  {F}python\n  {program}\n  {F}",
+    "an example before it": lambda program: f"Input:\n{F}\n3\n{F}\n{fence(program)}",
+    "a fence in a docstring": lambda program: f"{F}python\n'''use {F} here'''\n{program}\n{F}",
+    "a thought that has no start": lambda program: f"{fence('print(1)')}</think>{fence(program)}",
+    "a thought within a block": lambda program: f"{F}python\nprint(1)\n</think>\n{fence(program)}",
+    "words behind the word": lambda program: f"{F}PY3 \n{F}\n{F}PYTHON a.py\n{program}\n{F}",
+    "a blank before the word": lambda program: f"{F} python\n{program}\n{F}",
+    "four, with three in it": lambda program: f"`{F}py\n'''\n{F}\n'''\n{program}\n`{F}",
+    "a longer end": lambda program: f"{F}python\n{program}\n{F}`` \t",
     "two": lambda program: f"{fence(program)}\n{fence(program)}",
-    "wrong, then right": lambda program: f"{fence('print(1)')}\n{fence(program)}",
-    "text after it": lambda program: f"{fence(program)}\nThat is it.",
-    "in a line": lambda program: f"so ```python\n{program}\n```",
-    "four": lambda program: f"````python\n{program}\n````",
+    "an example behind it": lambda program: f"{fence(program)}\nIt prints:\n{F}\n6\n{F}",
+    "another language behind it": lambda program: f"{F}\n{program}\n{F}\n{F}c\nprint(1);\n{F}",
+    "a right one in the thought, too": lambda program: (
+        f"{fence(program)}</think>\n{fence(program)}"
+    ),
+}
+#: Around a right program: nothing is read, or another program.
+OTHER: dict[str, Callable[[str], str]] = {
+    "bare": lambda program: program,
+    "another language": lambda program: f"{F}c\n{program}\n{F}",
+    "another version": lambda program: f"{F}python2\n{program}\n{F}",
+    "tildes": lambda program: f"~~~python\n{program}\n~~~",
+    "not closed": lambda program: f"{F}python\n{program}\n",
+    "closed in a line": lambda program: f"{F}python\n{program}{F}",
+    "closed by fewer": lambda program: f"`{F}python\n{program}\n{F}",
+    "closed with a word": lambda program: f"{F}python\n{program}\n{F} end",
+    "four blanks before it": lambda program: f"    {F}python\n    {program}\n    {F}",
+    "a tab before it": lambda program: f"\t{F}python\n{program}\n{F}",
+    "right, then wrong": lambda program: f"{fence(program)}\n{fence('print(1)')}",
+    "right, then empty": lambda program: f"{fence(program)}\n{F}python\n{F}",
+    "right, then no word": lambda program: f"{F}\n{program}\n{F}\n{F}\nprint(1)\n{F}",
+    "right in the thought alone": lambda program: f"{fence(program)}</think>\n{fence('print(1)')}",
+    "right in a thought, and nothing": lambda program: f"{fence(program)}\n</think>\n",
+    "in two blocks": lambda program: f"{fence(program[:10])}\n{fence(program[10:])}",
+    "a draft that nothing closes": lambda program: f"`{F}python\nprint(1)\n{fence(program)}",
+    "in a line": lambda program: f"so {F}python\n{program}\n{F}",
+    "backticks behind the word": lambda program: f"{F}python`\n{program}\n{F}",
     "NUL": lambda program: fence(f"{program}\0"),
     "half a character": lambda program: fence(f"{program} # \ud800"),
     "too long": lambda program: fence(f"{program} # {'x' * (1 << 15)}"),
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_one_answer_form(tmp_path: Path, form: str) -> None:
-    assert score(open_rows(tmp_path, SUM), FORMS[form](RIGHT)) == 0
+@pytest.mark.parametrize("form", DRESSED)
+def test_a_program_is_found_where_models_put_it(tmp_path: Path, form: str) -> None:
+    environment = open_rows(tmp_path, SUM)
+    assert score(environment, DRESSED[form](RIGHT)) == MILLION
+    assert score(environment, DRESSED[form]("print(6)")) == 0
+
+
+@pytest.mark.parametrize("form", OTHER)
+def test_no_other_text_is_the_program(tmp_path: Path, form: str) -> None:
+    assert score(open_rows(tmp_path, SUM), OTHER[form](RIGHT)) == 0
+
+
+#: Texts that are repeated, up to a million characters.
+_REPEATED = (
+    *(f"{F}python\n", f"{F}\n", f"`{F}\n{F}\n", "\n", "`", " ", f"   {F}py \n", f"{F}c\n\n{F}\n"),
+    *("\r\n", f"{F}{' ' * 40}", f"{F} \t\r", "</think>", f"</think>{F}py\nx\n{F}\n", "~~~\n"),
+)
+
+
+@pytest.mark.parametrize("repeated", _REPEATED)
+def test_a_long_text_is_read_in_time_linear_in_it(repeated: str) -> None:
+    """In the square of it, the million characters would take minutes."""
+    text = repeated * (10**6 // len(repeated))
+    started = time.process_time()
+    for before in ("", f"{F}python\n", f"`{F}\n"):
+        read_program(before + text)
+    assert time.process_time() - started < 10
 
 
 def run_program(program: str, given: bytes, instructions: int) -> CaseRun:

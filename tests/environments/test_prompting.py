@@ -153,6 +153,15 @@ def test_arguments_are_read_as_their_types() -> None:
         (AnswerForm.TAGS, "<answer>4</answer> <answer>5", None),
         (AnswerForm.LINE, "Answer: 4\nno\nAnswer: 5 \nthat is it", "5"),
         (AnswerForm.LINE, "the Answer: 4", None),
+        # behind the thought alone, where it is drafted
+        (AnswerForm.HASH, "<think>\n#### 4\n</think>\n\n#### 5", "5"),
+        (AnswerForm.HASH, "#### 4</think>#### 5", "5"),
+        (AnswerForm.HASH, "#### 5\n</think>\nso", None),
+        (AnswerForm.HASH, "</think>\n#### 4\n#### 5", None),
+        (AnswerForm.BOXED, r"\boxed{4}</think>so \boxed{5} it is", "5"),
+        (AnswerForm.BOXED, r"\boxed{5}</think>", None),
+        (AnswerForm.TAGS, "<answer>4</answer></think> <answer>5", None),
+        (AnswerForm.LINE, "Answer: 4</think>Answer: 5", "5"),
     ],
 )
 def test_a_form_gives_one_answer_or_none(form: AnswerForm, completion: str, answer: str) -> None:

@@ -20,7 +20,7 @@ GOLDEN = [
     (
         {},
         [5],
-        "b57a955d03e999774013f674f01f2ae2bc72537ae4d339ea41f269ffa0412001",
+        "90a4d1edd428222458285e32b346566bf067b706ba8012fccc7bdf57df4d8897",
         [
             ("b4f54cb8a11a7e067a70f84ba7c3ba4bf491f74fbc153d3c7cafed42a0ac35ed", 5),
             ("e476c097bdb8464a02b3ff515fc93529da25dd9a88e676092978e3870d9d15ef", 5),
@@ -29,7 +29,7 @@ GOLDEN = [
     (
         {"k": 4, "density": 900},
         [6, 9],
-        "0da1a3772b0d8c2c805414b3a58393eb3b42e52b1bc36fa35b26eb39240f793e",
+        "9fc77f85353a9377aa0e3a81c5ab139420b3cdd175396e3efefb4cfa79278f64",
         [
             ("f72cae5588bc7f41da73054e381ea9f3a8ebf3b4fc6e168df8362037e4f45831", 6),
             ("6d28eb043f219aa10ee58c1e70b9c72b4ab7c77369f7e68af3ef4433b93ee3fa", 6),

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -54,6 +55,8 @@ CALL = '{"name": "calculator", "arguments": {"expression": "6*7"}}'
 PARAMETERS = CALL.replace("arguments", "parameters")
 XML_CALL = "<function=calculator>\n<parameter=expression>\n6*7\n</parameter>\n</function>"
 
+XML_ODD = "fault: the call is not <function=name>, one <parameter=name>, and their ends"
+
 #: A form, a turn, and its argument; None: there is no call. A fault is its reply's words.
 TURNS: list[tuple[CallForm, str, str | None]] = [
     (LINE, "calculator: 6*7", "6*7"),
@@ -102,6 +105,98 @@ TURNS: list[tuple[CallForm, str, str | None]] = [
     (MISTRAL, f"[TOOL_CALLS][{CALL}, {CALL}]", "fault: a turn has one call"),
     (MISTRAL, f"[TOOL_CALLS]{CALL}", "fault: the call is no list of one"),
     (MISTRAL, f"[{CALL}]", None),
+    # marks in a string of the JSON are none
+    (HERMES, hermes(CALL.replace("6*7", "</tool_call>")), "</tool_call>"),
+    (HERMES, hermes(CALL.replace("6*7", "a<tool_call>b")), "a<tool_call>b"),
+    (HERMES, hermes(CALL.replace("6*7", "a</think>b")), "a</think>b"),
+    (
+        HERMES,
+        f"so {hermes(CALL.replace('6*7', '</tool_call></think>'))} \r\n",
+        "</tool_call></think>",
+    ),
+    (HERMES, f"<think><tool_call></think>{hermes(CALL.replace('6*7', '</think>'))}", "</think>"),
+    (HERMES, f"{hermes(CALL)}</think>{hermes(CALL.replace('6*7', '8'))}", "8"),
+    (HERMES, f"{hermes(CALL)}so{hermes(CALL)}", "fault: a turn has one call"),
+    (HERMES, f"I write <tool_call>: {hermes(CALL)}", "6*7"),
+    (HERMES, f"{hermes('{}')}{hermes(CALL)}", "6*7"),
+    (HERMES, f"{hermes(CALL)}</think>so", None),
+    (HERMES, hermes(CALL.replace("6*7", "<tool_call>" * 7)), "<tool_call>" * 7),
+    (HERMES, hermes(CALL.replace("6*7", "<tool_call>" * 8)), "fault: a turn has one call"),
+    (HERMES, hermes(CALL.replace("6*7", "\\ud83d\\ude00")), "\U0001f600"),
+    (MISTRAL, f"[TOOL_CALLS] [{CALL.replace('6*7', '[TOOL_CALLS]')}]", "[TOOL_CALLS]"),
+    (MISTRAL, f"[TOOL_CALLS] [{CALL.replace('6*7', '</think>')}]", "</think>"),
+    (MISTRAL, f"[TOOL_CALLS][{CALL}][TOOL_CALLS][{CALL}]", "fault: a turn has one call"),
+    (LLAMA, PARAMETERS.replace("6*7", "</think><|python_tag|>"), "</think><|python_tag|>"),
+    (LLAMA, f"so</think>\n{PARAMETERS.replace('6*7', '</think>')}", "</think>"),
+    (LLAMA, f"So: <|python_tag|>{PARAMETERS}", "6*7"),
+    (LLAMA, f"{PARAMETERS}</think>\n{PARAMETERS.replace('6*7', '8')}", "8"),
+    (LLAMA, f"{PARAMETERS}<|python_tag|>{PARAMETERS}", "fault: a turn has one call"),
+    (LLAMA, "<|python_tag|>print(1)", "fault: the call has a value that cannot be read"),
+    (LLAMA, f"{PARAMETERS}</think>so", None),
+    # today's forms of Mistral's models
+    (MISTRAL, '[TOOL_CALLS]calculator[CALL_ID]a1b2c3d4e[ARGS]{"expression": "6*7"}', "6*7"),
+    (MISTRAL, '[TOOL_CALLS]calculator{"expression": "6*7"}', "6*7"),
+    (
+        MISTRAL,
+        ' [TOOL_CALLS] calculator [ARGS] {"expression": "[TOOL_CALLS]x{"}\n',
+        "[TOOL_CALLS]x{",
+    ),
+    (MISTRAL, '[TOOL_CALLS]python{"code": "1"}', "fault: the only tool is calculator"),
+    (
+        MISTRAL,
+        '[TOOL_CALLS]calculator{"code": "1"}',
+        "fault: calculator takes expression, a string",
+    ),
+    (MISTRAL, "[TOOL_CALLS]calculator", "fault: the call has a value that cannot be read"),
+    (MISTRAL, '[TOOL_CALLS]calculator{"expression": "1"', "fault: the call lacks a comma"),
+    (MISTRAL, "[TOOL_CALLS]{}", "fault: the call is no list of one"),
+    (
+        MISTRAL,
+        '[TOOL_CALLS]calculator{"expression": "1"}[TOOL_CALLS]calculator{"expression": "2"}',
+        "fault: a turn has one call",
+    ),
+    # arguments as JSON text
+    *(
+        (form, turn.replace('{"expression": "6*7"}', r'"{\"expression\": \"6*7\"}"'), "6*7")
+        for form, turn in (
+            (HERMES, hermes(CALL)),
+            (LLAMA, PARAMETERS),
+            (MISTRAL, f"[TOOL_CALLS][{CALL}]"),
+        )
+    ),
+    (
+        HERMES,
+        hermes(CALL.replace('{"expression": "6*7"}', '"6*7"')),
+        "fault: calculator takes expression, a string",
+    ),
+    (
+        HERMES,
+        hermes(CALL.replace('{"expression": "6*7"}', json.dumps('"{}"'))),
+        "fault: calculator takes expression, a string",
+    ),
+    # what a fault says is so
+    (
+        HERMES,
+        hermes(CALL.replace('"calculator"', "1")),
+        "fault: the call has a name that is no string",
+    ),
+    (XML, hermes("<function=></function>"), XML_ODD),
+    (XML, hermes("<function=x></function>"), XML_ODD),
+    # a value of XML ends at the last mark of its end
+    (
+        XML,
+        hermes(XML_CALL.replace("6*7", "</parameter>\n</function>")),
+        "</parameter>\n</function>",
+    ),
+    (
+        XML,
+        hermes(XML_CALL.replace("6*7", "<tool_call>\n</tool_call>")),
+        "<tool_call>\n</tool_call>",
+    ),
+    (XML, f"{hermes(XML_CALL)}</think>{hermes(XML_CALL)}", "6*7"),
+    (XML, f"{hermes(XML_CALL)}\n{hermes(XML_CALL)}", "fault: a turn has one call"),
+    (XML, f"{hermes(XML_CALL)} so", "fault: there is something behind the call"),
+    (XML, hermes(XML_CALL.replace("6*7", "x" * CALL_MAX)), "fault: the call is too long"),
 ]
 
 
@@ -118,6 +213,70 @@ def test_a_turn_has_the_call_that_its_form_says(
     else:
         assert not isinstance(found, CallFault)
         assert found == wanted
+
+
+#: Turns as models of today write them, and what Python they have run.
+PROGRAMS = (
+    (HERMES, "<tool_call>\n{}\n</tool_call>", '{{"name": "python", "arguments": {{"code": {}}}}}'),
+    (MISTRAL, "[TOOL_CALLS] [{}]", '{{"name": "python", "arguments": {{"code": {}}}}}'),
+    (MISTRAL, "[TOOL_CALLS]{}", 'python[CALL_ID]a1b2c3d4e[ARGS]{{"code": {}}}'),
+    (MISTRAL, "[TOOL_CALLS]{}", 'python{{"code": {}}}'),
+    (LLAMA, "<|python_tag|>{}", '{{"name": "python", "parameters": {{"code": {}}}}}'),
+    (LLAMA, "{}", '{{"type": "function", "name": "python", "parameters": {{"code": {}}}}}'),
+)
+
+
+@pytest.mark.parametrize(("form", "around", "call"), PROGRAMS)
+def test_programs_with_marks_in_them_are_called(form: CallForm, around: str, call: str) -> None:
+    """Of vllm#48353, and others: programs that write calls, thoughts and JSON."""
+    marks = ("<tool_call>", "</tool_call>", "</think>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>")
+    for mark in (*marks, '{"a": 1}', "".join(marks)):
+        program = f"s = '{mark}'\nprint(s)"
+        turn = around.format(call.format(json.dumps(program)))
+        for thought in ("", "so ", f"<think>{turn}</think>\n\n"):
+            if form is LLAMA and thought == "so " and not around.startswith("<"):
+                continue
+            assert read_call(f"{thought}{turn}\n", form, Python(300)) == program
+
+
+#: Texts that are repeated, in turns of some megabytes.
+LONG = (
+    *(
+        "<tool_call>",
+        "</tool_call>",
+        hermes(CALL),
+        "[TOOL_CALLS]",
+        "[TOOL_CALLS] ",
+        "<|python_tag|>",
+    ),
+    *(
+        "</think>",
+        "</think> {",
+        "{",
+        "[",
+        '{"a":',
+        '"',
+        "\\",
+        " ",
+        "[CALL_ID]",
+        "a",
+        "<tool_call>{",
+    ),
+    *("<parameter=", "</parameter>", "<function=x>", "\r\n", "\\ud83d", "<tool_call> \n"),
+)
+
+
+@pytest.mark.parametrize("form", CallForm)
+def test_a_long_turn_is_read_in_time_linear_in_it(form: CallForm) -> None:
+    """In the square of its length, each would take minutes."""
+    begin = {HERMES: "<tool_call>", LLAMA: "{", XML: "<tool_call>", MISTRAL: "[TOOL_CALLS]a"}
+    started = time.process_time()
+    for piece in LONG:
+        text = piece * (10**6 // len(piece))
+        for turn in (text, begin.get(form, "") + text, f"{text}</tool_call>"):
+            found = read_call(turn, form, TOOL)
+            assert found is None or isinstance(found, CallFault) or len(found) <= CALL_MAX
+    assert time.process_time() - started < 60
 
 
 @pytest.mark.parametrize("form", CallForm)
@@ -201,7 +360,7 @@ def test_mutated_calls_are_read_as_the_field_reads_them_or_refused(form: CallFor
             continue
         legal += 1
         if form in PARSERS:
-            said = turn.rpartition("</think>")[2]
+            said = turn if "</think>" in found else turn.rpartition("</think>")[2]
             assert PARSERS[form](said) == ("calculator", {"expression": found}), turn
     assert legal >= 500  # those that nothing was done to
 
@@ -213,6 +372,7 @@ def test_mutated_calls_are_read_as_the_field_reads_them_or_refused(form: CallFor
     "text",
     [
         *("{}", "[]", '""', "0", "-1", "999999999999999999", "true", "false", "null", " 1 "),
+        *('"\\uD83D\\uDE00 \\ud800\\udc00\\udbff\\uDFFF"',),
         *('{"a": [1, {"b": null}], "\\u0061b": "\\n\\/\\"\\\\"}', '"\U0001f600\u2028\x7f"'),
         "[" * DEPTH_MAX + "]" * DEPTH_MAX,
     ],
@@ -238,7 +398,10 @@ def test_json_is_read_as_python_reads_it(text: str) -> None:
         ("-", "has a value that cannot be read"),
         ("\uff11", "has a value that cannot be read"),
         ("[" * (DEPTH_MAX + 1), "is nested too deep"),
-        ('"\\ud83d\\ude00"', "has half of a surrogate pair"),
+        ('"\\ud83d"', "has half of a surrogate pair"),
+        ('"\\ude00\\ud83d"', "has half of a surrogate pair"),
+        ('"\\ud83d\\u0041"', "has half of a surrogate pair"),
+        ('"\\ud83d\\ude0"', "has half of a surrogate pair"),
         ('"\\u12"', "has an escape that is not known"),
         ('"\\', "has an escape that is not known"),
         ('"\t"', "has a control character in a string"),

@@ -194,14 +194,14 @@ _PROGRAMS: dict[str, tuple[tuple[str, str], ...]] = {
         ("without an end", "def root(xs):\n    while True: pass"),
     ),
 }
-#: Completions besides one block: nothing is read of these.
+#: Completions: nothing is read of some, and of the others another program than the first.
 _UNREAD = (
     "",
     "```python\nprint(6)```",
     "x```python\nprint(6)\n```",
     "```python\nprint(6)\n```\nso",
-    "```python\nprint(6)\n```\n```python\nprint(6)\n```",
-    "```python\nprint(6)\n```\n ",
+    "```python\nprint(6)\n```\n```python\nprint(7)\n```",
+    "```python\nprint(6)\n```\n</think>\n ",
     "```python\n#\0\n```",
 )
 #: Expected value, output, whether they agree; JSON in both.

@@ -1,9 +1,12 @@
-"""Vectors of how problems are put, and of the forms of answers."""
+"""Vectors of how problems are put, of the forms of answers, and of the program of an answer."""
 
+from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 from assay.environments.answer_form import AnswerForm, read_answer
 from assay.environments.base import Answer, Manner, Message, Problem
+from assay.environments.programs.blocks import find_program
 from assay.environments.registry import make_environment
 from assay.protocol.encoding import to_json
 from assay.protocol.parameters import Prompts, PromptText, Shot, find_prompts_fault
@@ -73,7 +76,80 @@ _ANSWERS = (
     *("<answer>4</answer><answer> 5 </answer>.", "</answer><answer>5</answer>", "Answer: 5"),
     *("Answer:5\nthat is it", "Answer: 4\nAnswer: 5", "the Answer: 5", "\\boxed{\u00a05}"),
     "\\boxed{" + "x" * 32_769 + "}",
+    *("<think>\n#### 4\n\\boxed{4}\n</think>\n\n#### 5", "#### 4</think>#### 5", "#### 5</think>"),
+    *("<answer>4</answer></think>\r\n<answer>5</answer>", "#### 4\n</think >\n#### 5"),
+    *("a</think>Answer: 4</think>\n\nAnswer: 5", "</think>\n so #### 5", "</think> #### 5"),
 )
+_FENCE = "`" * 3
+#: Dressings of a program, of which `P` is the right one, and `$` a fence.
+_DRESSED = (
+    *(
+        "$python\nP\n$",
+        "$python\nP\n$\n \n",
+        "$python\nP\n$\nso",
+        "$py\nP\n$",
+        "$PYTHON3 a=1\nP\n$",
+    ),
+    *("$python\nx\n$\n$python\nP\n$", "$python\nP\n$\n$\nx\n$", "$\nP\n$\n$c\nx\n$", "$\nP\n$"),
+    *("$python \t\nP\n$ \t", "$python\r\nP\r\n$\r\n", "$python\r\nP\r\nx\n$\r", "$ \t py\nP\n$"),
+    *("so $python\nP\n$", "  $python\n  P\n   x\n x\n  $", "    $python\nP\n$", "\t$python\nP\n$"),
+    *(
+        "$python\nx$\n$x\n$",
+        "`$python\nx\n$\nP\n`$",
+        "$python\nP\n`$",
+        "`$python\nP\n$\n",
+        "$python\nP",
+    ),
+    *("$python\nP\n    $\n$", "$python\n$", "$python\n\n$", "$\n$", "$python", "~~~python\nP\n~~~"),
+    *("$python3.11\nP\n$", "$pyt\nP\n$", "$`python\nP\n$", "$py`\nP\n$", "$python\nP\n$ so\n$"),
+    *(
+        "<think>\n$python\nx\n$\n</think>\n\n$python\nP\n$",
+        "$python\nP\n$\n</think>so",
+        "$</think>$py\nP\n$",
+    ),
+    *(
+        "$python\nx\n</think>\n$py\nP\n$",
+        "x$y$\n$\nP\n$",
+        "$python\n\0\n$",
+        "$py\nP\n$\n$py\n\0\n$",
+    ),
+    *(
+        "",
+        "P",
+        "$",
+        "$\n",
+        "\n\n$py\n$py\n$\n",
+        "$\rpy\nP\n$",
+        "$python\n\u00e9\u2028\x0b\n$",
+        "   $py\nP\n $",
+    ),
+    "$python\n" + "x" * 32_768 + "\n$",
+    "$python\n" + "x" * 32_769 + "\n$",
+    "$python\n" + "\u00e9" * 16_385 + "\n$",
+)
+#: What drawn completions are made of.
+_PIECES = (
+    *(
+        "$",
+        "$",
+        "`$",
+        "`",
+        "~~~",
+        "\n",
+        "\n",
+        "\r\n",
+        "\r",
+        " ",
+        "   ",
+        "\t",
+        "python",
+        "py",
+        "Python3",
+        "c",
+    ),
+    *("$python\n", "\n$\n", "P", "x = 1", "#### 5", "</think>", "\u00e9", "x\0"),
+)
+_DRAWN = 400
 
 
 def make_prompts() -> Json:
@@ -113,7 +189,17 @@ def make_prompts() -> Json:
             for form in AnswerForm
             for completion in _ANSWERS
         ],
+        "programs": list(_read_programs()),
     }
+
+
+def _read_programs() -> Iterator[Json]:
+    random = Random(82)
+    drawn = ("".join(random.choices(_PIECES, k=random.randint(1, 16))) for _ in range(_DRAWN))
+    for text in (*_DRESSED, *drawn):
+        completion = text.replace("$", _FENCE).replace("P", "print(6)")
+        block = find_program(completion)
+        yield {"completion": completion, "block": None if block is None else block._asdict()}
 
 
 def _put(about: str, prompts: Prompts | None, context: tuple[Message, ...]) -> Json:

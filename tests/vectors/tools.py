@@ -34,7 +34,18 @@ _PIECES = (
     ),
     *(" ", "(2+1)", "-3", "/0", "**2", "1.", ","),
 )
-_EXPRESSIONS, _MUTANTS = 300, 40
+#: What drawn turns are made of.
+_BARE = '{"name": "calculator", "arguments": {"expression": "6*7"}}'
+_MARKS = (
+    *(_BARE, _BARE, _BARE.replace("arguments", "parameters"), f"[{_BARE}]"),
+    _BARE.replace("6*7", "</think><tool_call></tool_call>[TOOL_CALLS]<|python_tag|>"),
+    _BARE.replace("arguments", "parameters").replace("6*7", "</think><|python_tag|>"),
+    *("<tool_call>", "<tool_call>", "</tool_call>", "</tool_call>", "</think>", "<|python_tag|>"),
+    *("[TOOL_CALLS]", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "calculator", '{"expression": "1"}'),
+    *("so", " ", "\r\n", "<function=calculator>", "<parameter=expression>", "</parameter>"),
+    *("</function>", "{", '"', "x", "calculator: 1"),
+)
+_EXPRESSIONS, _MUTANTS, _DRAWN = 300, 40, 150
 
 
 def make_tools() -> Json:
@@ -89,6 +100,7 @@ def _list_turns(random: Random, form: CallForm) -> list[str]:
     if form is CallForm.HERMES:  # at its limit of characters, which are not bytes, and above
         around = len(write_call("", form, tool)) - len("<tool_call></tool_call>")
         turns += [write_call("\U0001f600" * (CALL_MAX - around + i), form, tool) for i in range(2)]
+    turns += ["".join(random.choices(_MARKS, k=random.randint(1, 9))) for _ in range(_DRAWN)]
     for _ in range(_MUTANTS):
         written = write_call("6*7", form, tool)
         for _ in range(random.randint(1, 3)):

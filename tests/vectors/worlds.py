@@ -70,6 +70,8 @@ def _iterate_ways(world: World, way: list[str]) -> list[tuple[str, str]]:
         ("a line a command", "#### " + "\n".join(way)),
         ("an unknown command", f"{end} wait"),
         ("two answers", f"{end}\n{end}"),
+        ("two, one in a thought", f"#### north\n</think>\n\n{end}"),
+        ("in a thought alone", f"{end}</think>"),
         ("in the middle of a line", f"so {end}"),
         ("no command", "#### "),
         ("no text", ""),

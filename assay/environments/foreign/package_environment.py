@@ -41,7 +41,7 @@ from assay.sandbox.guest import INTERPRETER
 
 NAME = "package"
 #: Increases whenever any problem or score would change.
-VERSION = 5
+VERSION = 6
 #: Most levels of a package.
 LEVELS_MAX = 64
 PARAMS: Mapping[str, Param] = MappingProxyType(

@@ -48,7 +48,7 @@ from assay.sandbox import count_cores
 from assay.sandbox.guest import Budget, Request, require_prepared, run
 
 #: Increases whenever any problem or score would change.
-VERSION = 7
+VERSION = 8
 
 #: Most characters of a question.
 QUESTION_MAX = 16_384

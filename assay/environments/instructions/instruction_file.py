@@ -20,6 +20,7 @@ from assay.environments.base import (
     DrawnEnvironment,
     Problem,
     RewardParts,
+    cut_thought,
     make_messages,
     rate_answer,
 )
@@ -49,7 +50,6 @@ LEVELS = range(1, 6)
 INSTRUCTIONS_MAX, REPLY_BYTES = 16, 1 << 17
 #: Replies without any content: a row that one of them meets pays for nothing.
 EMPTY_REPLIES = "ok", "OK", "Ok.", '"Ok."', "ok ok ok ok ok ok ok ok ok ok"
-_THOUGHT = "</think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class InstructionRows(KeptRows[InstructionRow, InstructionRow]):
 def read_reply(completion: str) -> str | None:
     """The text after the last `</think>`, without blanks around it. None if it is blank or too
     long."""
-    reply = completion.rpartition(_THOUGHT)[2].strip(BLANKS)
+    reply = cut_thought(completion).strip(BLANKS)
     short = len(reply.encode("utf-8", "surrogatepass")) <= REPLY_BYTES
     return reply if reply and short else None
 

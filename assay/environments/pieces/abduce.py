@@ -20,7 +20,7 @@ from assay.protocol.prf import Stream
 
 NAME = "abduce"
 #: Increases whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 FORM, _ANSWER = AnswerForm.HASH, "the arguments as they stand between the parentheses of the call"
 #: Faults of an answer that is read, and wrong.
 _WRONG = Fault.BUDGET, Fault.CRASH

@@ -20,7 +20,7 @@ from assay.protocol.prf import Stream
 
 NAME = "deduce"
 #: Increases whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 FORM, _ANSWER = AnswerForm.HASH, "the value as Python writes it"
 
 

@@ -13,13 +13,13 @@ from assay.environments.pieces.piece_environment import (
     get_task,
 )
 from assay.environments.pieces.pool import LEVELS
+from assay.environments.programs.blocks import read_program
 from assay.environments.programs.case_runs import require_sandbox
-from assay.environments.programs.code_file import read_program
 from assay.protocol.prf import Stream
 
 NAME = "induce"
 #: Increases whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 #: Fewest inputs of a piece that is asked: two pairs are shown, and two are hidden.
 INPUTS_MIN = 4
 _REQUEST = (

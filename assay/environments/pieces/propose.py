@@ -25,14 +25,14 @@ from assay.environments.pieces.piece import (
     check_piece,
 )
 from assay.environments.pieces.piece_environment import PieceEnvironment, PieceTask, get_task
+from assay.environments.programs.blocks import find_program
 from assay.environments.programs.case_runs import require_sandbox
-from assay.environments.programs.code_file import read_program
 from assay.protocol.parameters import MILLION, PROPOSE, UNITS
 from assay.protocol.prf import Stream
 
 NAME = PROPOSE
 #: Increases whenever any problem or score would change.
-VERSION = 2
+VERSION = 3
 POOL_SETTING = "pool"
 #: Settings. A check's runs have the same number of instructions each.
 PARAMS: Mapping[str, Param] = MappingProxyType(
@@ -198,10 +198,10 @@ def _read(completion: str, kind: Kind) -> tuple[str | None, str | None]:
     """The function and the input of a completion, as far as it has them."""
     if kind is Kind.INPUT:
         return None, read_answer(completion)
-    program = read_program(completion)
-    if kind is Kind.PAIRS or program is None:
-        return program, None
-    return program, read_answer(completion.partition("```python\n")[0].rstrip("\n"))
+    block = find_program(completion)
+    if kind is Kind.PAIRS or block is None:
+        return block and block.program, None
+    return block.program, read_answer(block.before.rstrip("\n"))
 
 
 def _call(piece: Piece, place: int) -> str:

@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any
 
 from assay.environments.base import (
-    ANSWER_BYTES,
     UNREAD,
     Answer,
     DrawnEnvironment,
@@ -32,6 +31,7 @@ from assay.environments.problem_file import KeptRows, cut_levels, read_texts, re
 from assay.environments.problem_formats import FORMATS
 from assay.environments.problem_table import get_cell, parse_cell
 from assay.environments.programs import NAME as NAME
+from assay.environments.programs.blocks import read_program
 from assay.environments.programs.case_runs import (
     GIVEN_MAX,
     compile_program,
@@ -52,7 +52,7 @@ from assay.sandbox import count_cores
 from assay.sandbox.guest import INTERPRETER
 
 #: Increases whenever any problem or score would change.
-VERSION = 6
+VERSION = 7
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {
@@ -310,24 +310,6 @@ def _agrees(case: Case, output: bytes, row: CodeRow, exact: bool) -> bool:
     if row.function is not None:
         return agree_as_value(case.expected, output)
     return (agree_exactly if exact else agree_as_text)(case.expected, output)
-
-
-def read_program(completion: str) -> str | None:
-    """The text between the completion's only line of ```python and its last line, ```; or None.
-
-    That text holds no other ```, and only line ends follow it. It has at most `ANSWER_BYTES` in
-    UTF-8.
-    """
-    before, mark, rest = completion.partition("```python\n")
-    program, end, after = rest.partition("\n```")
-    if not mark or not end or after.strip("\n") or (before and before[-1] != "\n"):
-        return None
-    if "```" in before or "```" in program or "\0" in program:
-        return None
-    try:
-        return program if len(program.encode()) <= ANSWER_BYTES else None
-    except UnicodeEncodeError:  # lone surrogates are no program
-        return None
 
 
 def read_code_row(line: bytes) -> CodeRow:

@@ -2,8 +2,8 @@
 
 Python's own reader has limits of recursion and of digits that differ between its versions, and
 words that do. Here are objects, lists, strings, whole numbers of at most 18 digits, true, false and
-null, nested at most `DEPTH_MAX` deep. There is no fraction, no half of a surrogate pair, and no
-name twice. What is read here, `json.loads` reads alike.
+null, nested at most `DEPTH_MAX` deep. There is no fraction, no half of a surrogate pair without the
+other, and no name twice. What is read here, `json.loads` reads alike.
 
     read_json('{"name": "calculator", "arguments": {"expression": "6*7"}}')
 """
@@ -21,6 +21,8 @@ _SPACE = re.compile(f"[{BLANKS}]*")
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?![0-9.eE])")
 _CODE = re.compile(r"[0-9a-fA-F]{4}")
+#: The second of two escapes that are one character.
+_SECOND = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _ESCAPES = {
     **{'"': '"', "\\": "\\", "/": "/"},
     **{"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"},
@@ -44,6 +46,16 @@ def read_json(text: str) -> Value:
     if reader.at < len(text):
         raise JsonFault("goes on behind its end")
     return found
+
+
+def read_json_start(text: str) -> tuple[Value, int]:
+    """The value with which a text begins, and its end. Blanks may be before it.
+
+    Raises:
+        JsonFault: the text does not begin with one of the form above.
+    """
+    reader = _Reader(text)
+    return reader.read(0), reader.at
 
 
 class _Reader:
@@ -142,10 +154,14 @@ class _Reader:
         mark = self.take()
         code = _CODE.match(self.text, self.at) if mark == "u" else None
         if code is not None:
-            number = int(code[0], 16)
+            number, end = int(code[0], 16), code.end()
             if 0xD800 <= number < 0xE000:
-                raise JsonFault("has half of a surrogate pair")
-            self.at = code.end()
+                second = _SECOND.match(self.text, end) if number < 0xDC00 else None
+                if second is None:
+                    raise JsonFault("has half of a surrogate pair")
+                number = 0x10000 + ((number - 0xD800) << 10) + (int(second[1], 16) - 0xDC00)
+                end = second.end()
+            self.at = end
             return chr(number)
         if mark not in _ESCAPES:
             raise JsonFault("has an escape that is not known")

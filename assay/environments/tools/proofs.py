@@ -17,15 +17,15 @@ LINE, HERMES, LLAMA, XML, MISTRAL = CallForm
 #: another for each file.
 PROOFS: Mapping[tuple[str, CallForm], str] = MappingProxyType(
     {
-        ("calculator", LINE): "e9af07b2d3c9b8d2f0bd9afc28a7f2f4d6fdcddca392b8521f24a16d095802eb",
-        ("calculator", HERMES): "a5154a8865b864a5b8e4c5147fc2bf467de79107aff751d95d259a336a15bc20",
-        ("calculator", LLAMA): "6b2bad45e8c0233d1a315ca93ce0251aef463f4b49c7d071f54ba36f354c39c2",
-        ("calculator", XML): "b23d105fb20193a826376e8fe312747cb0d0603847ddddf8ff9c8e0444239d72",
-        ("calculator", MISTRAL): "af24f4564e555d7a828883a917644a0fecd95007cbd50f06ba80d149e289f6bf",
-        ("python", HERMES): "a9ec4cd5b0647ce6d527118f6054a9ee37aa59c33e71a717979d059d750a5da5",
-        ("python", LLAMA): "69b8572132529b3817a86f89e753d8e7708d3e8fe83307f03298915d2019d135",
-        ("python", XML): "f0b88af7faf8ce011f995d0563f2eb4463b7342755029f4e9f557b83c81ac5d7",
-        ("python", MISTRAL): "3996f787cb64b13c9b34b8a4fca7a2af387df904e9f2a15d98e60cef7c390b55",
+        ("calculator", LINE): "f7c1ff55d3255f159362aa54af0eaf08d0bdc9c4477332f14d1882880dc6ede2",
+        ("calculator", HERMES): "ea39cbc60a242e5a514043c1ddf32ea2fa98de6316c9eeae3b116ab75b9237f4",
+        ("calculator", LLAMA): "49a74fe11dab2fffb319fec719a8ce7ffa73e043cb8c9a0064e67ba3e2de90dd",
+        ("calculator", XML): "bd92bf88b776a1b3ae98762c3bbec69cd481e97e33eebc7e4b7b699907d6957e",
+        ("calculator", MISTRAL): "d7e112b40d8d18dca03aa5b6111fea7e783bba7721dfc1f6f406799cb0b531b7",
+        ("python", HERMES): "6560ba9dbe6f2c78adcdb840b3f1864aa1b652c301f4f6b94e3c232f79cecb67",
+        ("python", LLAMA): "fcc26f96070aff6084ddda7694eaea452515142f4e6e89e4f2375b156daad4a5",
+        ("python", XML): "3a0b6b0a33f8b9af1a0308d54fb62082276fc735d88d8ee0236a85660711d202",
+        ("python", MISTRAL): "e045d37935242619f24d807ec8405921abe3dc4187422dcf54639193c743de9d",
     }
 )
 #: Turns of proof episodes beside calls of the tool and those of all worlds: each fault of each
@@ -87,6 +87,42 @@ FAULTY_TURNS = (
     "[TOOL_CALLS][TOOL_CALLS]",
     "[TOOL_CALLS]$tool[ARGS]{}",
     "[TOOL_CALLS]x[ARGS]{}",
+    '[TOOL_CALLS]$tool[CALL_ID]a1b2c3d4e[ARGS]{"$argument": "1"}',
+    '[TOOL_CALLS]$tool[CALL_ID][ARGS]{"$argument": "1"}',
+    'so [TOOL_CALLS] $tool {"$argument": "[TOOL_CALLS]</think>"}\n',
+    '[TOOL_CALLS]$tool{"$argument": "1"} so',
+    '[TOOL_CALLS]so it is {"$argument": "1"}',
+    '[TOOL_CALLS]$tool{"$argument": "1"}[TOOL_CALLS]$tool{"$argument": "2"}',
+    '[TOOL_CALLS]$tool{"$argument": "1"}</think>[TOOL_CALLS]$tool{"$argument": "2"}',
+    '[TOOL_CALLS][{"name": 1, "arguments": {"$argument": "1"}}]',
+    '<tool_call>{"name": "$tool", "arguments": "{\\"$argument\\": \\"1\\"}"}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": "1+"}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "<tool_call></think>"}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "</tool_call>"}}\n</tool_call>\r\n',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "</tool_call>"}}</tool_call> so',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1"}}</tool_call> so'
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "2"}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1"}}</tool_call></think>'
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "2"}}</tool_call>',
+    "<tool_call></tool_call>"
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "1"}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "<tool_call><tool_call><tool_call>'
+    '<tool_call><tool_call><tool_call><tool_call>"}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "<tool_call><tool_call><tool_call>'
+    '<tool_call><tool_call><tool_call><tool_call><tool_call>"}}</tool_call>',
+    '<tool_call>{"name": "$tool", "arguments": {"$argument": "\\ud83d\\ude00"}}</tool_call>',
+    '{"name": "$tool", "parameters": {"$argument": "\\uDE00\\uD83D"}}',
+    'so <|python_tag|>{"name": "$tool", "parameters": "{\\"$argument\\": \\"</think>\\"}"}',
+    '{"name": "$tool", "parameters": {"$argument": "</think>"}}',
+    '{"name": "$tool", "parameters": {"$argument": "1"}}</think>\n'
+    '{"name": "$tool", "parameters": {"$argument": "2"}}',
+    '{"name": "$tool", "parameters": {"$argument": "1"}}<|python_tag|>'
+    '{"name": "$tool", "parameters": {"$argument": "2"}}',
+    "<tool_call><function=$tool><parameter=$argument></parameter><tool_call>"
+    "</parameter></function></tool_call>",
+    "<tool_call><function=$tool><parameter=$argument></tool_call></parameter></function></tool_call>",
+    "<tool_call><function=></function></tool_call>",
+    "<tool_call><function=x></function></tool_call><tool_call>",
 )
 
 

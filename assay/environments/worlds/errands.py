@@ -29,7 +29,7 @@ from assay.protocol.prf import Stream
 
 NAME = "errands"
 #: Increases whenever any problem or score would change.
-VERSION = 1
+VERSION = 2
 
 PARAMS: Mapping[str, Param] = MappingProxyType(
     {"slack": Param(50, 0, 200, "percent of commands allowed beyond the shortest way")}

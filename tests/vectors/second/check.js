@@ -691,6 +691,7 @@ const families = {
     }
     for (const b of v.bad) same(b.about, prompts.isRefused(b.prompts), true);
     for (const a of v.answers) same(a.about, prompts.readAnswer(Number(a.form), a.completion), a.answer);
+    for (const { completion, block } of v.programs) { const { before, program } = programs.findProgram(completion) ?? {}; same(`program of ${show(completion.slice(0, 60))}`, program === undefined ? null : { before, program }, block); }
   },
   networks(v, { tokenizer: file, tokenizer_config: settings, end_tokens: ends }) {
     for (const n of v.networks) {

@@ -49,8 +49,8 @@ function makeSum(settings, seed, levels) {
   return { level, terms, prompt: `${[`${name} counts ${terms[0]} ${things}`, ...parts].join(', ')}. How many?\n` };
 }
 function scoreSum({ terms }, completion) {
-  const lines = completion.split('\n'), last = lines.pop();
-  if (completion.split('####').length !== 2 || !new RegExp(`^#### ${INTEGER}$`).test(last)) return UNREAD;
+  const said = prompts.answerOf(completion), lines = said.split('\n'), last = lines.pop();
+  if (said.split('####').length !== 2 || !new RegExp(`^#### ${INTEGER}$`).test(last)) return UNREAD;
   const total = terms.reduce((a, b) => a + b), expected = terms.length - 1;
   return rate(last === `#### ${total}` ? 1 : 0, 1, Math.floor((countSteps(terms, lines) * 1000000) / expected));
 }
@@ -94,9 +94,9 @@ function makeFormula(settings, seed, levels) {
   return { level, clauses, prompt: `${prompt.join('\n')}\n` };
 }
 function scoreFormula({ level, clauses }, completion) {
-  const last = completion.slice(completion.lastIndexOf('\n') + 1);
+  const said = prompts.answerOf(completion), last = said.slice(said.lastIndexOf('\n') + 1);
   const found = /^#### ([01]+)$/.exec(last);
-  if (completion.split('####').length !== 2 || !found || found[1].length !== level) return UNREAD;
+  if (said.split('####').length !== 2 || !found || found[1].length !== level) return UNREAD;
   const holds = clauses.filter((clause) => clause.some((x) => (found[1][Math.abs(x) - 1] === '1') === x > 0)).length;
   return rate(holds, clauses.length);
 }
@@ -421,7 +421,7 @@ function makeChoices(name, rows, odds, seed, levels) {
 }
 /** Without the delimiters and fonts that may be around an answer. */
 function scoreChoices(letters, completion) {
-  const [before, rest, ...more] = completion.split('####'), placed = rest?.startsWith(' ') && more.length === 0 && /(^|\n)$/.test(before);
+  const [before, rest, ...more] = prompts.answerOf(completion).split('####'), placed = rest?.startsWith(' ') && more.length === 0 && /(^|\n)$/.test(before);
   const answer = placed ? bare(bare(rest).replace(/\.$/, '')) : '';
   const parts = answer.replace(/,/g, ' ').split(/[ \t\r\n]+/).map((part) => /^\(?([A-Z])\)?[.:]?$/.exec(part)?.[1]);
   const given = /^[A-Z]+$/.test(answer) ? [...answer] : parts.includes(undefined) ? [] : parts;

@@ -1,5 +1,6 @@
 'use strict';
 // A robot's errands: docs/environments.md.
+const { answerOf } = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 const COMMANDS = ['north', 'south', 'east', 'west', 'take', 'put'];
 // side, walls, doors, parcels, the shortest way's least and most commands
@@ -85,8 +86,8 @@ function makeErrands(settings, stream, level) {
   return { level, world, allowed, prompt: `${prompt.join('\n')}\n` };
 }
 function scoreErrands({ world, allowed }, completion) {
-  const found = /(?:^|\n)#### ([\s\S]*)$/.exec(completion), commands = found ? found[1].split(' ') : [];
-  const legal = completion.split('####').length === 2 && commands.length <= allowed && commands.length && commands.every((c) => COMMANDS.includes(c));
+  const said = answerOf(completion), found = /(?:^|\n)#### ([\s\S]*)$/.exec(said), commands = found ? found[1].split(' ') : [];
+  const legal = said.split('####').length === 2 && commands.length <= allowed && commands.length && commands.every((c) => COMMANDS.includes(c));
   if (!legal) return UNREAD;
   const end = commands.reduce((state, command) => state && act(world, state, command), begin(world));
   return rate(end && isDone(world, end) ? 1 : 0, 1);

@@ -3,6 +3,7 @@
 const { createHash } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
+const { answerOf } = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const PAGE = readFileSync(join(__dirname, '../../../docs/environments.md'), 'utf8').replace(/\r/g, '');
@@ -359,7 +360,7 @@ function readFile(lines) {
 }
 /** What a reply is; null: none, or one that is too long. */
 function readReply(completion) {
-  const reply = bare(completion.slice(completion.lastIndexOf('</think>') + 1 && completion.lastIndexOf('</think>') + 8));
+  const reply = bare(answerOf(completion));
   return reply && Buffer.byteLength(reply) <= 131072 ? reply : null;
 }
 function score({ checks }, completion) {

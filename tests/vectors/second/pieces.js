@@ -6,7 +6,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { sha256, hex } = require('./core.js');
 const { open } = require('./environments.js');
-const { Runner, readProgram } = require('./programs.js');
+const { Runner, findProgram } = require('./programs.js');
 const { readAnswer, request } = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
@@ -87,8 +87,9 @@ class Checker {
   isSolvable({ function: form, inputs, outputs }) { return this.ask('run', [form, ...inputs], {}, BUDGET).fields.join('\0') === outputs.join('\0'); }
   /** { fault, piece } of a completion that proposes something about a piece: 0 a function, 1 an input, 2 a function for its pairs; null: it proposes nothing. */
   propose(kind, piece, completion, known) {
-    const program = kind === 1 ? '' : readProgram(completion), given = kind === 2 ? '' : readAnswer(0, kind === 1 ? completion : completion.split('```python\n')[0].replace(/\n+$/, ''));
-    if (program === null || given === null) return null;
+    const block = kind === 1 ? { program: '', before: '' } : findProgram(completion), given = kind === 2 ? '' : readAnswer(0, kind === 1 ? completion : (block?.before ?? '').replace(/\n+$/, ''));
+    if (block === null || given === null) return null;
+    const { program } = block;
     const found = kind === 1 ? this.check(piece.function, [given], []) : this.check(program, kind === 2 ? piece.inputs : [given], known);
     if (!found.piece) return found;
     if (kind === 1 && piece.inputs.includes(found.piece.inputs[0])) return { fault: 'known', piece: null };

@@ -4,6 +4,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { Guest, INPUT_MAX, OUTPUT_MAX } = require('./guest.js');
 const { sha256, hex, utf8 } = require('./core.js');
+const { answerOf } = require('./prompts.js');
 const { rate, UNREAD } = require('./rules.js');
 
 const SETTINGS = { cases: [8, 1, 256], exact: [0, 0, 1], partial: [0, 0, 1], millions: [200, 10, 2000], units: [230, 10, 5000] };
@@ -46,7 +47,7 @@ function trimEnd(text, characters) {
   while (end > 0 && characters.includes(text[end - 1])) end--;
   return text.slice(0, end);
 }
-const BLANKS = ' \t\r\n', lines = (text) => trimEnd(text, BLANKS).split('\n').map((line) => trimEnd(line, BLANKS));
+const trimStart = (text) => text.replace(/^[ \t]+/, ''), BLANKS = ' \t\r\n', lines = (text) => trimEnd(text, BLANKS).split('\n').map((line) => trimEnd(line, BLANKS));
 function isNear(expected, output) {
   const found = [expected, output].map((text) => NUMBER.exec(text));
   if (found.includes(null)) return false;
@@ -122,12 +123,20 @@ function write(row) {
   const asked = row.name ? `Write a Python function ${row.name}, or a class Solution with that method.` : 'Write a Python program that reads standard input and writes standard output.';
   return `${row.text}\n${asked} Python ${PYTHON} runs it. End with it, between a line of \`\`\`python and a line of \`\`\`.\n`;
 }
-/** A completion's program, or null. */
-function readProgram(completion) {
-  const [, before = '', program] = /^(?:([^]*)\n)?```python\n([^]*?)\n```\n*$/.exec(completion) ?? [];
-  if (program === undefined || [before, program].some((part) => part.includes('```')) || /\0/.test(program)) return null;
-  return program.isWellFormed() && Buffer.byteLength(program) <= PROGRAM_MAX ? program : null;
+/** The last block of a completion's answer that is named python, or else has no name: { before, program }; null without one. */
+function findProgram(completion) {
+  const lines = answerOf(completion).replace(/\r\n/g, '\n').split('\n'), blocks = [];
+  for (let i = 0, open = null; i < lines.length; i++) {
+    const [, indent, fence, info] = /^( {0,3})(`{3,})(.*)$/s.exec(lines[i]) ?? [];
+    if (!open) { if (fence && !info.includes('`') && i < lines.length - 1) open = { at: i, indent: indent.length, fence, info: trimStart(info) }; continue; }
+    if (!fence || fence.length < open.fence.length || /[^ \t\r]/.test(info)) continue;
+    const inner = lines.slice(open.at + 1, i).map((line) => line.slice(Math.min(open.indent, line.length - line.replace(/^ +/, '').length)));
+    blocks.push({ info: open.info, before: lines.slice(0, open.at).map((line) => `${line}\n`).join(''), program: inner.join('\n') }), (open = null);
+  }
+  const found = blocks.findLast(({ info }) => /^(?:python|python3|py)(?:[ \t]|$)/i.test(info)) ?? blocks.findLast(({ info }) => !info);
+  return found && !found.program.includes('\0') && found.program.isWellFormed() && Buffer.byteLength(found.program) <= PROGRAM_MAX ? found : null;
 }
+const readProgram = (completion) => findProgram(completion)?.program ?? null;
 
 // ---- runs
 const FAILED = (instructions) => ({ output: Buffer.alloc(0), end: 'instructions', instructions });
@@ -206,4 +215,4 @@ function readFile(bytes, digest) {
   return divide(utf8(bytes).split('\n').filter((line) => line).map(readRow).filter((row) => row));
 }
 
-module.exports = { Runner, SETTINGS, agreeAsText, agreeAsValue, agreeExactly, dump, readFile, readProgram, readSpelled, write };
+module.exports = { Runner, SETTINGS, findProgram, agreeAsText, agreeAsValue, agreeExactly, dump, readFile, readProgram, readSpelled, write };

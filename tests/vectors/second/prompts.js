@@ -62,9 +62,14 @@ const REQUESTS = [
 ];
 const request = (form, what) => `\n${REQUESTS[form](what)}\n`;
 const bare = (text) => text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '');
+/** What a completion says behind its thought. */
+function answerOf(completion) {
+  const end = completion.lastIndexOf('</think>');
+  return end < 0 ? completion : completion.slice(end + 8).replace(/^[\r\n]+/, '');
+}
 /** A completion's answer in a form: 0 after ####, 1 in a box, 2 in tags, 3 in a line; null: none. */
 function readAnswer(form, completion) {
-  const answer = [readHash, readBox, readTags, readLine][form](completion);
+  const answer = [readHash, readBox, readTags, readLine][form](answerOf(completion));
   return answer === null || Buffer.byteLength(answer) > 32768 ? null : answer;
 }
 function readHash(completion) {
@@ -89,4 +94,4 @@ function readLine(completion) {
   return line === undefined ? null : bare(line.slice(7));
 }
 
-module.exports = { argumentsOf, digest, isRefused, plain, put, readAnswer, request, textOf };
+module.exports = { answerOf, argumentsOf, digest, isRefused, plain, put, readAnswer, request, textOf };

@@ -4,6 +4,7 @@ const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { hash, integer, sha256 } = require('./core.js');
 const { EVEN, Guest } = require('./guest.js');
+const { answerOf } = require('./prompts.js');
 const { UNREAD } = require('./rules.js');
 
 class Fault extends Error {}
@@ -15,7 +16,8 @@ const cut = (text, mark) => { const at = text.indexOf(mark); return at < 0 ? nul
 
 // ---- JSON
 const ESCAPES = { '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
-function readJson(text) {
+/** The value with which a text begins, and where it ends. */
+function readJsonStart(text) {
   let at = 0;
   const skip = () => { while (' \t\r\n'.includes(text[at] ?? 'end')) at++; }, peek = () => { skip(); return text[at]; };
   function readString() {
@@ -27,8 +29,9 @@ function readJson(text) {
       if (c !== '\\') { said += c; continue; }
       const mark = text[at++], code = mark === 'u' && /^[0-9a-fA-F]{4}/.exec(text.slice(at, at + 4))?.[0];
       if (code) {
-        if (/^d[89a-f]/i.test(code)) fail('has half of a surrogate pair');
-        (said += String.fromCharCode(parseInt(code, 16))), (at += 4);
+        const [pair] = /^d[89ab]..\\u(d[c-f][0-9a-f]{2})/i.exec(text.slice(at, at + 10)) ?? [];
+        if (!pair && /^d[89a-f]/i.test(code)) fail('has half of a surrogate pair');
+        (said += String.fromCharCode(...(pair ?? code).split('\\u').map((unit) => parseInt(unit, 16)))), (at += (pair ?? code).length);
       } else said += Object.hasOwn(ESCAPES, mark ?? '') ? ESCAPES[mark] : fail('has an escape that is not known');
     }
   }
@@ -67,75 +70,108 @@ function readJson(text) {
     at += number.length;
     return BigInt(number);
   }
-  const found = readValue(0);
-  skip();
-  if (at < text.length) fail('goes on behind its end');
-  return found;
+  return [readValue(0), at];
+}
+function readJson(text) {
+  const [found, end] = readJsonStart(text);
+  return trim(text.slice(end)) ? fail('goes on behind its end') : found;
 }
 
 // ---- calls
 const bound = (call) => (lengthOf(call) > 16384 ? fail('the call is too long') : call);
 const parse = (text) => { try { return readJson(text); } catch (fault) { if (fault instanceof Fault) fail(`the call ${fault.message}`); throw fault; } };
-function take(name, given, tool) {
+const orNull = (read) => { try { return read(); } catch (fault) { if (fault instanceof Fault) return null; throw fault; } };
+function take([name, written], tool) {
   if (name !== tool.name) fail(`the only tool is ${tool.name}`);
-  const argument = given instanceof Map && given.size === 1 ? given.get(tool.argument) : null;
+  const given = typeof written === 'string' ? orNull(() => readJson(written)) : written, argument = given instanceof Map && given.size === 1 ? given.get(tool.argument) : null;
   return typeof argument === 'string' ? argument : fail(`${tool.name} takes ${tool.argument}, a string`);
 }
-function takeNamed(call, tool, key) {
+/** [name, arguments] of a call in JSON. */
+function named(call, key) {
   if (!(call instanceof Map) || call.size !== 2 || !call.has('name') || !call.has(key)) fail(`a call has "name" and "${key}"`);
-  return take(call.get('name'), call.get(key), tool);
+  return typeof call.get('name') === 'string' ? [call.get('name'), call.get(key)] : fail('the call has a name that is no string');
 }
-function cutTagged(said) {
+const without = (call, key, is) => { if (call instanceof Map && is(call.get(key))) call.delete(key); return call; };
+const ofHermes = (call) => named(call, 'arguments'), ofLlama = (call) => named(without(call, 'type', (type) => type === 'function'), 'parameters');
+function ofList(calls) {
+  if (!Array.isArray(calls)) fail('the call is no list of one');
+  return calls.length === 1 ? named(without(calls[0], 'id', (id) => typeof id === 'string'), 'arguments') : fail('a turn has one call');
+}
+/** A name, perhaps an id, and then `{`: [the name, what begins with the brace]; null without them. */
+function cutHead(text) {
+  const brace = text.indexOf('{'), head = trim(text.slice(0, Math.max(brace, 0))), [name, id, ...more] = head.replace(/\[ARGS\]$/, '').split('[CALL_ID]').map(trim), isWord = (word) => /^[A-Za-z0-9_.-]+$/.test(word);
+  return isWord(name) && !more.length && (id === undefined || isWord(id)) ? [name, text.slice(brace)] : null;
+}
+function startMistral(text) {
+  const head = cutHead(text), [found, end] = readJsonStart(head ? head[1] : text);
+  return head ? [[head[0], found], text.length - head[1].length + end] : [ofList(found), end];
+}
+const starting = (of) => (text) => { const [found, end] = readJsonStart(text); return [of(found), end]; };
+/** By form: what opens a call, what closes it, and how one is read: [[name, arguments], where it ends]. */
+const MARKS = [
+  null, [/<tool_call>/g, '</tool_call>', starting(ofHermes)], [/(?:^|<\/think>)(?=[ \t\r\n]*\{)|<\|python_tag\|>/g, '', starting(ofLlama)], null, [/\[TOOL_CALLS\]/g, '', startMistral],
+];
+const firstOf = (text, count) => [...text.slice(0, 2 * count)].slice(0, count).join(''), skipped = (text) => text.length - text.replace(/^[ \t\r\n]+/, '').length;
+/** The first whole call to which nothing is added, of the last eight marks; null without one. */
+function findWhole(turn, [mark, closing, start]) {
+  const calls = [...turn.matchAll(mark)].slice(-8).flatMap((found) => {
+    const begin = found.index + found[0].length, call = orNull(() => start(firstOf(turn.slice(begin), 16384)));
+    if (!call) return [];
+    const at = begin + call[1], end = at + skipped(turn.slice(at));
+    return turn.startsWith(closing, end) ? [{ index: found.index, begin, end: end + closing.length, call: call[0] }] : [];
+  });
+  const isLast = ({ end }) => !trim(turn.slice(end)), last = calls.findIndex(isLast);
+  if (last < 0) return null;
+  const before = calls[last - 1];
+  if (before && before.end <= calls[last].index && !turn.slice(before.end, calls[last].begin).includes('</think>')) fail('a turn has one call');
+  return calls[last].call;
+}
+/** The call between the first tag and an end; null without a tag. `split`: what stands before an end and behind it. */
+function cutTagged(said, isDouble, split) {
   const [, rest] = cut(said, '<tool_call>') ?? [];
   if (rest === undefined) return null;
-  if (rest.includes('<tool_call>')) fail('a turn has one call');
-  const [body, behind] = cut(rest, '</tool_call>') ?? fail('the call has no end');
+  if (isDouble(rest)) fail('a turn has one call');
+  const [body, behind] = split(rest) ?? fail('the call has no end');
   if (trim(behind)) fail('there is something behind the call');
   return bound(body);
 }
+const cutLast = (text, mark) => { const at = text.lastIndexOf(mark); return at < 0 ? null : [text.slice(0, at), text.slice(at + mark.length)]; };
 const READERS = [
   function line(said, tool) {
     const last = trim(said).split(/[\r\n]/).at(-1);
     return last.startsWith(`${tool.name}:`) ? trim(bound(last.slice(tool.name.length + 1))) : null;
   },
-  function hermes(said, tool) { const body = cutTagged(said); return body === null ? null : takeNamed(parse(body), tool, 'arguments'); },
+  function hermes(said, tool) {
+    const body = cutTagged(said, (rest) => rest.includes('<tool_call>'), (rest) => cut(rest, '</tool_call>'));
+    return body === null ? null : take(ofHermes(parse(body)), tool);
+  },
   function llama(said, tool) {
-    const whole = trim(said), body = whole.startsWith('<|python_tag|>') ? whole.slice(14) : whole;
-    if (body === whole && !whole.startsWith('{')) return null;
-    const call = parse(bound(body));
-    if (call instanceof Map && call.get('type') === 'function') call.delete('type');
-    return takeNamed(call, tool, 'parameters');
+    const whole = trim(said), body = whole.startsWith('{') ? whole : cut(whole, '<|python_tag|>')?.[1];
+    return body === undefined ? null : take(ofLlama(parse(bound(body))), tool);
   },
   function xml(said, tool) {
-    const body = cutTagged(said);
+    const body = cutTagged(said, (rest) => cut(rest, '</tool_call>')?.[1].includes('<tool_call>'), (rest) => cutLast(rest, '</tool_call>'));
     if (body === null) return null;
     const odd = () => fail('the call is not <function=name>, one <parameter=name>, and their ends');
-    const named = (text, mark) => (text.startsWith(mark) ? cut(text.slice(mark.length), '>') : null) ?? odd();
-    const [name, rest] = named(trim(body), '<function=');
-    if (!rest.endsWith('</function>')) odd();
-    const [argument, valued] = named(trim(rest.slice(0, -11)), '<parameter='), [value, behind] = cut(valued, '</parameter>') ?? odd();
+    const head = (text, mark) => (text.startsWith(mark) ? cut(text.slice(mark.length), '>') : null) ?? odd();
+    const [name, rest] = head(trim(body), '<function=');
+    if (!name || !rest.endsWith('</function>')) odd();
+    const [argument, valued] = head(trim(rest.slice(0, -11)), '<parameter='), [value, behind] = cutLast(valued, '</parameter>') ?? odd();
     if (behind) odd();
-    return take(name, new Map([[argument, value.replace(/^\n/, '').replace(/\n$/, '')]]), tool);
+    return take([name, new Map([[argument, value.replace(/^\n/, '').replace(/\n$/, '')]])], tool);
   },
   function mistral(said, tool) {
     const [, rest] = cut(said, '[TOOL_CALLS]') ?? [];
     if (rest === undefined) return null;
     if (rest.includes('[TOOL_CALLS]')) fail('a turn has one call');
-    const body = trim(bound(rest)), named = body.startsWith('[') ? null : cut(body, '[ARGS]');
-    if (named) return take(trim(named[0]), parse(named[1]), tool);
-    const calls = parse(body);
-    if (!Array.isArray(calls)) fail('the call is no list of one');
-    if (calls.length !== 1) fail('a turn has one call');
-    const [call] = calls;
-    if (call instanceof Map && typeof call.get('id') === 'string') call.delete('id');
-    return takeNamed(call, tool, 'arguments');
+    const body = trim(bound(rest)), head = cutHead(body);
+    return take(head ? [head[0], parse(head[1])] : ofList(parse(body)), tool);
   },
 ];
 /** A turn's call as { call } or { fault }, the reply to one that cannot be read; null: none. */
 function readCall(turn, form, tool) {
-  const said = turn.slice(turn.lastIndexOf('</think>') < 0 ? 0 : turn.lastIndexOf('</think>') + 8);
   try {
-    const call = READERS[form](said, tool);
+    const whole = MARKS[form] && findWhole(turn, MARKS[form]), call = whole ? take(whole, tool) : READERS[form](answerOf(turn), tool);
     return call === null ? null : { call };
   } catch (fault) {
     if (fault instanceof Fault) return { fault: `error: ${fault.message}` };
