@@ -26,6 +26,7 @@ from assay.environments.scoring import score_all
 from assay.environments.search.search_file import SearchFile, SearchTask
 from assay.environments.text_file import TextTask
 from assay.environments.thoughtless import ThoughtlessAnswer, choose_levels, measure_thoughtless
+from assay.environments.thoughts import check_thoughts, write_thought
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
 from assay.protocol.reward_terms import say_share
@@ -88,6 +89,7 @@ def _examine(environment: _FileEnvironment) -> Iterator[VetCheck]:
     rights = [environment.write_answer(answers[0]) for _, answers in solved]
     if solved:
         yield _try_rights(environment, solved)
+        yield _try_thoughts(environment, solved)
     if rights and not isinstance(asked[0].answer, CodeRow):  # two programs are one
         yield _try_hedges(environment, asked)
     yield _try_constants(environment, list(dict.fromkeys(rights))[:_CONSTANTS_MAX])
@@ -136,6 +138,19 @@ def _try_rights(
     if lost:
         detail = f"{lost[0][1][:60]!r} earns nothing: {lost[0][0].prompt[:60]!r}"
     return VetCheck("right answers", not lost, detail)
+
+
+def _try_thoughts(
+    environment: _FileEnvironment, solved: Sequence[tuple[Problem, Sequence[str]]]
+) -> VetCheck:
+    """What right answers earn behind a thought with the answer to another problem."""
+    earned = [
+        _earns(environment, problem, write_thought(draft, answer))
+        for (problem, rights), (_, others) in zip(solved, [*solved[1:], solved[0]], strict=True)
+        for answer, draft in [(environment.write_answer(one[0]) for one in (rights, others))]
+        if _earns(environment, problem, answer)
+    ]
+    return check_thoughts(earned)
 
 
 def _try_hedges(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetCheck:

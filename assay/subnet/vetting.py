@@ -28,6 +28,7 @@ from assay.environments.thoughtless import (
     choose_levels,
     measure_thoughtless,
 )
+from assay.environments.thoughts import try_thoughts
 from assay.network.files import write_file
 from assay.protocol.parameters import UNITS
 from assay.settings.loading import ConfigError, open_named_environment
@@ -108,13 +109,14 @@ def vet_file(request: VetRequest, report: Report = ignore_report) -> VettedFile:
 def vet_environment(
     environment: Environment, open_report: Callable[[str], Report] = lambda _: ignore_report
 ) -> VettedEnvironment:
-    """Try answers without thought, and attack worlds. `open_report`: the report of an event. Raises
-    WorkerError: a scorer cannot run here."""
+    """Try answers without thought and right ones behind thoughts, and attack worlds. `open_report`:
+    the report of an event. Raises WorkerError: a scorer cannot run here."""
     levels = choose_levels(environment)
     doing = f"trying answers without thought in {PROBLEMS} problems at {len(levels)} levels"
     with telling(open_report("answers_tried"), doing):
         answers = measure_thoughtless(environment, levels)
-    checks: list[VetCheck] = []
+        thoughts = try_thoughts(environment, levels)
+    checks = [] if thoughts is None else [thoughts]
     for worlds in list_worlds(environment):
         with telling(open_report("worlds_attacked"), f"attacking {worlds.name}"):
             checks += attack_own_worlds(worlds)

@@ -319,7 +319,8 @@ def test_a_file_is_looked_at_written_vetted_and_asked(tmp_path: Path) -> None:
     )
     written.write_bytes(write_rows(rows))
     report = vet_problem_file(written)
-    assert [one.name for one in report.checks if one.passed] == ["rows", "right answers"]
+    passed = [one.name for one in report.checks if one.passed]
+    assert passed == ["rows", "right answers", "thoughts"]
     assert "solves 1 of 1 problems" in report.checks[-1].detail  # its own program, of one row
     add_problem_files([written])
     name = f"code:{sha256(written.read_bytes()).hexdigest()}"

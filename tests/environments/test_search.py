@@ -295,7 +295,7 @@ def test_vetting_and_suites(tmp_path):
     file, _ = write(tmp_path, *CORPUS, *rows)
     report = vet_problem_file(file)
     assert {check.name for check in report.checks if check.passed} == {
-        *("rows", "right answers", "hostile answers", "constant answers")
+        *("rows", "right answers", "thoughts", "hostile answers", "constant answers")
     }
     assert report.failed == ("answers in documents",)
     file, _ = write(tmp_path, *CORPUS, *rows, {"text": f"Name{' name'.join(map(str, range(40)))}!"})

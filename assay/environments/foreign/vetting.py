@@ -40,6 +40,7 @@ from assay.environments.foreign.vet_report import (
 )
 from assay.environments.foreign.world_vetting import PackageWorlds, attack_worlds
 from assay.environments.problem_file import read_problem_file
+from assay.environments.thoughts import check_thoughts, write_thought
 from assay.protocol.parameters import UNITS
 from assay.sandbox import count_cores
 
@@ -72,13 +73,14 @@ class ListHostile(Protocol):
 @dataclass(slots=True)
 class _Transcript:
     """The record of one asking: for each problem its replies, and whether each answer earned; the
-    faults found; for each change of a right answer, whether it earned; and the most instructions
-    that a right answer took."""
+    faults found; for each change of a right answer, whether it earned; whether right ones earned
+    behind thoughts; and the most instructions that a right answer took."""
 
     replies: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
     verdicts: dict[tuple[tuple[int, int], str], bool] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
     near: dict[str, list[bool]] = field(default_factory=dict)
+    thoughts: list[bool] = field(default_factory=list)
     answers: int = 0
     instructions: int = 0
 
@@ -223,6 +225,11 @@ def _examine(
         if not wrong["wrong"]:
             transcript.note("wrong answers", f"{where}: list_wrong names none")
         other = subject.ask("solve", *asked[0 if entry != asked[0] else -1])
+        if (
+            "form" in solved and scored.get("right") is True
+        ):  # of others nothing but answers is seen
+            thought = write_thought(other.get("answer", ""), right)
+            transcript.thoughts.append(subject.ask("score", *entry, thought).get("right") is True)
         is_first = number == draw_number(level, 0) and level in (asked[0][0], asked[-1][0])
         tried = list(list_hostile(solved, other, wrong["wrong"], is_first and thorough))
         _try_hostile(subject, entry, tried, transcript)
@@ -310,6 +317,8 @@ def _conclude(millions: int, first: _Transcript, second: _Transcript) -> Iterato
         level, number = parted[0]
         detail = f"level {level}, number {number} is another with other randomness, time or memory"
     yield VetCheck("same twice", not parted, detail)
+    if first.thoughts:
+        yield check_thoughts(first.thoughts)
     yield check_cost("a right answer", first.instructions, millions)
 
 

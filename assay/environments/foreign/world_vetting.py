@@ -26,6 +26,7 @@ from assay.environments.foreign.vet_report import (
     check_faults,
     draw_number,
 )
+from assay.environments.thoughts import check_thoughts, write_thought
 from assay.environments.worlds.world import WorldEnvironment
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.parameters import MILLION
@@ -129,6 +130,7 @@ class _Transcript:
     contents: dict[Entry, list[Any]] = field(default_factory=dict)
     episodes: dict[Entry, list[_Played]] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
+    thoughts: list[bool] = field(default_factory=list)
     tried: int = 0
     instructions: int = 0
 
@@ -159,6 +161,8 @@ def attack_worlds(worlds: Worlds, again: Worlds, problems: int) -> tuple[VetChec
         )
     if not all(check.passed for check in concluded):
         return concluded
+    if first.thoughts:
+        concluded += (check_thoughts(first.thoughts),)
     return *concluded, *_try_policies(worlds)
 
 
@@ -200,6 +204,9 @@ def _examine_problem(
         transcript.note("right turns", entry, f"{right[-1][:60]!r} at the end: {why}")
     elif len(played.turns) < len(right):
         transcript.note("right turns", entry, f"it is over after {len(played.turns)} of them")
+    elif worlds.millions:  # of our own `try_thoughts` says it
+        thoughts = [write_thought(wrong[0][-1] if wrong else "", turn) for turn in right]
+        transcript.thoughts.append(play(worlds, entry, thoughts).is_right)
     if not wrong:
         transcript.note("wrong turns", entry, "list_wrong names none")
     silent = play(worlds, entry, [""] * worlds.turns)
