@@ -12,7 +12,8 @@ and of judging one, and k the trainer's own groups in a lesson. A step could use
     n* = (W − P − k·l) / (l + j)             of the miners' groups where one process does both,
     n* = min((W − P)/l − k, W/j)             where workers judge beside it.
 
-While fewer come, the groups are too few: the trainer waits, or skips windows for their age.
+While fewer come, the groups are too few: the trainer waits, or skips windows for their age. If it
+hardly waits, they are not.
 Otherwise the activity that takes most time is the bottleneck, and the trainer reads windows later
 and later. The rule does not consider what groups are worth.
 """
@@ -27,6 +28,8 @@ from math import floor
 SKIPPED = "skipped for age"
 #: Bottleneck of a trainer whose windows had groups, none of which teaches.
 SILENT = "no signal"
+#: Share of the time that a trainer waits at least where groups are said to be too few.
+_IDLE = 0.05
 #: Number of last windows that count.
 PACE_WINDOWS = 8
 
@@ -178,10 +181,15 @@ def compute_usable(
 
 def find_hindrance(rows: Sequence[WindowTimes], usable: int | None) -> str:
     """The trainer's bottleneck, by the rule above. Without any lesson, groups are too few, unless
-    they came and taught nothing, or windows were skipped."""
+    they came and taught nothing, or windows were skipped. A trainer that hardly waits has no use
+    for more of them: what takes most of its time is the bottleneck then."""
     if compute_came(rows) and not any(row.used for row in rows):
         return SILENT
-    if usable is None or compute_came(rows) < usable:
-        return SKIPPED if any(row.stale for row in rows) else Activity.WAITING.value
     spent = add_up_spent(rows)
+    is_idle = spent[Activity.WAITING] >= _IDLE * sum(spent.values())
+    if usable is None or compute_came(rows) < usable:
+        if any(row.stale for row in rows):
+            return SKIPPED
+        if usable is None or is_idle:
+            return Activity.WAITING.value
     return max((a for a in Activity if a is not Activity.WAITING), key=spent.__getitem__).value

@@ -66,7 +66,9 @@ def test_the_usable_number_of_groups_is_not_too_few():
     row = ({JUDGING: 20, LEARNING: 30, PUBLISHING: 10}, 20, 10, 10)
     assert play([row], 60.0)["groups_usable"] == 10
     assert play([row], 60.0)["holds_back"] == "learning"
-    assert play([row], 65.0)["holds_back"] == "too few groups"
+    waited = ({**row[0], WAITING: 5}, *row[1:])
+    assert play([waited], 65.0)["holds_back"] == "too few groups"
+    assert play([row], 65.0)["holds_back"] == "learning", "it did not wait for any"
 
 
 def test_the_longest_phase_holds_it_back():
@@ -81,7 +83,7 @@ def test_workers_that_judge_beside_it_cost_it_nothing():
     row = ({LEARNING: 70, PUBLISHING: 16}, 60, 10, 10)
     alone = play([({JUDGING: 60} | row[0], *row[1:])])
     assert (alone["groups_usable"], alone["holds_back"]) == (6, "learning")
-    beside = play([row], beside=True)
+    beside = play([({WAITING: 14} | row[0], *row[1:])], beside=True)
     assert (beside["groups_usable"], beside["holds_back"]) == (12, "too few groups")
     # slow workers are a bound, too: 10 groups in 200 s are 5 a window, and the learner waits
     slow = play([({JUDGING: 130} | row[0], 200, 10, 10)], beside=True)
