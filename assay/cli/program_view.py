@@ -65,9 +65,11 @@ def render_head(status: ProgramStatus, sign: Sign) -> RenderableType:
     countdown, checkpoint = status["countdown"], status["checkpoint"]
     text.append(
         f"subnet {status['netuid']}   block {status['head']:,}   window {status['window_now']:,}"
-        f"   {countdown['phase']}"
     )
-    if countdown["next"] is not None:
+    is_working = life in (Life.RUNNING, Life.BUSY)  # else blocks go on without it
+    if is_working:
+        text.append(f"   {countdown['phase']}")
+    if is_working and countdown["next"] is not None:
         text.append(
             f", {countdown['next']} in {countdown['blocks']} blocks"
             f" ({describe_age(round(cast(float, countdown['seconds'])))})"
@@ -82,10 +84,10 @@ def render_head(status: ProgramStatus, sign: Sign) -> RenderableType:
         done, due = item["bytes"] / 1e9, item["of"] / 1e9
         text.append(f"\nfetching checkpoint {item['checkpoint'][:16]}…: {done:.2f} of {due:.2f} GB")
     behind = find_lags(status)
-    text.append(
-        f"\nbehind: {'; '.join(behind)}" if behind else "\nup to date",
-        style=("yellow" if behind else "green"),
-    )
+    if behind:
+        text.append(f"\nbehind: {'; '.join(behind)}", style="yellow")
+    elif is_working:
+        text.append("\nup to date", style="green")
     for sentence in (status["trouble"], status["beacon"]["trouble"]):
         if sentence and sentence not in behind:
             text.append(f"\n{sentence}", style="yellow")

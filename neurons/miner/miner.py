@@ -276,11 +276,14 @@ class Miner:
         self._persistence.record_step(step)
 
     def _tell_speed(self, work: WindowWork, config: MinerConfig) -> None:
-        """Say how many groups fit into a window: once, and whenever a step was cut off."""
+        """Say how many groups fit into a window: once, and whenever a step was cut off. Not after
+        the first window, whose first step is slow: it warms up what the others find warm."""
         speed = self.speed
         if speed is None or len(work.groups) == config.groups:
             return
-        if work.is_cut or not self._has_told_speed:
+        assert self._measured is not None, "it has a speed"
+        is_warm = len({step.window for step in self._measured.steps}) > 1
+        if work.is_cut or (is_warm and not self._has_told_speed):
             self._has_told_speed = True
             valued = work.challenge.parameters.work.valued_groups
             self._report_line(f"window {work.challenge.window}: {explain_speed(speed, valued)}")

@@ -36,13 +36,11 @@ def render_status(document: DemoStatus) -> RenderableType:
 
 
 def _render_header(stage: str, status: DemoRunStatus) -> Text:
-    checkpoint = status["checkpoint"]
     text = Text()
     text.append(stage, style="bold")
     text.append(
         f"   block {status['block']} of {status['last_block']}"
-        f"   window {status['window'] - status['first_window'] + 1} of {status['windows']}"
-        f"   checkpoint {checkpoint['number']} ({checkpoint['digest'][:12]}…)\n"
+        f"   window {status['window'] - status['first_window'] + 1} of {status['windows']}\n"
     )
     for phase in status["phases"]:
         text.append(f"  window {phase['window']}: {phase['phase']}\n", style="dim")
