@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from math import ceil, floor, log10
+from math import ceil, floor, isclose, log10
 
 #: Ticks of an axis, at most.
 _TICKS = 7
@@ -11,7 +11,9 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write_plain(value: float) -> str:
-    """Thousands apart, three decimals at most."""
+    """Thousands apart, three decimals at most; what they cannot show, with two digits."""
+    if value and abs(value) < 0.01:
+        return f"{value:.2g}".replace("e-0", "e-")
     return f"{round(value, 3):,}".removesuffix(".0")
 
 
@@ -77,6 +79,20 @@ def list_ticks(top: float) -> list[float]:
         return [0, 0.25, 0.5, 0.75, 1]
     step = _choose_step(ceil(top))
     return [float(step * n) for n in range(ceil(top / step) + 1)]
+
+
+def list_real_ticks(low: float, high: float) -> list[float]:
+    """Few multiples of 1, 2 or 5 times a power of ten, from one that is not above `low` to one that
+    is not below `high`."""
+    if isclose(low, high):
+        high = low + (abs(low) or 1)
+    step = 10.0 ** floor(log10((high - low) / _TICKS))
+    factor = next(
+        f for f in (1, 2, 5, 10, 20) if ceil(high / step / f) - floor(low / step / f) < _TICKS
+    )
+    step *= factor
+    first, last = floor(low / step), ceil(high / step)
+    return [float(f"{n * step:.12g}") for n in range(first, last + 1)]
 
 
 def list_whole_ticks(first: int, last: int) -> list[int]:

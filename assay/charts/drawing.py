@@ -24,6 +24,8 @@ STYLE_FILE = Path(__file__).parent / "static" / "chart.css"
 _RUNS = 8
 #: Points of a series from which its dots are small, and a line's are left out.
 _MANY, _DENSE = 60, 400
+#: Pixels of a plot without axes, and above and below it.
+_SPARK, _SPARK_TOP = 40, 4
 #: Pixels: above a plot, of its height, and below it to the baselines of its ticks and its label.
 _TOP, _HEIGHT, _TO_TICKS, _TO_LABEL, _BELOW = 8, 160, 20, 40, 44
 
@@ -51,6 +53,8 @@ class Series:
     interval: Literal["bars", "band"] = "bars"
     #: its colour and dashes: those of this place; None: of its place among the plot's series
     look: int | None = None
+    #: what a smoothed line is of: pale, and without points
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,17 @@ def draw_plot(plot: Plot, label: str) -> str:
     )
 
 
+def draw_spark(plot: Plot, label: str) -> str:
+    """A plot without axes, ticks and notes, for a place beside a figure."""
+    bounds = (_SPARK_TOP + _SPARK * (1 - plot.y.place(bound.value)) for bound in plot.bounds)
+    lines = (f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>' for y in bounds)
+    body = "\n".join([*lines, *_draw_all_series(plot, 100, _SPARK, _SPARK_TOP)])
+    return (
+        f'<svg class="chart spark" width="100%" height="{_SPARK + 2 * _SPARK_TOP}" role="img" '
+        f'aria-label="{_escape(label)}">\n{body}\n</svg>'
+    )
+
+
 def _draw_body(plot: Plot, width: float, height: float) -> Iterator[str]:
     """The elements of a plot whose top is at `_TOP`. width: what curves count as theirs."""
     bottom = _TOP + height
@@ -109,14 +124,7 @@ def _draw_body(plot: Plot, width: float, height: float) -> Iterator[str]:
         yield f'<line class="grid" x1="{x}" x2="{x}" y1="{top}" y2="{bottom + 5}"/>'
         text = _escape(plot.x.write(tick))
         yield f'<text x="{x}" y="{bottom + _TO_TICKS}" text-anchor="middle">{text}</text>'
-    for number, one in enumerate(plot.series):
-        look = number if one.look is None else one.look
-        yield (
-            f'<svg class="run-{look % _RUNS}" y="{_TOP}" viewBox="0 0 {width:g} {height:g}" '
-            f'preserveAspectRatio="none" width="100%" height="{height:g}" overflow="visible">'
-        )
-        yield from _draw_series(plot, one, width, height)
-        yield "</svg>"
+    yield from _draw_all_series(plot, width, height, _TOP)
     for bound in plot.bounds:
         yield from _draw_bound(plot, bound, height)
     for one in plot.series:
@@ -126,6 +134,17 @@ def _draw_body(plot: Plot, width: float, height: float) -> Iterator[str]:
         yield f'<text x="50%" y="{middle:g}" text-anchor="middle">no points yet</text>'
     label = _escape(plot.x.label)
     yield f'<text x="50%" y="{bottom + _TO_LABEL}" text-anchor="middle">{label}</text>'
+
+
+def _draw_all_series(plot: Plot, width: float, height: float, top: float) -> Iterator[str]:
+    for number, one in enumerate(plot.series):
+        look = number if one.look is None else one.look
+        yield (
+            f'<svg class="run-{look % _RUNS}" y="{top:g}" viewBox="0 0 {width:g} {height:g}" '
+            f'preserveAspectRatio="none" width="100%" height="{height:g}" overflow="visible">'
+        )
+        yield from _draw_series(plot, one, width, height)
+        yield "</svg>"
 
 
 def _draw_series(plot: Plot, series: Series, width: float, height: float) -> Iterator[str]:
@@ -146,7 +165,8 @@ def _draw_series(plot: Plot, series: Series, width: float, height: float) -> Ite
         yield f'<path class="bars" d="{"".join(ends)}"/>'
     spots = [place(point.x, point.y) for point in series.points]
     if series.line and spots:
-        yield f'<polyline class="line" points="{" ".join(spots).replace(" ", ",")}"/>'
+        pale = " raw" if series.raw else ""
+        yield f'<polyline class="line{pale}" points="{" ".join(spots).replace(" ", ",")}"/>'
     dense = series.line and len(spots) >= _DENSE
     if series.marks is not None and spots and not dense:
         many = " many" if len(spots) >= _MANY else ""

@@ -18,7 +18,7 @@ from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.ss58 import encode_ss58
 
 #: Changes with the tables below: an older file is replaced.
-_VERSION = 4
+_VERSION = 5
 #: Largest number that the index holds.
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
@@ -43,7 +43,7 @@ CREATE TABLE windows (
     checkpoint BLOB NOT NULL, challenge_ms INTEGER, challenge_round INTEGER, audit_round INTEGER,
     beacons TEXT NOT NULL, members INTEGER NOT NULL, committed INTEGER NOT NULL,
     accepted INTEGER NOT NULL, refused INTEGER NOT NULL, score TEXT NOT NULL,
-    reward_sum INTEGER NOT NULL, rewards INTEGER NOT NULL
+    reward_sum INTEGER NOT NULL, rewards INTEGER NOT NULL, tokens INTEGER NOT NULL
 );
 CREATE INDEX windows_by_epoch ON windows (epoch);
 CREATE INDEX windows_by_checkpoint ON windows (checkpoint, window);
@@ -92,6 +92,8 @@ class IndexedWindow:
     #: reward_sum, rewards: of all rollouts of accepted valued groups, millionths, and how many
     reward_sum: int = 0
     rewards: int = 0
+    #: of accepted rollouts, as their audited ones let estimate
+    tokens: int = 0
 
 
 class Index:
@@ -243,7 +245,7 @@ class Index:
         challenge = None if record is None else record.challenge
         audit = None if record is None else record.audit
         database.execute(
-            "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 indexed.window,
                 epoch,
@@ -261,6 +263,7 @@ class Index:
                 str(sum(row.score for row in members)),
                 _fit(indexed.reward_sum),
                 indexed.rewards,
+                _fit(indexed.tokens),
             ),
         )
         rows, window = [], indexed.window

@@ -17,6 +17,8 @@ from assay.explorer.index import NUMBER_MAX, TABLES, Index, IndexDamagedError, I
 from assay.explorer.ports import ShownRecord
 from assay.protocol.context import find_context_fault
 from assay.protocol.errors import OperatorError
+from assay.protocol.parameters import Work
+from assay.protocol.reason import Reason
 from assay.protocol.record import (
     NOTHING,
     SettlementRecord,
@@ -24,6 +26,7 @@ from assay.protocol.record import (
     make_latest_name,
     make_record_context,
 )
+from assay.protocol.ss58 import encode_ss58
 
 logger = logging.getLogger(__name__)
 #: Seconds between two readings of the newest settlement, and before an unreadable one is retried.
@@ -179,9 +182,17 @@ class Indexer:
         link = "ok" if record.digest == digest else "differs"
         self._subject.follow(record.parameters)
         work = self._subject.get_parameters(window).work
-        total, count = _sum_rewards(self._reader.get_statistics(window, work))
+        verdicts = self._reader.get_statistics(window, work)
+        total, count = _sum_rewards(verdicts)
         return IndexedWindow(
-            window, outcome, record, link, find_beacon_state(self._subject, record), total, count
+            window,
+            outcome,
+            record,
+            link,
+            find_beacon_state(self._subject, record),
+            total,
+            count,
+            _estimate_tokens(record, verdicts, work),
         )
 
     def _note(self, *, done: bool = False, lowest: int = 0, problem: str | None = None) -> None:
@@ -213,3 +224,18 @@ def _sum_rewards(verdicts: dict[str, dict[str, Any]] | None) -> tuple[int, int]:
         for reward in group["rewards"]
     ]
     return sum(rewards), len(rewards)
+
+
+def _estimate_tokens(
+    record: WindowRecord, verdicts: dict[str, dict[str, Any]] | None, work: Work
+) -> int:
+    """Completion tokens of all accepted files: of a file's audited rollouts, which were drawn at
+    random, times all its rollouts."""
+    total = 0
+    for row in record.members:
+        if row.reason is not Reason.ACCEPTED or row.committed is None:
+            continue
+        tokens = (verdicts or {}).get(encode_ss58(row.hotkey), {}).get("tokens") or 0
+        rollouts = row.committed.groups * work.group_size
+        total += tokens * rollouts // max(1, min(work.audited_rollouts, rollouts))
+    return total

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from assay.explorer.views.attacks import view_gauntlet
+from assay.explorer.views.checks import view_checks
 from assay.explorer.views.course import view_training
 from assay.explorer.views.evaluations import view_evaluations
 from assay.explorer.views.finding import view_search
@@ -53,7 +54,9 @@ _WEIGHTS = {"weights": "weights.rows"}
 #: Braces hold a number, or `hotkey`.
 PAGES: dict[str, PageAddress] = {
     "/": PageAddress(
-        view_overview, "overview.html", {"windows": "windows", "open": "live.windows", **_WEIGHTS}
+        view_overview,
+        "overview.html",
+        {"windows": "windows", "open": "live.windows", **_WEIGHTS, "paid": "screen.paid"},
     ),
     "/miners": PageAddress(
         view_miners, "miners.html", {"miners": "miners"}, ("q", "sort", *_PARTS)
@@ -117,6 +120,7 @@ PAGES: dict[str, PageAddress] = {
             "settlements": "comparison.settled",
         },
     ),
+    "/check": PageAddress(view_checks, "check.html", {"checks": "checks"}),
     "/gauntlet": PageAddress(view_gauntlet, "gauntlet.html", {"strategies": "rows"}),
     "/evaluations": PageAddress(
         view_evaluations, "evaluations.html", {"figures": "rows", "histograms": "histograms"}

@@ -6,24 +6,40 @@ is in a `<data>` element with the value that the JSON has.
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from assay.charts.axes import Axis, write_plain
-from assay.charts.drawing import STYLE_FILE, Plot, Point, Series, describe, draw_plot
-from assay.explorer.documents.curves import Curve
+from assay.charts.axes import Axis, write_percent, write_plain
+from assay.charts.drawing import (
+    STYLE_FILE,
+    Bound,
+    Plot,
+    Point,
+    Series,
+    describe,
+    draw_plot,
+    draw_spark,
+)
+from assay.charts.smoothing import POINTS, smooth
+from assay.explorer.documents.curves import Curve, CurvePoint
 from assay.explorer.gain_drawing import draw_gains
 from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
+_DIGEST = re.compile("[0-9a-f]{64}")
+#: Points of a small drawing above which it has no dots.
+_SPARSE = 8
 #: Folders of our own files.
 STATIC_FOLDERS = (STATIC, STYLE_FILE.parent)
 
@@ -75,6 +91,7 @@ def _make_environment() -> Environment:
         clean=show_hidden,
         part=partial(quote, safe=""),
         whole=write_digest,
+        model=write_model,
         command=write_command,
         code=write_code,
         reason=write_reason,
@@ -89,6 +106,7 @@ def _make_environment() -> Environment:
         address=make_address,
         static=link_static,
         curve_drawing=draw_curve,
+        small_drawing=draw_small,
         gain_drawing=draw_gains,
     )
     return environment
@@ -167,6 +185,11 @@ def shorten(text: str | None, length: int = 8) -> Markup:
     )
 
 
+def write_model(name: str) -> Markup:
+    """A model's name, which may be its checkpoint's digest."""
+    return shorten(name) if _DIGEST.fullmatch(name) else escape(show_hidden(name))
+
+
 def write_digest(text: str) -> Markup:
     parts = [text[start : start + 16] for start in range(0, len(text), 16)]
     return Markup('<span class="id whole" data-copy>{}</span>').format(Markup("<wbr>").join(parts))
@@ -200,19 +223,92 @@ def write_prose(text: str) -> Markup:
 
 
 def draw_curve(curve: Curve) -> Markup:
-    """A curve's drawing. No line connects estimates: nothing is known between them."""
-    axis = curve["axis"]
+    """A curve's drawing: noisy lines smoothed, with the raw ones behind, and estimates with their
+    bands. A line ends where the set of problems, or the line of checkpoints, is another one."""
+    axis, bottom = curve["axis"], curve.get("bottom", 0.0)
+    ends = bottom, curve["top"]
     series = [
-        Series(
-            show_hidden(one["run"]),
-            [Point(p["x"], p["y"], p.get("low"), p.get("high")) for p in one["points"]],
-            line="low" not in one["points"][0],
-        )
-        for one in curve["series"]
+        line
+        for look, one in enumerate(curve["series"])
+        for line in _list_lines(one["points"], show_hidden(one["run"]), look, ends, True)
+    ]
+    breaks = [
+        Bound("x", point["x"], curve.get("breaks", ""))
+        for before, point in pairwise(curve["series"][0]["points"])
+        if before.get("part") != point.get("part")
     ]
     along = Axis(axis["first"], axis["last"], axis["ticks"], curve["along"])
-    plot = Plot(along, Axis(0, curve["top"], curve["ticks"]), series)
-    return Markup(draw_plot(plot, describe(curve["title"], plot)))
+    write = _WRITES.get(curve.get("unit", ""), write_plain)
+    plot = Plot(along, Axis(bottom, curve["top"], curve["ticks"], write=write), series)
+    words = describe(curve["title"], replace(plot, series=_list_whole(curve)))
+    return Markup(draw_plot(replace(plot, bounds=breaks), words))
+
+
+def _list_whole(curve: Curve) -> list[Series]:
+    """Each run's points as one series, for words."""
+    return [
+        Series(show_hidden(one["run"]), [Point(p["x"], p["y"]) for p in one["points"]])
+        for one in curve["series"]
+    ]
+
+
+def _write_points(share: float) -> str:
+    return f"{100 * share:+.3g}".replace("-", "−") if share else "0"
+
+
+#: How an axis writes its values, by a curve's unit.
+_WRITES: Mapping[str, Callable[[float], str]] = {"percent": write_percent, "points": _write_points}
+
+
+def draw_small(
+    points: Sequence[CurvePoint], title: str, smoothed: bool = False, from_zero: bool = False
+) -> Markup:
+    """A curve beside its newest figure, with its band, without axes. A line connects no two points
+    of different parts."""
+    if len(points) < 2:
+        return Markup()
+    values = [point["y"] for point in points]
+    for point in points[len(points) // 2 :]:  # the first bands of a gain are much wider
+        values += [point.get("low", point["y"]), point.get("high", point["y"])]
+    low, high = min([0.0] * from_zero + values), max(values)
+    along = Axis(points[0]["x"], points[-1]["x"], [])
+    series = _list_lines(points, title, 0, (low, high), smoothed)
+    if len(points) > _SPARSE:
+        series = [replace(one, marks=None) if len(one.points) > 1 else one for one in series]
+    plot = Plot(along, Axis(low, high, []), series)
+    if low < 0 < high:
+        plot = replace(plot, bounds=[Bound("y", 0, "")])
+    first, last = (write_plain(point["y"]) for point in (points[0], points[-1]))
+    return Markup(draw_spark(plot, f"{title}: from {first} to {last}, {len(points)} points"))
+
+
+def _list_lines(
+    points: Sequence[CurvePoint], name: str, look: int, ends: tuple[float, float], smoothed: bool
+) -> list[Series]:
+    """What a run's points are drawn as: estimates with their band, of each part; other values as
+    a line, and where it is smoothed with the raw line behind.
+
+    ends: of the y axis, within which bands are drawn.
+    """
+    series = list[Series]()
+    for _, part in groupby(points, lambda point: point.get("part")):
+        drawn = [
+            Point(
+                p["x"],
+                p["y"],
+                None if "low" not in p else max(p["low"], ends[0]),
+                None if "high" not in p else min(p["high"], ends[1]),
+            )
+            for p in part
+        ]
+        is_estimate = drawn[0].low is not None
+        marks: Literal["dots"] | None = "dots" if len(drawn) == 1 or not smoothed else None
+        if smoothed and not is_estimate and len(drawn) >= POINTS:
+            series.append(Series(name, drawn, marks=None, look=look, raw=True))
+            means = smooth([point.y for point in drawn])
+            drawn = [replace(p, y=mean) for p, mean in zip(drawn, means, strict=True)]
+        series.append(Series(name, drawn, marks=marks, interval="band", look=look))
+    return series
 
 
 def make_address(path: str, **values: Any) -> str:

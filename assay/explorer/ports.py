@@ -404,6 +404,8 @@ class PageSources:
     #: what the trainer's course does; waits for a bounded time. Takes the digests of the records of
     #: published steps, hex, in order, for where the trainer's folder is not at hand
     read_course: Callable[[Sequence[str]], CourseReading | ReadingLack]
+    #: the same as far as it is known: waits for nothing
+    peek_course: Callable[[Sequence[str]], CourseReading | ReadingLack]
     #: the newest proposals and who solved them; waits for a bounded time, and reads one step more
     #: each time. Takes the same digests
     read_proposals: Callable[[Sequence[str]], ProposalsReading | ReadingLack]

@@ -32,6 +32,7 @@ from assay.explorer.csv_tables import pick_rows, write_csv
 from assay.explorer.documents.shared import ErrorDocument
 from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
 from assay.explorer.indexing import Indexer
+from assay.explorer.menu import Menu
 from assay.explorer.openapi import ROOT, describe_api, make_api_path
 from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.page_reader import NotFoundError, PageReader
@@ -94,6 +95,7 @@ class Explorer:
     def __init__(self, reader: PageReader) -> None:
         self._reader = reader
         self._pages = Pages()
+        self._menu = Menu(reader)
 
     def answer(self, page: PageAddress, request: Request) -> Response:
         """One page, its JSON, or a table of it; runs in a thread of its own."""
@@ -151,6 +153,7 @@ class Explorer:
         return {
             "path": path,
             "stem": stem,
+            "places": self._menu.describe(path),
             "json_path": f"{ROOT}/openapi.json"
             if path == "/api"
             else make_api_path(path) + (f"?{query}" if query else ""),

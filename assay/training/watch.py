@@ -12,7 +12,7 @@ collapsed before its first window.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from math import sqrt
 from pathlib import Path
@@ -438,3 +438,20 @@ def read_windows(path: Path) -> list[WatchedWindow]:
     """The windows of a trainer's file. Raises OSError, EncodingError, TypeError or LookupError: it
     cannot be read, or is something else."""
     return [WatchedWindow.from_json(value) for value in read_json(path.read_bytes())]
+
+
+def list_figures(window: WatchedWindow) -> dict[str, float]:
+    """A window's figures by name, as TensorBoard, trackers and pages show them."""
+    named: dict[str, Any] = {
+        "window/staleness": window.staleness,
+        "window/checkpoint": window.checkpoint,
+    }
+    for part, record in (("groups", window.groups), ("step", window.stats)):
+        if record is not None:
+            named |= {f"{part}/{name}": value for name, value in asdict(record).items()}
+    if window.stats is not None:
+        del named["step/stale_ages"]
+        for of_age in window.stats.stale_ages:
+            kept = {"share": of_age["share"], "ess": of_age["ess"], "kl": of_age["kl"]}
+            named |= {f"step/stale_{n}/age-{of_age['age']}": v for n, v in kept.items()}
+    return {name: float(value) for name, value in named.items() if value is not None}

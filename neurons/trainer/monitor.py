@@ -50,6 +50,7 @@ from assay.training.watch import (
     CourseState,
     WatchedWindow,
     judge_course,
+    list_figures,
     read_windows,
 )
 
@@ -245,23 +246,6 @@ class LearningMonitor:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, at)
             self._board.flush()
-
-
-def list_figures(window: WatchedWindow) -> dict[str, float]:
-    """A window's figures by name, as TensorBoard and trackers show them."""
-    named: dict[str, Any] = {
-        "window/staleness": window.staleness,
-        "window/checkpoint": window.checkpoint,
-    }
-    for part, record in (("groups", window.groups), ("step", window.stats)):
-        if record is not None:
-            named |= {f"{part}/{name}": value for name, value in asdict(record).items()}
-    if window.stats is not None:
-        del named["step/stale_ages"]
-        for of_age in window.stats.stale_ages:
-            kept = {"share": of_age["share"], "ess": of_age["ess"], "kl": of_age["kl"]}
-            named |= {f"step/stale_{n}/age-{of_age['age']}": v for n, v in kept.items()}
-    return {name: float(value) for name, value in named.items() if value is not None}
 
 
 def _make_disk_error(folder: Path, failure: OSError) -> LearningMonitorError:

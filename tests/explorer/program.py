@@ -119,6 +119,7 @@ def list_pages(demo):
         "/proposals",
         "/rounds",
         "/validators",
+        "/check",
         "/gauntlet",
         "/evaluations",
     ]

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from assay.charts.smoothing import WEIGHT
 from assay.explorer.pages import STATIC
 from assay.explorer.views.curves import make_curve
 from assay.settings.loading import ConfigError
-from tests.explorer.inside import Page, look_into
+from tests.explorer.inside import ADDRESS, Page, browse, look_into
 
 
 def test_the_library_is_the_one_that_npm_has():
@@ -37,7 +38,9 @@ def test_curves_have_the_points_of_the_tables(demo, beside):
         document = inside.get("/training.json").json()
         text = inside.get("/training").text
     curves = {curve["name"]: curve for curve in document["curves"]}
-    assert set(curves) == {"reward", "held-out", "score"}
+    assert set(curves) >= {"gain", "reward", "held-out", "score", "tokens"}
+    placed = [name for section in document["sections"] for name in section["curves"]]
+    assert sorted(placed) == sorted(curves), "each has one place"
     own = {name: curve["series"][0]["points"] for name, curve in curves.items()}
     assert [(p["x"], p["y"]) for p in own["reward"]] == [
         (row["window"], row["reward"]) for row in document["rewards"]
@@ -46,18 +49,20 @@ def test_curves_have_the_points_of_the_tables(demo, beside):
         (row["window"], row["score"]) for row in document["scores"]
     ]
     assert [p["y"] for p in own["held-out"]] == [row["value"] for row in document["tried"]]
+    assert [(p["x"], p["y"], p["low"], p["high"]) for p in own["gain"]] == [
+        tuple(row[name] for name in ("number", "gain", "low", "high"))
+        for row in document["gate"]["measured"]
+    ]
     for curve in curves.values():
         assert [one["run"] for one in curve["series"]] == ["this run", "seed-2"]
         assert curve["axis"]["last"] == max(p["x"] for s in curve["series"] for p in s["points"])
     summary = {(row["curve"], row["run"]): row for row in document["runs"]}
-    assert len(summary) == 6
+    assert len(summary) == 2 * len(curves)
     last = own["held-out"][-1]
     assert summary["held-out", "seed-2"]["last"] == pytest.approx(0.9 * last["y"])
     assert summary["held-out", "seed-2"]["last_at"] == last["x"] + 3
     drawn = [look for tag, look in Page(text).elements if tag == "figure" and "data-curve" in look]
-    assert [json.loads(look["data-curve"]) for look in drawn] == [
-        curves[name] for name in ("reward", "held-out", "score")
-    ]
+    assert [json.loads(look["data-curve"]) for look in drawn] == [curves[name] for name in placed]
 
 
 @pytest.mark.parametrize(
@@ -93,9 +98,16 @@ def test_a_run_with_half_an_interval_is_drawn_without(demo, tmp_path, beside):
     with look_into(demo, beside=(file,)) as inside:
         page = inside.get("/training")
     assert page.status_code == 200
-    bars = [look["d"] for _, look in Page(page.text).elements if look.get("class") == "bars"]
-    points = len(held["series"][0]["points"])
-    assert [d.count("V") for d in bars] == [points - 1, points - 1]
+    (drawn,) = (
+        look["data-curve"]
+        for _, look in Page(page.text).elements
+        if look.get("id") == "curve-held-out"
+    )
+    points = json.loads(drawn)["series"][1]["points"]
+    assert [("low" in p, "high" in p) for p in points] == [
+        *[(True, True)] * (len(points) - 1),
+        (False, True),
+    ]
 
 
 def test_two_runs_of_one_name_and_a_file_that_is_not_there_are_refused(demo, tmp_path, beside):
@@ -136,7 +148,7 @@ def test_a_point_under_the_mouse_is_told(page, served):
     over = figure.locator(".u-over")
     over.scroll_into_view_if_needed()
     over.hover(position={"x": 2, "y": 40})
-    said = figure.locator(".said").inner_text()
+    said = figure.locator(".reading").inner_text()
     assert said.startswith(f"checkpoint {point['x']}: this run {100 * point['y']:.1f} %")
     assert "seed-2" in said
     assert figure.locator("svg").count() == 0, "each curve is drawn once"
@@ -168,7 +180,7 @@ def test_a_part_is_zoomed_by_dragging_and_the_whole_comes_back(page):
 def test_keys_alone_read_and_zoom(page):
     page.goto("/training")
     figure = page.locator("#curve-score")
-    box, said = figure.locator(".plot"), figure.locator(".said")
+    box, said = figure.locator(".plot"), figure.locator(".reading")
     first, last = get_shown(box)
     box.focus()
     page.keyboard.press("ArrowRight")
@@ -192,7 +204,7 @@ def test_keys_alone_read_and_zoom(page):
 def test_runs_are_chosen_by_ticking(page):
     page.goto("/training")
     figure = page.locator("#curve-reward")
-    other = figure.get_by_role("checkbox", name="seed-2")
+    other = page.locator("#curve-tools").get_by_role("checkbox", name="seed-2")
     over = figure.locator(".u-over")
 
     def count_colours():
@@ -251,12 +263,13 @@ def test_without_script_each_curve_is_a_drawing_and_a_table(chromium, served):
     context = chromium.new_context(base_url=served.address, java_script_enabled=False)
     page = context.new_page()
     page.goto("/training")
-    drawings = page.locator("svg.chart")
-    assert drawings.count() == 3
-    for n in range(3):
+    drawings = page.locator("figure[data-curve] svg.chart")
+    names = [curve["name"] for curve in served.get_json("/training.json")["curves"]]
+    assert drawings.count() == len(names) > 4
+    for n in range(len(names)):
         assert "this run from" in drawings.nth(n).get_attribute("aria-label")
-        assert drawings.nth(n).locator("polyline, .bars").count() == 2
-    assert page.locator("figcaption .run").count() == 6
+        assert drawings.nth(n).locator("polyline:not(.raw)").count() >= 2
+    assert page.locator("figcaption .run").count() >= 2 * len(names)
     page.get_by_text("As a table").first.click()
     assert page.locator("#rewards tbody tr").first.is_visible()
     context.close()
@@ -271,5 +284,108 @@ def test_a_miners_score_is_a_curve(page, demo):
     box.focus()
     page.keyboard.press("ArrowRight")
     score = next(v for v in summary["windows"][0]["verdicts"] if v["hotkey"] == hotkey)["score"]
-    said = page.locator("#curve-score .said").inner_text()
+    said = page.locator("#curve-score .reading").inner_text()
     assert said == f"window {summary['windows'][0]['window']}: {score:,}"
+
+
+@pytest.mark.slow
+def test_curves_stand_side_by_side_and_share_their_cursor(page):
+    page.set_viewport_size({"width": 1_280, "height": 900})
+    page.goto("/training")
+    boxes = [page.locator(f"#curve-{name}").bounding_box() for name in ("tokens", "score")]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] < boxes[1]["x"]
+    over = page.locator("#curve-score .u-over")
+    over.scroll_into_view_if_needed()
+    over.hover(position={"x": 2, "y": 40})
+    readings = {
+        name: page.locator(f"#curve-{name} .reading") for name in ("score", "tokens", "reward")
+    }
+    place = readings["score"].inner_text().partition(":")[0]
+    assert place.startswith("window ")
+    assert all(one.inner_text().startswith(f"{place}: ") for one in readings.values())
+    spoken = [name for name, one in readings.items() if one.get_attribute("aria-live") == "polite"]
+    assert spoken == ["score"], "the others tell their values to eyes alone"
+    assert page.locator("#curve-gain .reading").inner_text().startswith("checkpoint ")
+
+
+@pytest.mark.slow
+def test_smoothing_and_a_logarithmic_axis_change_the_drawings(chromium, copy):
+    """Of a run that is long enough to be smoothed."""
+    others = {
+        "curves": [
+            make_curve(
+                "reward", "Reward", "window", [{"x": n, "y": n % 3 / 3} for n in range(40)], 1
+            )
+        ]
+    }
+    (copy / "noise.json").write_text(json.dumps(others))
+    with look_into(copy, beside=(copy / "noise.json",)) as inside:
+        drawing = inside.get("/training").text.partition('id="curve-reward"')[2]
+        assert drawing.partition("</figure>")[0].count('class="line raw"') == 1
+        with browse(inside, chromium) as (page, said):
+            check_looks(page)
+        assert said == []
+
+
+def check_looks(page):
+    page.goto(f"{ADDRESS}/training")
+    canvas = "document.querySelector('#curve-reward canvas').toDataURL()"
+    smoothing = page.get_by_label("Smoothing")
+    assert smoothing.input_value() == str(WEIGHT), "as drawings without script"
+    page.wait_for_timeout(200)
+    smoothed = page.evaluate(canvas)
+    smoothing.fill("0")
+    page.wait_for_timeout(200)
+    first = page.evaluate(canvas)
+    assert first != smoothed
+    page.get_by_label("Logarithmic axis").check()
+    page.wait_for_timeout(200)
+    assert page.evaluate(canvas) != first
+
+
+@pytest.mark.slow
+def test_a_drawing_is_saved_as_a_picture(page, tmp_path):
+    page.goto("/training")
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="PNG of Reward of valued groups").click()
+    waited.value.save_as(tmp_path / "reward.png")
+    assert waited.value.suggested_filename == "reward.png"
+    assert (tmp_path / "reward.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_line_ends_where_the_problems_are_others(chromium, copy):
+    """65.7 % of 166 problems and then 52.3 % of 128 are no fall."""
+    rows = [
+        (1, 100, 166, [4, 5]),
+        (2, 109, 166, [4, 5]),
+        (3, 67, 128, [3, 5]),
+        (4, 70, 128, [3, 5]),
+    ]
+    points = [
+        {"number": n, "reward": 0.5, "correct": c, "problems": of, "levels": levels}
+        for n, c, of, levels in rows
+    ]
+    (copy / "progress.json").write_text(json.dumps(points))
+    with look_into(copy) as inside:
+        html, document = inside.get("/training").text, inside.get_json("/training.json")
+        with browse(inside, chromium) as (page, said):
+            page.goto(f"{ADDRESS}/training")
+            reading = page.locator("#curve-held-out .reading").inner_text()
+            assert reading.startswith("checkpoint 4: 54.7 %")
+        assert said == []
+    (held,) = (one for one in document["curves"] if one["name"] == "held-out")
+    assert [point["part"] for point in held["series"][0]["points"]] == [0, 0, 1, 1]
+    drawing = html[html.index('id="curve-held-out"') :].partition("</figure>")[0]
+    assert drawing.count("<polyline") == drawing.count('class="band"') == 2
+    assert drawing.count(">other problems<") == 1
+
+
+def test_ticks_of_small_and_of_negative_values_are_round():
+    for low, high in ((0, 3e-6), (-0.004, 0.011), (-12.5, 3), (0, 0.73), (0, 0)):
+        points = [{"x": 1, "y": low}, {"x": 2, "y": high}]
+        curve = make_curve("loss", "Loss", "window", points, None)
+        assert curve.get("bottom", 0) == curve["ticks"][0] <= low
+        assert curve["top"] == curve["ticks"][-1] >= high
+        assert 2 <= len(curve["ticks"]) <= 8

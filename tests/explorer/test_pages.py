@@ -98,11 +98,9 @@ def test_pages_say_what_the_demo_came_to(served, summary):
     values = [point["value"] for point in training["tried"]]
     assert values == [summary["accuracy"]["before"], summary["accuracy"]["after"]]
     drawn = Page(served.get("/training")[2]).elements
-    bars = next(look["d"] for tag, look in drawn if look.get("class") == "bars")
-    assert bars.count("V") == len(values)
-    lines = sum(tag == "polyline" for tag, _ in drawn)
-    # two runs' rewards and scores, and what was gained; nothing between those that were tried
-    assert lines == 5
+    lines = sum(tag == "polyline" and look["class"] == "line" for tag, look in drawn)
+    # each run's of each curve, and the picture of what was gained
+    assert lines == sum(len(curve["series"]) for curve in training["curves"]) + 1
     parents = {row["digest"]: row["parent"] for row in training["checkpoints"]}
     assert set(filter(None, parents.values())) <= set(parents)
 

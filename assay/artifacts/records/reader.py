@@ -208,7 +208,8 @@ def list_validators(store: ObjectStore) -> list[bytes]:
 
 
 def parse_statistics(data: bytes | str, work: Work) -> dict[str, dict[str, Any]] | None:
-    """A window's verdicts for people: hotkey in SS58 → reason, detail, place, statistics, groups.
+    """A window's verdicts for people: hotkey in SS58 → reason, detail, place, statistics,
+    groups, tokens that went through the model.
 
     No commitment binds them. A malformed verdict is left out. None: the whole is malformed.
     """
@@ -252,4 +253,5 @@ def _clean_verdict(verdict: dict[str, Any], work: Work) -> dict[str, Any]:
             if type(statistics.get(name)) in (int, float) and isfinite(statistics[name])
         },
         "groups": groups,
+        "tokens": _get_integer(verdict.get("tokens")),
     }

@@ -28,6 +28,9 @@ class CurvePoint(TypedDict):
     y: _Real
     low: NotRequired[_Real]
     high: NotRequired[_Real]
+    part: NotRequired[
+        Annotated[int, Field(description="points of another part do not compare", ge=0)]
+    ]
 
 
 class CurveSeries(TypedDict):
@@ -42,9 +45,23 @@ class Curve(TypedDict):
     title: str
     along: Along
     axis: ChartAxis
-    top: Annotated[_Real, Field(description="greatest value of the axis, whose least is 0")]
+    top: Annotated[_Real, Field(description="greatest value of the axis")]
+    bottom: NotRequired[Annotated[_Real, Field(description="its least value; 0 without it")]]
+    unit: NotRequired[
+        Annotated[
+            Literal["percent", "points"], Field(description="how values are written; else plainly")
+        ]
+    ]
+    breaks: NotRequired[Annotated[str, Field(description="what is other behind a part’s end")]]
     ticks: list[_Real]
     series: list[CurveSeries]
+
+
+class CurveSection(TypedDict):
+    """Curves of one subject, by their names, in the order of a page."""
+
+    title: str
+    curves: list[str]
 
 
 class RunSummary(TypedDict):

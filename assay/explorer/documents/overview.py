@@ -2,6 +2,7 @@
 
 from typing_extensions import TypedDict
 
+from assay.explorer.documents.first_screen import FirstScreen
 from assay.explorer.documents.shared import (
     AuditedDocument,
     Block,
@@ -104,8 +105,10 @@ class NewestBeacons(TypedDict):
 
 
 class OverviewDocument(AuditedDocument):
-    """The subnet's present state: block, open windows, checkpoint, newest weights and windows."""
+    """The three answers, and the subnet's present state: block, open windows, checkpoint, newest
+    weights and windows."""
 
+    screen: FirstScreen
     network: NetworkFacts
     announced: list[AnnouncedChange]
     live: LiveState | None

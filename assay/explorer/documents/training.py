@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from assay.explorer.documents.curves import ChartAxis, Curve, RunSummary
+from assay.explorer.documents.curves import ChartAxis, Curve, CurveSection, RunSummary
 from assay.explorer.documents.shared import (
     Block,
     CommandDocument,
@@ -46,6 +46,7 @@ class AccuracyPoint(TypedDict):
     low: Share | None
     high: Share | None
     problems: Count
+    levels: NotRequired[Annotated[list[Count], Field(description="that its problems are of")]]
 
 
 class CheckpointRow(TypedDict):
@@ -137,6 +138,10 @@ class TrainingDocument(CommandDocument):
     gate: Annotated[GateShown | None, Field(description="null: no gate, or no manifest at hand")]
 
     curves: list[Curve]
+    sections: Annotated[list[CurveSection], Field(description="the curves by subject")]
+    lack: Annotated[
+        ReadingLack | None, Field(description="why there are no curves of steps’ figures")
+    ]
     runs: Annotated[list[RunSummary], Field(description="empty, if no other run is named")]
     rewards: list[WindowReward]
     reward_axis: ChartAxis
@@ -196,6 +201,9 @@ class WatchedRow(TypedDict):
         float | None, Field(description="1 % quantile of the ratio of new to old probability")
     ]
     stale_ages: Annotated[list[StaleRow], Field(description="older rollouts, by age")]
+    figures: Annotated[
+        dict[str, float], Field(description="all that are known, by their names in TensorBoard")
+    ]
 
 
 class WatchDocument(CommandDocument):
@@ -320,6 +328,7 @@ class EvaluationRow(TypedDict):
     """One figure of a model on a suite of problems, by one scorer."""
 
     model: str
+    checkpoint: Annotated[Count | None, Field(description="its number, where that is known")]
     suite: str
     convention: str
     prompt: str

@@ -1,7 +1,7 @@
 """The child that reads a course's windows and judges them: see `assay.training.watch`."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from assay.training.watch import (
     WatchedWindow,
     get_entropy,
     judge_course,
+    list_figures,
     measure_rules,
 )
 
@@ -77,4 +78,14 @@ def _describe_window(window: WatchedWindow) -> WatchedRow:
         at_limit=None if groups is None else groups.at_limit,
         ratio_p01=None if window.stats is None else window.stats.ratio_p01,
         stale_ages=[] if window.stats is None else cast(list[StaleRow], window.stats.stale_ages),
+        figures=_read_figures(window),
     )
+
+
+def _read_figures(window: WatchedWindow) -> dict[str, float]:
+    """Those that are numbers: a trainer's file may have anything there."""
+    stats = window.stats and replace(window.stats, stale_ages=[])  # they have rows of their own
+    try:
+        return list_figures(replace(window, stats=stats))
+    except (TypeError, ValueError):
+        return {}

@@ -49,7 +49,11 @@ class Courses:
     def close(self) -> None:
         self._reading.close()
 
-    def read(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
+    def peek(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
+        """The course as far as it is known: nothing is waited for."""
+        return self.read(steps, wait=False)
+
+    def read(self, steps: Sequence[str], wait: bool = True) -> CourseReading | ReadingLack:
         """The course. steps: see `PageSources.read_course`."""
         published = list_published(self._stores, steps)
         mark = self._make_mark(published)
@@ -64,7 +68,7 @@ class Courses:
             "stores": [str(store) for store in self._stores],
             "steps": published,
         }
-        return self._reading.read(lambda: self._make_mark(published), lambda: order)
+        return self._reading.read(lambda: self._make_mark(published), lambda: order, wait)
 
     def _make_mark(self, steps: Sequence[str]) -> Mark:
         figures = None

@@ -60,19 +60,23 @@ class HelperReading(Generic[_T]):
         self._helper.close()
 
     def read(
-        self, get_mark: Callable[[], Mark], make_order: Callable[[], dict[str, Any]]
+        self,
+        get_mark: Callable[[], Mark],
+        make_order: Callable[[], dict[str, Any]],
+        wait: bool = True,
     ) -> _T | ReadingLack:
         """The reading. While a newer one is made, the one before. `passing` is set if the first
         takes longer than a page waits.
 
         Args:
             get_mark: what is new since a reading that had another mark.
+            wait: whether the page waits at all.
         """
         found = self._find(get_mark(), make_order)
         if not isinstance(found, Future):
             return found
         with suppress(TimeoutError):
-            found.result(WAIT_S)
+            found.result(WAIT_S if wait else 0)
             found = self._find(get_mark(), make_order)
         if isinstance(found, Future):
             return ReadingLack(why=self._waiting, passing=True)

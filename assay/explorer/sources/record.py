@@ -180,6 +180,7 @@ def _open_around(
         read_shown=read_shown,
         read_training=TrainerOutput(trainer, list if run is None else run.read_held_out).read,
         read_course=courses.read,
+        peek_course=courses.peek,
         read_proposals=proposals.read,
         read_beside=RunsBeside(find_beside(settings)).read,
         read_comparison=JsonFile(find_comparison(settings, folder)).read_object,

@@ -228,7 +228,7 @@ def _read_step(document: Any) -> TrainingStep:
 def _describe_point(row: Mapping[str, Any]) -> AccuracyPoint:
     problems = int(row["problems"])
     share = Success(int(row["correct"]), problems) if problems else None
-    return AccuracyPoint(
+    point = AccuracyPoint(
         number=int(row["number"]),
         reward=float(row["reward"]),
         value=None if share is None else round(share.value, 4),
@@ -236,3 +236,6 @@ def _describe_point(row: Mapping[str, Any]) -> AccuracyPoint:
         high=None if share is None else round(share.interval[1], 4),
         problems=problems,
     )
+    if row.get("levels"):  # else they are not those of its lesson
+        point["levels"] = [int(level) for level in row["levels"]]
+    return point

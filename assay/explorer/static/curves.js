@@ -1,39 +1,18 @@
-// Curves that can be pointed at, zoomed and compared. Without this file a page shows the drawings
-// that came with it; with it, each of them is drawn by uPlot instead.
+// Curves that can be pointed at, zoomed, smoothed and compared. Without this file a page shows the
+// drawings that came with it; with it, each of them is drawn by uPlot instead.
 "use strict";
 
 const RUNS = 8; // colours
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [12, 5], [4, 2], [1, 4], [9, 2, 2, 2, 2, 2]];
-const plots = new Map(); // a figure's box → its plot and what it shows
+const HEIGHT = 190;
+// As in `assay.charts.smoothing`, by which drawings without this file are smoothed.
+const POINTS = 8;
+const look = { smoothing: 0.6, log: false, hidden: new Set() };
+const plots = new Map(); // a figure's id → its plot and what it shows
+const KINDS = ["line", "raw", "low", "high"]; // columns of each part of a run
 
 function color(box, name) {
   return getComputedStyle(box).getPropertyValue(name).trim();
-}
-
-// uPlot's columns: x, then of each run its values and the ends of their intervals.
-function arrange(curve) {
-  const xs = [...new Set(curve.series.flatMap((run) => run.points.map((p) => p.x)))];
-  xs.sort((a, b) => a - b);
-  const columns = curve.series.flatMap((run) => {
-    const at = new Map(run.points.map((p) => [p.x, p]));
-    return ["y", "low", "high"].map((key) => xs.map((x) => at.get(x)?.[key] ?? null));
-  });
-  return [xs, ...columns];
-}
-
-function write(curve, value) {
-  if (curve.name === "held-out") return `${(100 * value).toFixed(1)} %`;
-  return curve.top === 1 ? value.toFixed(3) : value.toLocaleString("en");
-}
-
-function describe(curve, data, index) {
-  const said = curve.series.flatMap((run, n) => {
-    const [y, low, high] = [1, 2, 3].map((k) => data[3 * n + k][index]);
-    if (y === null) return [];
-    const span = low === null || high === null ? "" : ` (${write(curve, low)} to ${write(curve, high)})`;
-    return [`${curve.series.length > 1 ? `${run.run} ` : ""}${write(curve, y)}${span}`];
-  });
-  return `${curve.along} ${data[0][index].toLocaleString("en")}: ${said.join("; ")}`;
 }
 
 function make(tag, className, text) {
@@ -43,78 +22,207 @@ function make(tag, className, text) {
   return element;
 }
 
-// Nothing is drawn between estimates: what was not tried there is not known.
-const isEstimate = (run) => run.points[0].low !== undefined;
+const isEstimate = (points) => points[0].low !== undefined && points[0].low !== null;
 
-function listSeries(box, curve) {
-  const series = [{}];
-  curve.series.forEach((run, n) => {
-    const stroke = () => color(box, `--run-${n % RUNS}`);
-    const paths = isEstimate(run) ? { paths: () => null } : {};
-    series.push({ stroke, width: 2, dash: DASHES[n % RUNS], spanGaps: true, points: { show: true, size: isEstimate(run) ? 4 : 6, stroke, fill: stroke }, ...paths });
-    series.push({ paths: () => null, points: { show: false } }, { paths: () => null, points: { show: false } });
+// A run's points of one part: no line connects those of two.
+function listParts(curve) {
+  return curve.series.flatMap((run, n) => {
+    const parts = new Map();
+    for (const point of run.points) {
+      const part = point.part ?? 0;
+      parts.set(part, [...(parts.get(part) ?? []), point]);
+    }
+    return [...parts.values()].map((points) => ({ n, run: run.run, points }));
   });
-  return series;
 }
 
-// The interval of each estimate, as a line through its point.
-function drawIntervals(u, box, curve) {
+function smooth(points) {
+  let mean = 0;
+  let total = 0;
+  return points.map(({ y }) => {
+    mean = look.smoothing * mean + (1 - look.smoothing) * y;
+    total = look.smoothing * total + (1 - look.smoothing);
+    return mean / total;
+  });
+}
+
+const isSmoothed = (points) => look.smoothing > 0 && points.length >= POINTS && !isEstimate(points);
+
+// uPlot's columns: x, then of each part the line, the raw line behind it, and its band's ends.
+function arrange(parts) {
+  const xs = [...new Set(parts.flatMap(({ points }) => points.map((p) => p.x)))].sort((a, b) => a - b);
+  const shown = (value) => (value === undefined || value === null || (look.log && value <= 0) ? null : value);
+  const columns = parts.flatMap(({ points }) => {
+    const smoothed = isSmoothed(points);
+    const means = smoothed ? smooth(points) : points.map((p) => p.y);
+    const at = new Map(points.map((p, i) => [p.x, { line: means[i], raw: smoothed ? p.y : null, low: p.low, high: p.high }]));
+    return KINDS.map((kind) => xs.map((x) => shown(at.get(x)?.[kind])));
+  });
+  return [xs, ...columns];
+}
+
+function write(curve, value) {
+  if (curve.unit === "percent") return `${(100 * value).toFixed(1)} %`;
+  if (curve.unit === "points") return `${value > 0 ? "+" : ""}${(100 * value).toFixed(1)} points`.replace("-", "−");
+  if (curve.top === 1 && !curve.bottom) return value.toFixed(3);
+  if (value !== 0 && Math.abs(value) < 0.01) return String(Number(value.toPrecision(3)));
+  return value.toLocaleString("en");
+}
+
+function writeTick(curve, value) {
+  if (curve.unit === "percent") return `${Number((100 * value).toFixed(1))} %`;
+  if (curve.unit === "points") return `${value > 0 ? "+" : ""}${Number((100 * value).toFixed(1))}`.replace("-", "−");
+  if (value !== 0 && Math.abs(value) < 0.01) return String(Number(value.toPrecision(2)));
+  return value.toLocaleString("en");
+}
+
+// What a curve has at x, by all runs that are shown.
+function describe({ curve }, x) {
+  const said = curve.series.flatMap((run) => {
+    const point = look.hidden.has(run.run) ? undefined : run.points.find((p) => p.x === x);
+    if (!point) return [];
+    const span = point.low === undefined || point.low === null ? "" : ` (${write(curve, point.low).replace(" points", "")} to ${write(curve, point.high)})`;
+    return [`${curve.series.length > 1 ? `${run.run} ` : ""}${write(curve, point.y)}${span}`];
+  });
+  return said.length ? `${curve.along} ${x.toLocaleString("en")}: ${said.join("; ")}` : "";
+}
+
+function describeNewest(kept) {
+  const last = Math.max(...kept.curve.series[0].points.map((p) => p.x));
+  return describe(kept, last);
+}
+
+function listSeries(box, kept) {
+  const none = { paths: () => null, points: { show: false } };
+  return [{}, ...kept.parts.flatMap(({ n, run, points }) => {
+    const stroke = () => color(box, `--run-${n % RUNS}`);
+    const dots = points.length === 1 || (points.length < 60 && !isSmoothed(points));
+    const dash = DASHES[n % RUNS];
+    const show = !look.hidden.has(run);
+    return [
+      { show, stroke, width: 2, dash, spanGaps: true, points: { show: dots, size: 5, stroke, fill: stroke } },
+      { show, stroke, width: 1, alpha: 0.4, spanGaps: true, points: { show: false } },
+      { ...none, show }, { ...none, show },
+    ];
+  })];
+}
+
+// The band of estimates, or the bar of one alone, behind the lines.
+function drawBands(u, box, kept) {
   const { ctx } = u;
   ctx.save();
   ctx.beginPath();
   ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
   ctx.clip();
-  ctx.lineWidth = 2 * devicePixelRatio;
-  curve.series.forEach((run, n) => {
-    if (!isEstimate(run) || !u.series[3 * n + 1].show) return;
-    ctx.strokeStyle = color(box, `--run-${n % RUNS}`);
+  kept.parts.forEach(({ n, run, points }, k) => {
+    if (look.hidden.has(run)) return;
+    const [low, high] = [3, 4].map((kind) => u.data[4 * k + kind]);
+    const at = u.data[0].map((x, i) => i).filter((i) => low[i] !== null && high[i] !== null);
+    const place = (i, ends) => [u.valToPos(u.data[0][i], "x", true), u.valToPos(ends[i], "y", true)];
+    ctx.fillStyle = ctx.strokeStyle = color(box, `--run-${n % RUNS}`);
     ctx.beginPath();
-    u.data[0].forEach((x, i) => {
-      if (u.data[3 * n + 2][i] === null || u.data[3 * n + 3][i] === null) return;
-      const at = u.valToPos(x, "x", true);
-      ctx.moveTo(at, u.valToPos(u.data[3 * n + 2][i], "y", true));
-      ctx.lineTo(at, u.valToPos(u.data[3 * n + 3][i], "y", true));
-    });
-    ctx.stroke();
+    if (at.length === 1 && points.length === 1) {
+      ctx.lineWidth = 2 * devicePixelRatio;
+      ctx.moveTo(...place(at[0], low));
+      ctx.lineTo(...place(at[0], high));
+      ctx.stroke();
+    } else if (at.length > 1) {
+      ctx.globalAlpha = 0.18;
+      at.forEach((i) => ctx.lineTo(...place(i, high)));
+      at.toReversed().forEach((i) => ctx.lineTo(...place(i, low)));
+      ctx.fill();
+      ctx.globalAlpha = 1;
+    }
   });
+  drawBreaks(u, box, kept);
   ctx.restore();
 }
 
-function draw(box, kept, said, whole) {
-  const { curve, data } = kept;
-  const line = () => ({ stroke: () => color(box, "--dim"), grid: { stroke: () => color(box, "--line"), width: 1 }, ticks: { show: false }, font: "13px system-ui, sans-serif" });
+// Where another part begins: what is other from there on.
+function drawBreaks(u, box, { curve }) {
+  const { ctx } = u;
+  const points = curve.series[0].points;
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([5 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.strokeStyle = color(box, "--dim");
+  ctx.fillStyle = color(box, "--ink");
+  points.forEach((point, i) => {
+    if (!i || points[i - 1].part === point.part) return;
+    const x = u.valToPos(point.x, "x", true);
+    ctx.beginPath();
+    ctx.moveTo(x, u.bbox.top);
+    ctx.lineTo(x, u.bbox.top + u.bbox.height);
+    ctx.stroke();
+    ctx.save();
+    ctx.translate(x - 5 * devicePixelRatio, u.bbox.top + u.bbox.height - 6 * devicePixelRatio);
+    ctx.rotate(-Math.PI / 2);
+    ctx.fillText(curve.breaks ?? "", 0, 0);
+    ctx.restore();
+  });
+  ctx.setLineDash([]);
+}
+
+function getRange(u, kept) {
+  if (!look.log) return [kept.curve.bottom ?? 0, kept.curve.top];
+  const positive = kept.data.slice(1).flat().filter((value) => value !== null);
+  if (!positive.length) return [1, 10];
+  return [10 ** Math.floor(Math.log10(Math.min(...positive))), 10 ** Math.ceil(Math.log10(Math.max(...positive) * 1.0001))];
+}
+
+function draw(box, kept) {
+  const line = () => ({ stroke: () => color(box, "--dim"), grid: { stroke: () => color(box, "--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" });
   const plot = new uPlot({
     width: box.clientWidth,
-    height: 250,
+    height: HEIGHT,
     padding: [10, 12, 0, 0],
     legend: { show: false },
-    cursor: { y: false, drag: { x: true, y: false, dist: 4 }, points: { size: 9 } },
+    cursor: { y: false, drag: { x: true, y: false, dist: 4 }, points: { size: 8 } },
     scales: {
       x: { time: false, range: (u, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) },
-      y: { range: () => [0, kept.curve.top] },
+      y: { distr: look.log ? 3 : 1, range: (u) => getRange(u, kept) },
     },
     axes: [
-      { ...line(), size: 30, label: curve.along, labelSize: 22, labelFont: "13px system-ui, sans-serif", incrs: [1, 2, 5].concat(...[1, 2, 3, 4, 5, 6].map((e) => [10 ** e, 2 * 10 ** e, 5 * 10 ** e])), values: (u, ticks) => ticks.map((t) => t.toLocaleString("en")) },
-      { ...line(), size: 64, splits: () => kept.curve.ticks, values: (u, ticks) => ticks.map((t) => t.toLocaleString("en")) },
+      { ...line(), size: 26, label: kept.curve.along, labelSize: 18, labelFont: "12px system-ui, sans-serif", incrs: [1, 2, 5].concat(...[1, 2, 3, 4, 5, 6].map((e) => [10 ** e, 2 * 10 ** e, 5 * 10 ** e])), values: (u, ticks) => ticks.map((t) => t.toLocaleString("en")) },
+      { ...line(), size: 56, ...(look.log ? {} : { splits: () => kept.curve.ticks }), values: (u, ticks) => ticks.map((t) => (t === null ? "" : writeTick(kept.curve, t))) },
     ],
-    series: listSeries(box, curve),
+    series: listSeries(box, kept),
     hooks: {
-      draw: [(u) => drawIntervals(u, box, kept.curve)],
-      setCursor: [(u) => {
-        if (u.cursor.idx !== null && u.cursor.idx !== undefined) said.textContent = describe(kept.curve, u.data, u.cursor.idx);
-      }],
+      drawAxes: [(u) => drawBands(u, box, kept)],
+      setCursor: [(u) => follow(u, kept)],
       setScale: [(u, key) => {
         if (key !== "x") return;
         const xs = u.data[0];
         const { min, max } = u.scales.x;
         kept.zoomed = min > xs[0] || max < xs[xs.length - 1];
-        whole.disabled = !kept.zoomed;
+        kept.whole.disabled = !kept.zoomed;
         box.dataset.shown = `${min}..${max}`;
       }],
     },
-  }, data, box);
+  }, kept.data, box);
   plot.root.querySelectorAll("canvas").forEach((canvas) => canvas.setAttribute("aria-hidden", "true"));
   return plot;
+}
+
+// The cursor of one curve is that of all along the same axis, and each tells its value there. Only
+// the one that is pointed at is read aloud.
+let leading = false;
+function follow(u, kept) {
+  const { idx } = u.cursor;
+  const x = idx === null || idx === undefined ? null : u.data[0][idx];
+  kept.said.textContent = x === null ? describeNewest(kept) : describe(kept, x);
+  if (leading) return;
+  leading = true;
+  for (const [id, other] of plots) {
+    const is = other.kept === kept;
+    other.kept.said.setAttribute("aria-live", is ? "polite" : "off");
+    if (is || other.kept.curve.along !== kept.curve.along) continue;
+    const { min, max } = other.plot.scales.x;
+    const inside = x !== null && x >= min && x <= max;
+    other.plot.setCursor({ left: inside ? other.plot.valToPos(x, "x") : -10, top: inside ? 10 : -10 });
+    if (inside) other.kept.said.textContent = describe(other.kept, x) || describeNewest(other.kept);
+  }
+  leading = false;
 }
 
 // A part of the x axis: factor 0.5 shows half of what is shown, around the cursor as far as it can.
@@ -157,52 +265,117 @@ function press(plot, event) {
   keys[event.key]();
 }
 
+// The drawing as a file, with its title and the names of its runs.
+function save(id) {
+  const { plot, kept, box } = plots.get(id);
+  const [source, ratio] = [plot.ctx.canvas, devicePixelRatio];
+  const head = (kept.curve.series.length > 1 ? 54 : 30) * ratio;
+  const canvas = make("canvas", "");
+  [canvas.width, canvas.height] = [source.width, source.height + head];
+  const ctx = canvas.getContext("2d");
+  ctx.fillStyle = color(box, "--surface");
+  ctx.fillRect(0, 0, canvas.width, canvas.height);
+  ctx.fillStyle = color(box, "--ink");
+  ctx.font = `600 ${14 * ratio}px system-ui, sans-serif`;
+  ctx.fillText(kept.curve.title, 10 * ratio, 20 * ratio);
+  ctx.font = `${12 * ratio}px system-ui, sans-serif`;
+  let left = 10 * ratio;
+  kept.curve.series.forEach((run, n) => {
+    if (kept.curve.series.length < 2 || look.hidden.has(run.run)) return;
+    ctx.fillStyle = color(box, `--run-${n % RUNS}`);
+    ctx.fillText(`— ${run.run}`, left, 42 * ratio);
+    left += ctx.measureText(`— ${run.run}`).width + 16 * ratio;
+  });
+  ctx.drawImage(source, 0, head);
+  canvas.toBlob((blob) => {
+    const link = make("a", "");
+    link.href = URL.createObjectURL(blob);
+    link.download = `${kept.curve.name}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  });
+}
+
 function enhance(figure) {
   const curve = JSON.parse(figure.dataset.curve);
   const svg = figure.querySelector("svg");
   const box = make("div", "plot");
-  const said = make("p", "said", "Point at the curve, or use the arrow keys; drag to zoom.");
-  const tools = make("div", "tools");
-  const [closer, wider, whole] = ["Zoom in", "Zoom out", "Whole"].map((name) => make("button", "", name));
+  const said = make("p", "reading");
+  const head = make("div", "head");
+  const names = [["+", "Zoom in"], ["−", "Zoom out"], ["⤢", "Whole"], ["PNG", "PNG"]];
+  const buttons = names.map(([text, name]) => {
+    const button = make("button", "", text);
+    button.type = "button";
+    button.title = name;
+    button.setAttribute("aria-label", name === "PNG" ? `PNG of ${curve.title}` : name);
+    return button;
+  });
   box.tabIndex = 0;
   box.setAttribute("role", "group");
   box.setAttribute("aria-label", `${svg.getAttribute("aria-label")}. Arrow keys read values, plus and minus zoom, 0 shows the whole.`);
   said.setAttribute("role", "status");
-  tools.append(closer, wider, whole);
+  said.setAttribute("aria-live", "off");
+  const parts = listParts(curve);
+  const kept = { curve, parts, data: arrange(parts), zoomed: false, text: figure.dataset.curve, said, whole: buttons[2] };
+  const title = figure.querySelector("h3");
   figure.querySelectorAll(".chart, figcaption").forEach((one) => one.remove());
-  figure.append(box, said, tools);
-  const kept = { curve, data: arrange(curve), zoomed: false, text: figure.dataset.curve };
-  const plot = draw(box, kept, said, whole);
-  [closer, wider, whole].forEach((button) => { button.type = "button"; });
-  closer.addEventListener("click", () => zoom(plot, 0.5));
-  wider.addEventListener("click", () => zoom(plot, 2));
-  whole.addEventListener("click", () => showAll(plot));
-  box.addEventListener("keydown", (event) => press(plot, event));
-  if (curve.series.length > 1) choose(tools, plot, curve);
-  new ResizeObserver(() => plot.setSize({ width: box.clientWidth, height: 250 })).observe(box);
-  plots.set(figure.id, { plot, kept });
+  head.append(...(title ? [title] : []), ...buttons);
+  figure.append(head, said, box);
+  const entry = { kept, box, plot: draw(box, kept) };
+  plots.set(figure.id, entry);
+  said.textContent = describeNewest(kept);
+  const acts = [() => zoom(entry.plot, 0.5), () => zoom(entry.plot, 2), () => showAll(entry.plot), () => save(figure.id)];
+  buttons.forEach((button, n) => button.addEventListener("click", acts[n]));
+  box.addEventListener("keydown", (event) => press(entry.plot, event));
+  box.addEventListener("blur", () => entry.plot.setCursor({ left: -10, top: -10 }));
+  new ResizeObserver(() => entry.plot.setSize({ width: box.clientWidth, height: HEIGHT })).observe(box);
 }
 
-// A box to tick for each run.
-function choose(tools, plot, curve) {
-  curve.series.forEach((run, n) => {
-    const label = make("label", `run run-${n % RUNS}`);
-    const box = make("input", "");
-    box.type = "checkbox";
-    box.checked = true;
-    box.addEventListener("change", () => {
-      [1, 2, 3].forEach((k) => plot.setSeries(3 * n + k, { show: box.checked }));
-    });
-    label.append(box, make("i", "mark"), run.run);
-    tools.append(label);
+// The same curve with other points, or another look; what is zoomed stays.
+function redraw(entry) {
+  const { kept, box, plot } = entry;
+  const { min, max } = plot.scales.x;
+  const zoomed = kept.zoomed;
+  kept.parts = listParts(kept.curve);
+  kept.data = arrange(kept.parts);
+  plot.destroy();
+  entry.plot = draw(box, kept);
+  if (zoomed) entry.plot.setScale("x", { min, max });
+  kept.said.textContent = describeNewest(kept);
+}
+
+// One box of tools for all curves of a page.
+function addTools() {
+  const tools = document.getElementById("curve-tools");
+  if (!tools || !plots.size) return;
+  const again = () => plots.forEach(redraw);
+  const add = (name, type, change) => {
+    const [label, input] = [make("label", ""), make("input", "")];
+    input.type = type;
+    input.addEventListener("input", () => { change(input); again(); });
+    label.append(...(type === "range" ? [name, input] : [input, name]));
+    return [label, input];
+  };
+  const [smoothing, range] = add("Smoothing", "range", (input) => { look.smoothing = Number(input.value); });
+  [range.min, range.max, range.step, range.value] = [0, 0.95, 0.05, look.smoothing];
+  const [log] = add("Logarithmic axis", "checkbox", (input) => { look.log = input.checked; });
+  const runs = [...plots.values()].map(({ kept }) => kept.curve.series.map((run) => run.run)).sort((a, b) => b.length - a.length)[0];
+  const legend = runs.length < 2 ? [] : runs.map((run, n) => {
+    const [label, input] = add("", "checkbox", (box) => look.hidden[box.checked ? "delete" : "add"](run));
+    label.className = `run run-${n % RUNS}`;
+    input.checked = !look.hidden.has(run);
+    label.append(make("i", "mark"), run);
+    return label;
   });
+  tools.replaceChildren(smoothing, log, ...legend, make("span", "hint", "Point at a curve, or use the arrow keys on it; drag to zoom."));
 }
 
 function enhanceAll(root) {
   root.querySelectorAll("figure[data-curve]").forEach(enhance);
+  addTools();
 }
 
-// A page that was renewed: the same runs keep their zoom, others are drawn anew.
+// A page that was renewed: the same curves keep their zoom, others are drawn anew.
 function renewCurves(fresh) {
   for (const box of document.querySelectorAll("[data-curves]")) {
     const other = fresh.getElementById(box.id);
@@ -215,19 +388,17 @@ function renewCurves(fresh) {
         return known && runs(known.kept.curve) === runs(JSON.parse(figure.dataset.curve));
       });
     if (!same) {
-      box.replaceChildren(...figures.map((figure) => document.importNode(figure, true)));
+      box.querySelectorAll("figure[data-curve]").forEach((figure) => plots.delete(figure.id));
+      box.replaceChildren(...[...other.childNodes].map((one) => document.importNode(one, true)));
       enhanceAll(box);
       continue;
     }
     for (const figure of figures) {
-      const { plot, kept } = plots.get(figure.id);
-      if (kept.text === figure.dataset.curve) continue;
-      const { min, max } = plot.scales.x;
-      kept.text = figure.dataset.curve;
-      kept.curve = JSON.parse(kept.text);
-      const zoomed = kept.zoomed;
-      plot.setData(arrange(kept.curve));
-      if (zoomed) plot.setScale("x", { min, max });
+      const entry = plots.get(figure.id);
+      if (entry.kept.text === figure.dataset.curve) continue;
+      entry.kept.text = figure.dataset.curve;
+      entry.kept.curve = JSON.parse(entry.kept.text);
+      redraw(entry);
     }
   }
 }

@@ -98,6 +98,16 @@ addEventListener("pageshow", (event) => {
 document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
 if (!document.hidden) listen();
 
+// The search box opens on a key, as in other tools; text that is being written keeps its keys.
+document.addEventListener("keydown", (event) => {
+  const box = document.querySelector(".find input");
+  const writes = event.target.closest?.("input, select, textarea, [contenteditable]");
+  if (event.key !== "/" || writes || event.ctrlKey || event.metaKey || event.altKey || !box) return;
+  event.preventDefault();
+  box.focus();
+  box.select();
+});
+
 // A button beside every command and every digest, which copies the whole of it.
 function decorate(root) {
   if (!navigator.clipboard) return;

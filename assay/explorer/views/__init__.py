@@ -9,9 +9,13 @@ model.
 
 __all__ = [
     "attacks",
+    "checks",
     "common",
     "course",
     "finding",
+    "first_screen",
+    "gains",
+    "held_out",
     "ledger_entries",
     "merged_rounds",
     "miners",

@@ -122,6 +122,14 @@ def divide(part: int, whole: int, digits: int = 6) -> float | None:
     return round(part / whole, digits) if whole else None
 
 
+def measure_speed(reader: PageReader, row: Any) -> float | None:
+    """Accepted tokens of a window for each second that it lasts; None: nobody knows them."""
+    if not row["tokens"]:
+        return None
+    timing = reader.subject.get_parameters(row["window"]).timing
+    return round(row["tokens"] / (timing.window_blocks * timing.slot_ms / 1_000), 2)
+
+
 def describe_audit(reader: PageReader, first: int | None, last: int | None) -> Rederivation:
     """The command that derives these windows again, if there are any and a command can."""
     command = None

@@ -1,32 +1,41 @@
 """Training: reward over windows, held-out accuracy, checkpoints and their parents."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint
+from assay.explorer.documents.curves import POINTS_MAX, Curve, CurvePoint, CurveSection
 from assay.explorer.documents.training import (
     AccuracyPoint,
     CheckpointLie,
     CheckpointRow,
+    GateShown,
     LevelRow,
     TrainingDocument,
     WindowReward,
     WindowScore,
 )
+from assay.explorer.documents.windows import ReadingLack
 from assay.explorer.page_reader import PageReader
-from assay.explorer.ports import CheckpointOrigin, Training
-from assay.explorer.views.common import Query, divide
+from assay.explorer.ports import CheckpointOrigin, CourseReading, Training
+from assay.explorer.views.common import Query, divide, list_step_digests, measure_speed
 from assay.explorer.views.curves import add_runs, make_axis, make_curve, summarize_runs
-from assay.explorer.views.gains import view_gate
+from assay.explorer.views.gains import list_gains, view_gate
+from assay.explorer.views.held_out import list_accuracy
 from assay.explorer.views.proposals import proposes
+from assay.explorer.views.step_figures import FIGURES, list_step_curves
 
 #: Checkpoints in the table.
 _CHECKPOINTS = 50
+#: Subject of steps' figures → curves of the record that stand before and behind them.
+_BESIDE: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "Reward and groups": (["reward"], []),
+    "Throughput and staleness": (["tokens", "score"], []),
+}
 
 
 def view_training(reader: PageReader, query: Query) -> TrainingDocument:
     training = reader.sources.read_training()
     rows = reader.ask(
-        "SELECT window, checkpoint, reward_sum, rewards, score, accepted, outcome FROM windows "
+        "SELECT window, reward_sum, rewards, score, accepted, outcome, tokens FROM windows "
         "WHERE rewards > 0 OR outcome = 'counted' ORDER BY window DESC LIMIT ?",
         POINTS_MAX,
     )[::-1]
@@ -46,11 +55,21 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
     ]
     points = list(training.points if training else ())[-POINTS_MAX:]
     tried = [point for point in points if point["value"] is not None]
-    curves = add_runs(_list_curves(rewards, scores, tried), reader.sources.read_beside())
+    gate = view_gate(reader, training)
+    speeds = [
+        CurvePoint(x=row["window"], y=speed)
+        for row in rows
+        if (speed := measure_speed(reader, row)) is not None
+    ]
+    steps, lack = _read_steps(reader)
+    own = [*_list_curves(rewards, scores, tried, gate, speeds), *steps]
+    curves = add_runs(own, reader.sources.read_beside())
     return TrainingDocument(
         title="Training",
-        gate=view_gate(reader, training),
+        gate=gate,
         curves=curves,
+        sections=_list_sections(curves),
+        lack=lack,
         runs=summarize_runs(curves),
         rewards=rewards,
         reward_axis=make_axis([row["window"] for row in rewards]),
@@ -67,22 +86,53 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
     )
 
 
-def _list_curves(
-    rewards: Sequence[WindowReward], scores: Sequence[WindowScore], tried: Sequence[AccuracyPoint]
-) -> list[Curve]:
-    """The curves that have a point."""
-    accuracy = [
-        CurvePoint(x=p["number"], y=p["value"], low=p["low"], high=p["high"])
-        for p in tried
-        if p["value"] is not None and p["low"] is not None and p["high"] is not None
+def _read_steps(reader: PageReader) -> tuple[list[Curve], ReadingLack | None]:
+    """Curves of the steps' figures, or why there are none. It waits for nothing: the page is
+    renewed once they are read."""
+    found = reader.sources.peek_course(list_step_digests(reader))
+    if isinstance(found, CourseReading):
+        return list_step_curves(found.rows), None
+    return [], found
+
+
+def _list_sections(curves: Sequence[Curve]) -> list[CurveSection]:
+    """The curves by subject; what another run alone has comes last."""
+    subjects = [("Is it better?", ["gain", "held-out"])]
+    for title, figures in FIGURES.items():
+        before, behind = _BESIDE.get(title, ((), ()))
+        subjects.append((title, [*before, *(figure.name for figure in figures), *behind]))
+    known = {name for _, names in subjects for name in names}
+    subjects.append(("Of other runs", [c["name"] for c in curves if c["name"] not in known]))
+    there = {curve["name"] for curve in curves}
+    sections = [
+        CurveSection(title=title, curves=[name for name in names if name in there])
+        for title, names in subjects
     ]
+    return [section for section in sections if section["curves"]]
+
+
+def _list_curves(
+    rewards: Sequence[WindowReward],
+    scores: Sequence[WindowScore],
+    tried: Sequence[AccuracyPoint],
+    gate: GateShown | None,
+    speeds: Sequence[CurvePoint],
+) -> list[Curve]:
+    """The curves of the record and of held-out problems that have a point."""
+    gains = [] if gate is None else list_gains(gate)
+    gain = make_curve("gain", "Gain over the first checkpoint", "checkpoint", gains, None)
+    gain |= {"unit": "points", "breaks": "a return"}
+    accuracy = make_curve("held-out", "Held-out accuracy", "checkpoint", list_accuracy(tried), 1)
+    accuracy |= {"unit": "percent", "breaks": "other problems"}
     means = [
         CurvePoint(x=row["window"], y=row["reward"]) for row in rewards if row["reward"] is not None
     ]
     sums = [CurvePoint(x=row["window"], y=row["score"]) for row in scores]
     curves = [
-        make_curve("held-out", "Held-out accuracy", "checkpoint", accuracy, 1),
-        make_curve("reward", "Mean reward", "window", means, 1),
+        gain,
+        accuracy,
+        make_curve("reward", "Reward of valued groups", "window", means, 1),
+        make_curve("tokens", "Accepted tokens a second", "window", speeds, None),
         make_curve("score", "Score of all miners", "window", sums, None),
     ]
     return [curve for curve in curves if curve["series"]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from assay.charts.axes import list_ticks, list_whole_ticks
+from assay.charts.axes import list_real_ticks, list_ticks, list_whole_ticks
 from assay.explorer.documents.curves import (
     OWN,
     POINTS_MAX,
@@ -38,13 +38,19 @@ def add_runs(of_run: Sequence[Curve], others: Mapping[str, Sequence[Curve]]) -> 
             mine = merged.get(curve["name"])
             share = curve["top"] == 1 if mine is None else mine["top"] == 1
             series = [] if mine is None else mine["series"]
-            merged[curve["name"]] = _draw(
+            drawn = _draw(
                 curve["name"],
                 curve["title"] if mine is None else mine["title"],
                 curve["along"] if mine is None else mine["along"],
                 [*series, {"run": run, "points": points[-POINTS_MAX:]}],
                 1 if share else None,
             )
+            looks = curve if mine is None else mine
+            if "unit" in looks:
+                drawn["unit"] = looks["unit"]
+            if "breaks" in looks:
+                drawn["breaks"] = looks["breaks"]
+            merged[curve["name"]] = drawn
     return list(merged.values())
 
 
@@ -73,9 +79,8 @@ def _draw(
     name: str, title: str, along: Along, series: list[CurveSeries], top: float | None
 ) -> Curve:
     points = [point for one in series for point in one["points"]]
-    highest = max((point["y"] for point in points), default=0)
-    ticks = list_ticks(top if top is not None else max(highest, 1))
-    return {
+    ticks = list_ticks(top) if top is not None else _list_ticks(series)
+    drawn: Curve = {
         "name": name,
         "title": title,
         "along": along,
@@ -84,6 +89,22 @@ def _draw(
         "ticks": ticks,
         "series": [one for one in series if one["points"]],
     }
+    if ticks[0] < 0:
+        drawn["bottom"] = ticks[0]
+    return drawn
+
+
+def _list_ticks(series: Sequence[CurveSeries]) -> list[float]:
+    """From the least value or 0 to the greatest. Bands count from a run's middle on: the first ones
+    of a gain are much wider."""
+    values = [0.0]
+    for one in series:
+        points = one["points"]
+        values += [point["y"] for point in points]
+        for point in points[len(points) // 2 :]:
+            values += [point.get("low", point["y"]), point.get("high", point["y"])]
+    low, high = min(values), max(values)
+    return list_ticks(high) if low == 0 and high >= 1 else list_real_ticks(low, high or 1)
 
 
 def make_axis(values: Sequence[int]) -> ChartAxis:

@@ -1,5 +1,6 @@
 """Results of evaluations on suites."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -11,6 +12,7 @@ from assay.protocol.errors import Trouble, TroubleKind
 
 #: Most rows of the page; suites of a result, scorers of a suite, figures of a scorer; counts.
 _ROWS_MAX, _SUITES, _SCORERS, _FIGURES, _COUNTS = 1_024, 64, 8, 32, 1_025
+_DIGEST = re.compile("[0-9a-f]{64}")
 _BROKEN = Trouble(
     TroubleKind.OTHER, "a result of an evaluation is not as `assay eval` writes it: run it again"
 )
@@ -22,9 +24,9 @@ def view_evaluations(reader: PageReader, query: Query) -> EvaluationsDocument:
     results = reader.sources.read_evaluations()
     rows, histograms, sound = list[EvaluationRow](), list[SuccessHistogram](), True
     for result in results:
-        before = len(rows)
+        before, number = len(rows), _find_number(reader, read_text(result, "name"))
         for suite, scorer in _list_scorers(result):
-            rows += _list_rows(result, suite, scorer)
+            rows += _list_rows(result, suite, scorer, number)
             histograms += _list_histogram(result, suite, scorer)
         sound &= len(rows) > before
     return EvaluationsDocument(
@@ -35,6 +37,14 @@ def view_evaluations(reader: PageReader, query: Query) -> EvaluationsDocument:
         histograms=histograms[:_ROWS_MAX],
         command=None,
     )
+
+
+def _find_number(reader: PageReader, name: str) -> int | None:
+    """The number of a checkpoint whose digest is the model's name."""
+    if not _DIGEST.fullmatch(name):
+        return None
+    origin = reader.sources.read_manifest(bytes.fromhex(name))
+    return None if origin is None else origin.number
 
 
 def _list_scorers(
@@ -51,7 +61,10 @@ def _list_tables(table: Mapping[str, Any], name: str) -> Sequence[Mapping[str, A
 
 
 def _list_rows(
-    result: Mapping[str, Any], suite: Mapping[str, Any], scorer: Mapping[str, Any]
+    result: Mapping[str, Any],
+    suite: Mapping[str, Any],
+    scorer: Mapping[str, Any],
+    number: int | None,
 ) -> Iterator[EvaluationRow]:
     for kind in ("pass", "maj"):
         figures = scorer.get(kind)
@@ -60,6 +73,7 @@ def _list_rows(
                 continue
             yield EvaluationRow(
                 model=read_text(result, "name"),
+                checkpoint=number,
                 suite=read_text(suite, "name"),
                 convention=read_text(suite, "convention"),
                 prompt=_describe_prompt(result, suite),

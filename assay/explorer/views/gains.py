@@ -1,5 +1,6 @@
 """What checkpoints have shown by their gate, up to the newest one that is known."""
 
+from assay.explorer.documents.curves import CurvePoint
 from assay.explorer.documents.training import GateShown
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Training
@@ -39,3 +40,19 @@ def view_gate(reader: PageReader, training: Training | None) -> GateShown | None
         measured=list(found.measured),
         ends=list(found.ends),
     )
+
+
+def list_gains(gate: GateShown) -> list[CurvePoint]:
+    """The gain over the first checkpoint of each measured one, with its band. A new part begins
+    behind each return."""
+    returns = [end["number"] for end in gate["ends"] if end["outcome"] == "return"]
+    return [
+        CurvePoint(
+            x=row["number"],
+            y=row["gain"],
+            low=row["low"],
+            high=row["high"],
+            part=sum(number < row["number"] for number in returns),
+        )
+        for row in gate["measured"]
+    ]

@@ -1,4 +1,4 @@
-"""The first page: the subnet's present state, and the newest settlement."""
+"""The first page: three answers, the subnet's present state, and the newest settlement."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ from assay.explorer.labels import DOING, PHASES
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import CheckpointOrigin, Live, ShownRecord, WindowStatus
 from assay.explorer.views.common import Query, describe_audit, describe_trouble, divide
+from assay.explorer.views.first_screen import view_first_screen
 from assay.explorer.views.settlements import show_weights
 from assay.protocol.errors import Trouble, TroubleKind
 from assay.protocol.parameters import MILLION, Parameters
@@ -35,6 +36,7 @@ def view_overview(reader: PageReader, query: Query) -> OverviewDocument:
     rows = reader.ask("SELECT * FROM windows ORDER BY window DESC LIMIT ?", _WINDOWS)
     settled = reader.ask_one("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT 1")
     epoch = None if settled is None else settled["epoch"]
+    weights = None if epoch is None else show_weights(reader, epoch, _WEIGHTS)
     span = reader.ask_one(
         "SELECT min(window) AS first FROM windows WHERE epoch = ? OR window >= ?",
         epoch,
@@ -42,6 +44,7 @@ def view_overview(reader: PageReader, query: Query) -> OverviewDocument:
     )
     return OverviewDocument(
         title="Overview",
+        screen=view_first_screen(reader, live, weights),
         network=_describe_network(reader, _find_parameters(reader, live)),
         announced=_describe_announced(reader, live),
         live=None if live is None else _describe_live(reader.subject, live),
@@ -54,7 +57,7 @@ def view_overview(reader: PageReader, query: Query) -> OverviewDocument:
             audit_round=newest["audit_round"],
             state=newest["beacons"],
         ),
-        weights=None if epoch is None else show_weights(reader, epoch, _WEIGHTS),
+        weights=weights,
         windows=[describe_window(row) for row in rows],
         settlements=reader.ask_one("SELECT count(*) AS n FROM settlements")["n"],
         settled_windows=reader.ask_one("SELECT count(*) AS n FROM windows")["n"],

@@ -15,12 +15,12 @@ from assay.explorer.views.gains import view_gate
 _AGES_MAX = 16
 #: Name, title, field of a row, greatest value of the axis.
 _CURVES = (
-    ("reward", "Mean reward", "reward", 1.0),
+    ("reward", "Reward of all groups of the step", "reward", 1.0),
     ("teaching", "Share of groups that teach", "teaching", 1.0),
     ("entropy", "Entropy at completions’ tokens, nats", "entropy", None),
     ("distinct", "Different completions of a group", "distinct", None),
     ("length", "Tokens of a completion, mean", "length", None),
-    ("at-limit", "Share of completions cut off", "at_limit", 1.0),
+    ("at-limit", "Share of truncated completions", "at_limit", 1.0),
 )
 
 
@@ -70,6 +70,11 @@ def _keep_finite(row: WatchedRow) -> WatchedRow:
         "at_limit": read_number(row, "at_limit"),
         "ratio_p01": read_number(row, "ratio_p01"),
         "stale_ages": _read_ages(row),
+        "figures": {
+            name: value
+            for name in row["figures"]
+            if (value := read_number(row["figures"], name)) is not None
+        },
     }
 
 
