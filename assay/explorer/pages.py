@@ -38,6 +38,9 @@ from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 _DIGEST = re.compile("[0-9a-f]{64}")
+#: Points of a line in a drawing. Of more, the smoothed line is drawn alone, through some of them:
+#: a script draws all.
+_DRAWN = 160
 #: Points of a small drawing above which it has no dots.
 _SPARSE = 8
 #: Folders of our own files.
@@ -99,6 +102,7 @@ def _make_environment() -> Environment:
         about=write_about,
         plain=write_plain,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.globals.update(
         mark=get_mark,
         marks=MARKS,
@@ -304,9 +308,11 @@ def _list_lines(
         is_estimate = drawn[0].low is not None
         marks: Literal["dots"] | None = "dots" if len(drawn) == 1 or not smoothed else None
         if smoothed and not is_estimate and len(drawn) >= POINTS:
-            series.append(Series(name, drawn, marks=None, look=look, raw=True))
+            if len(drawn) <= _DRAWN:
+                series.append(Series(name, drawn, marks=None, look=look, raw=True))
             means = smooth([point.y for point in drawn])
             drawn = [replace(p, y=mean) for p, mean in zip(drawn, means, strict=True)]
+            drawn = drawn[:: -(-len(drawn) // _DRAWN)] + drawn[-1:]
         series.append(Series(name, drawn, marks=marks, interval="band", look=look))
     return series
 

@@ -6,8 +6,8 @@ const RUNS = 8; // colours
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [12, 5], [4, 2], [1, 4], [9, 2, 2, 2, 2, 2]];
 const HEIGHT = 190;
 // As in `assay.charts.smoothing`, by which drawings without this file are smoothed.
-const POINTS = 8;
-const look = { smoothing: 0.6, log: false, hidden: new Set() };
+const [WEIGHT, POINTS, WEIGHT_OF_MANY, MANY] = [0.6, 8, 0.9, 60];
+const look = { smoothing: null, log: false, hidden: new Set() }; // null: by the number of points
 const plots = new Map(); // a figure's id → its plot and what it shows
 const KINDS = ["line", "raw", "low", "high"]; // columns of each part of a run
 
@@ -36,17 +36,20 @@ function listParts(curve) {
   });
 }
 
+const getWeight = (points) => look.smoothing ?? (points.length < MANY ? WEIGHT : WEIGHT_OF_MANY);
+
 function smooth(points) {
   let mean = 0;
   let total = 0;
+  const weight = getWeight(points);
   return points.map(({ y }) => {
-    mean = look.smoothing * mean + (1 - look.smoothing) * y;
-    total = look.smoothing * total + (1 - look.smoothing);
+    mean = weight * mean + (1 - weight) * y;
+    total = weight * total + (1 - weight);
     return mean / total;
   });
 }
 
-const isSmoothed = (points) => look.smoothing > 0 && points.length >= POINTS && !isEstimate(points);
+const isSmoothed = (points) => getWeight(points) > 0 && points.length >= POINTS && !isEstimate(points);
 
 // uPlot's columns: x, then of each part the line, the raw line behind it, and its band's ends.
 function arrange(parts) {
@@ -65,14 +68,14 @@ function write(curve, value) {
   if (curve.unit === "percent") return `${(100 * value).toFixed(1)} %`;
   if (curve.unit === "points") return `${value > 0 ? "+" : ""}${(100 * value).toFixed(1)} points`.replace("-", "−");
   if (curve.top === 1 && !curve.bottom) return value.toFixed(3);
-  if (value !== 0 && Math.abs(value) < 0.01) return String(Number(value.toPrecision(3)));
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(2);
   return value.toLocaleString("en");
 }
 
 function writeTick(curve, value) {
   if (curve.unit === "percent") return `${Number((100 * value).toFixed(1))} %`;
   if (curve.unit === "points") return `${value > 0 ? "+" : ""}${Number((100 * value).toFixed(1))}`.replace("-", "−");
-  if (value !== 0 && Math.abs(value) < 0.01) return String(Number(value.toPrecision(2)));
+  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential().replace("e-", "e−");
   return value.toLocaleString("en");
 }
 
@@ -147,6 +150,8 @@ function drawBreaks(u, box, { curve }) {
   ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
   ctx.strokeStyle = color(box, "--dim");
   ctx.fillStyle = color(box, "--ink");
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   points.forEach((point, i) => {
     if (!i || points[i - 1].part === point.part) return;
     const x = u.valToPos(point.x, "x", true);
@@ -328,7 +333,9 @@ function enhance(figure) {
   buttons.forEach((button, n) => button.addEventListener("click", acts[n]));
   box.addEventListener("keydown", (event) => press(entry.plot, event));
   box.addEventListener("blur", () => entry.plot.setCursor({ left: -10, top: -10 }));
-  new ResizeObserver(() => entry.plot.setSize({ width: box.clientWidth, height: HEIGHT })).observe(box);
+  new ResizeObserver(() => {
+    if (box.clientWidth) entry.plot.setSize({ width: box.clientWidth, height: HEIGHT });
+  }).observe(box);
 }
 
 // The same curve with other points, or another look; what is zoomed stays.
@@ -357,7 +364,8 @@ function addTools() {
     return [label, input];
   };
   const [smoothing, range] = add("Smoothing", "range", (input) => { look.smoothing = Number(input.value); });
-  [range.min, range.max, range.step, range.value] = [0, 0.95, 0.05, look.smoothing];
+  const weights = [...plots.values()].flatMap(({ kept }) => kept.parts.map(({ points }) => getWeight(points)));
+  [range.min, range.max, range.step, range.value] = [0, 0.95, 0.05, Math.max(...weights)];
   const [log] = add("Logarithmic axis", "checkbox", (input) => { look.log = input.checked; });
   const runs = [...plots.values()].map(({ kept }) => kept.curve.series.map((run) => run.run)).sort((a, b) => b.length - a.length)[0];
   const legend = runs.length < 2 ? [] : runs.map((run, n) => {
@@ -403,6 +411,10 @@ function renewCurves(fresh) {
   }
 }
 
+// On a telephone the first subjects are open, and the others a touch away.
+if (matchMedia("(max-width: 560px)").matches) {
+  document.querySelectorAll("details.subject").forEach((one, n) => { one.open = n < 2; });
+}
 enhanceAll(document);
 document.addEventListener("renewed", (event) => renewCurves(event.detail));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

@@ -47,7 +47,7 @@ FIGURES: Mapping[str, tuple[StepFigure, ...]] = {
         StepFigure("kl", "step/mean_kl", "KL, nats a token"),
         StepFigure("step-entropy", "step/entropy", "Entropy of learned tokens, nats"),
         StepFigure("drawn-entropy", "groups/entropy", "Entropy estimated from rollouts, nats"),
-        StepFigure("clipped", "step/clipped_share", "Share of tokens with a clipped ratio", 1),
+        StepFigure("clipped", "step/clipped_share", "Share of tokens with a clipped ratio"),
         StepFigure("ratio", "step/mean_ratio", "Ratio of new to old probability, mean"),
         StepFigure("ratio-p01", "step/ratio_p01", "Ratio, 1 % quantile"),
         StepFigure("ratio-p99", "step/ratio_p99", "Ratio, 99 % quantile"),
@@ -61,12 +61,12 @@ FIGURES: Mapping[str, tuple[StepFigure, ...]] = {
         StepFigure("length-p50", "groups/length_p50", "Tokens of a completion, median"),
         StepFigure("length-p90", "groups/length_p90", "Tokens of a completion, 90 % quantile"),
         StepFigure("length-max", "groups/length_max", "Tokens of a completion, greatest"),
-        StepFigure("at-limit", "groups/at_limit", "Share of truncated completions", 1),
+        StepFigure("at-limit", "groups/at_limit", "Share of truncated completions"),
     ),
     "Throughput and staleness": (
         StepFigure("learned-tokens", "step/tokens", "Tokens learned, all passes"),
         StepFigure("staleness", "window/staleness", "Staleness, checkpoints"),
-        StepFigure("stale-share", "step/stale_share", "Share of older rollouts", 1),
+        StepFigure("stale-share", "step/stale_share", "Share of older rollouts"),
         StepFigure("stale-ess", "step/stale_ess", "Effective sample size of older rollouts", 1),
         StepFigure("stale-kl", "step/stale_kl", "KL of older rollouts, nats"),
     ),
@@ -78,7 +78,7 @@ def list_step_curves(rows: Sequence[WatchedRow]) -> list[Curve]:
     curves = []
     for figure in (figure for figures in FIGURES.values() for figure in figures):
         points = [
-            CurvePoint(x=row["window"], y=figure.change(value))
+            CurvePoint(x=row["window"], y=float(f"{figure.change(value):.6g}"))
             for row in rows[-POINTS_MAX:]
             if (value := read_number(row["figures"], figure.key)) is not None
         ]
