@@ -1,5 +1,6 @@
 """What `assay contest` prints."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from rich.text import Text
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.lab.contests.play import RANKING_FILE, ContestResult
 from assay.lab.contests.run import JUDGE_PAIRS
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def show_contest(result: ContestResult, out: Path, as_json: bool) -> None:
@@ -39,6 +42,11 @@ def _render(document: Mapping[str, Any], out: Path) -> Group:
     return Group(*parts)
 
 
+def _shorten(name: str) -> str:
+    """A model's name, which may be its checkpoint's digest."""
+    return f"{name[:12]}…" if _DIGEST.fullmatch(name) else name
+
+
 def _render_ranking(ranking: Mapping[str, Any], title: str, problems: int) -> list[Any]:
     table = make_table("rank", title, "solved", "95 %", "points", left={title})
     for row in ranking["ranking"]:
@@ -46,16 +54,16 @@ def _render_ranking(ranking: Mapping[str, Any], title: str, problems: int) -> li
         low, high = row["solved_interval95"]
         table.add_row(
             f"{best}" if best == worst else f"{best}–{worst}",
-            Text(row["name"]),
+            Text(_shorten(row["name"])),
             f"{row['solved']:,}",
             f"{100 * low:.1f}–{100 * high:.1f} %",
             f"{row['points']:.3f}",
         )
     lines = [
-        f"{pair['first']} : {pair['second']}  "
+        f"{_shorten(pair['first'])} : {_shorten(pair['second'])}  "
         f"{pair['first_better']:,} : {pair['second_better']:,}, {pair['alike']:,} alike, "
         f"p = {pair['p_corrected']:.2g}: "
-        + (f"{pair['winner']} is better" if pair["winner"] else "no winner")
+        + (f"{_shorten(pair['winner'])} is better" if pair["winner"] else "no winner")
         for pair in ranking["pairs"]
     ]
     return [table, Text("\n".join(lines) + "\n")]
@@ -72,7 +80,7 @@ def _render_judge(judge: Mapping[str, Any]) -> str:
     if missing or judge["left_out"]:
         lines.append("! they count as ties; the same command asks again")
     lines += [
-        f"! {n:,} answers of {name} address the judge, and were not shown"
+        f"! {n:,} answers of {_shorten(name)} address the judge, and were not shown"
         for name, n in judge["addressing"].items()
     ]
     return "\n".join(lines) + "\n"

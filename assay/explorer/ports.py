@@ -126,10 +126,12 @@ class Uid:
 
 @dataclass(frozen=True, slots=True)
 class Neurons:
-    """All uids of the subnet at a block."""
+    """All uids of the subnet at a block. price: rao of tao for one alpha, by its pool; None: that
+    could not be read."""
 
     block: int
     rows: Sequence[Uid]
+    price: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

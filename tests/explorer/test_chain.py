@@ -33,6 +33,14 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
             assert found["live"]["program"] == "the chain"
             assert found["live"]["head"] >= found["weights"]["block"] > found["weights"]["epoch"]
             assert "--network" in found["command"]
+            paid = found["screen"]["paid"]
+            assert len(paid) == found["screen"]["paid_count"] > 0
+            ends = time.monotonic() + 120
+            while paid[0]["tao"] is None:  # the uids are read with the next look at the chain
+                assert time.monotonic() < ends
+                time.sleep(1)
+                paid = explorer.get_json("/index.json")["screen"]["paid"]
+            assert all(row["paid"] is not None and row["alpha"] is not None for row in paid)
             maps = Path(f"/proc/{explorer.process.pid}/maps").read_text()
             assert "torch" not in maps
             assert "arrow" not in maps

@@ -101,12 +101,12 @@ def test_trouble_is_the_answer_and_a_chain_says_what_it_paid(demo):
         uid = Uid(3, decode_ss58(hotkey), bytes(32), 1, 0, False, 13_107, 2_500_000_000)
         live = Live(150, True, "the chain", Trouble(TroubleKind.CHAIN, "it is silent"))
         around = inside.answer_instead(
-            read_live=live, read_neurons=Neurons(150, [uid]), read_payment=None
+            read_live=live, read_neurons=Neurons(150, [uid], 50_000_000), read_payment=None
         )
         screen = view_overview(make_reader(inside, around), Query({}))["screen"]
     assert screen["healthy"] == {"state": "bad", "words": "trouble with the chain"}
     first = screen["paid"][0]
-    assert (first["alpha"], first["paid"]) == (2.5, 0.2)
+    assert (first["alpha"], first["tao"], first["paid"]) == (2.5, 0.125, 0.2)
 
 
 def make_reader(inside, sources):

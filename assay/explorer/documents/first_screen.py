@@ -67,6 +67,7 @@ class PaidMiner(TypedDict):
     share: Annotated[Share | None, Field(description="of the settlement's score")]
     paid: Annotated[Share | None, Field(description="of the miners' pay, as a chain paid it")]
     alpha: Annotated[float | None, Field(description="that the chain's last epoch paid")]
+    tao: Annotated[float | None, Field(description="what that is worth by the pool's reserves")]
 
 
 class FirstScreen(TypedDict):

@@ -62,6 +62,7 @@ class WindowInputs(TypedDict):
     digest: Hex
     previous: Hex
     checkpoint: Hex
+    number: Annotated[Count | None, Field(description="the checkpoint's, by its manifest")]
     beacons: str
     challenge: RecordedMoment | None
     audit: RecordedMoment | None

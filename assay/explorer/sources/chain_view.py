@@ -144,8 +144,11 @@ class ChainView:
             )
             for row in self._open().get_metagraph(head)
         ]
+        price = None
+        with suppress(OperatorError):  # uids are worth more than what alpha is worth
+            price = self._open().get_alpha_price()
         with self._lock:
-            self._neurons = now, Neurons(head, rows)
+            self._neurons = now, Neurons(head, rows, price)
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The weights at the first block after an epoch that shows the wanted ones, otherwise at

@@ -206,6 +206,7 @@ def _list_paid(reader: PageReader, weights: SettledWeights | None) -> list[PaidM
         return []
     neurons = reader.sources.read_neurons()
     held = {} if neurons is None else {encode_ss58(uid.hotkey): uid for uid in neurons.rows}
+    price = None if neurons is None else neurons.price
     paid = []
     for row in [row for row in weights["rows"] if row["hotkey"] and row["weight"]][:_PAID]:
         hotkey = row["hotkey"]
@@ -220,6 +221,7 @@ def _list_paid(reader: PageReader, weights: SettledWeights | None) -> list[PaidM
                 share=row["share"],
                 paid=None if incentive is None else divide(incentive, _U16, 4),
                 alpha=None if uid is None else uid.emission / _ALPHA,
+                tao=None if uid is None or price is None else uid.emission * price / _ALPHA**2,
             )
         )
     return paid

@@ -80,7 +80,7 @@ def view_window(reader: PageReader, query: Query, window: int) -> WindowDocument
         before=near["before"],
         after=near["after"],
         timeline=_make_timeline(reader, window),
-        inputs=None if file is None else _describe_inputs(file, row["beacons"]),
+        inputs=None if file is None else _describe_inputs(reader, file, row["beacons"]),
         reasons=count_reasons(m.reason and m.reason.value for m in members),
         members=[] if file is None else [_describe_member(reader, file, m) for m in listed],
         paging=paging,
@@ -133,13 +133,15 @@ def _make_timeline(reader: PageReader, window: int) -> WindowTimeline:
     )
 
 
-def _describe_inputs(file: WindowFile, beacons: str) -> WindowInputs:
+def _describe_inputs(reader: PageReader, file: WindowFile, beacons: str) -> WindowInputs:
     record, context = file.record, file.context
+    origin = reader.sources.read_manifest(record.checkpoint)
     return WindowInputs(
         software=record.software,
         digest=record.digest.hex(),
         previous=record.previous.hex(),
         checkpoint=record.checkpoint.hex(),
+        number=None if origin is None else origin.number,
         beacons=beacons,
         challenge=_describe_moment(record.challenge),
         audit=_describe_moment(record.audit),

@@ -144,6 +144,11 @@ def test_it_says_what_it_is_late_with() -> None:
     well = status | {"head_at": 990.0, "windows": [window | {"verdicts": [{}, {}]}]}
     assert find_lags(well) == []
     assert "up to date" in draw(well, Sign(True, 1))
+    phase = str(well["countdown"]["phase"])
+    assert phase in draw(well, Sign(True, 1))
+    gone = draw(well | {"state": "stopped"}, Sign(False, 1))
+    assert "up to date" not in gone, "blocks go on without it"
+    assert phase not in gone
 
 
 def test_a_validator_says_how_long_the_episodes_are_that_it_judged() -> None:
