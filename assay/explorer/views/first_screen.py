@@ -122,24 +122,28 @@ def _show_reward(rows: Sequence[Any]) -> LearningTile | None:
 
 
 def _judge_learning(tiles: Sequence[LearningTile]) -> Answer:
-    """By the gain over the first checkpoint, or else by held-out accuracy on the newest set."""
-    shown = next((tile for tile in tiles if tile["name"] != "reward"), None)
-    if shown is None:
+    """By the gain over the first checkpoint; where that is not shown, by held-out accuracy on the
+    newest set of problems, which is the trainer's word."""
+    known = {tile["name"]: tile for tile in tiles}
+    if not {"gain", "held-out"} & known.keys():
         words = "nothing measures it here: a gate, or a trainer’s held-out problems would"
         return Answer(state="unknown", words=words)
-    low, high = shown["low"] or 0.0, shown["high"] or 0.0
-    before, after = 0.0, 0.0
-    if shown["name"] == "held-out":
-        newest = shown["points"][-1]
-        first = next(p for p in shown["points"] if p.get("part") == newest.get("part"))
-        if first is newest:
-            return Answer(state="open", words="one checkpoint was tried on the present problems")
-        before, after = first["high"], first["low"]
-    if low > before:
-        return Answer(state="good", words="yes")
-    if high < after:
-        return Answer(state="bad", words="no, it is worse")
-    return Answer(state="open", words="not shown yet: it may be chance")
+    if (gain := known.get("gain")) is not None:
+        if (gain["low"] or 0) > 0:
+            return Answer(state="good", words="yes")
+        if (gain["high"] or 0) < 0:
+            return Answer(state="bad", words="no, it is worse")
+    open_answer = Answer(state="open", words="not shown yet: it may be chance")
+    if (tried := known.get("held-out")) is None:
+        return open_answer
+    newest = tried["points"][-1]
+    first = next(p for p in tried["points"] if p.get("part") == newest.get("part"))
+    beside = "" if gain is None else "; the gate’s problems do not show it yet"
+    if newest["low"] > first["high"]:
+        return Answer(state="good", words=f"yes, by held-out problems{beside}")
+    if newest["high"] < first["low"]:
+        return Answer(state="bad", words=f"no, by held-out problems it is worse{beside}")
+    return open_answer
 
 
 def _judge_health(live: Live | None, rows: Sequence[Any]) -> Answer:
