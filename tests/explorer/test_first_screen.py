@@ -8,7 +8,7 @@ from assay.charts.smoothing import smooth
 from assay.explorer.documents.training import AccuracyPoint
 from assay.explorer.page_reader import PageReader
 from assay.explorer.pages import draw_small
-from assay.explorer.ports import Live, Neurons, Uid
+from assay.explorer.ports import GateReading, Live, Neurons, Training, Uid
 from assay.explorer.views.common import Query
 from assay.explorer.views.held_out import list_accuracy
 from assay.explorer.views.overview import view_overview
@@ -115,3 +115,26 @@ def test_trouble_is_the_answer_and_a_chain_says_what_it_paid(demo):
 
 def make_reader(inside, sources):
     return PageReader(inside.source.subject, inside.index, inside.indexer, sources)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "state", "words"),
+    [
+        (0.05, 0.3, "good", "yes"),
+        (-0.05, 0.3, "good", "yes, by held-out problems; the gate’s problems do not show it yet"),
+        (-0.3, -0.05, "bad", "no, it is worse"),
+    ],
+)
+def test_the_gate_answers_first_and_held_out_problems_where_it_cannot(
+    demo, low, high, state, words
+):
+    with look_into(demo) as inside:
+        (row, *_) = inside.get_json("/training.json")["gate"]["measured"]
+        measured = [{**row, "gain": (low + high) / 2, "low": low, "high": high}]
+        tried = [make_point(0, 200, 600), make_point(8, 420, 600)]
+        around = inside.answer_instead(
+            read_gate=GateReading("", "", True, measured, []), read_training=Training((), tried)
+        )
+        screen = view_overview(make_reader(inside, around), Query({}))["screen"]
+    assert screen["learning"] == {"state": state, "words": words}
+    assert [tile["name"] for tile in screen["tiles"]] == ["gain", "held-out", "reward"]
