@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from assay.environments.base import Environment, Problem
+from assay.environments.foreign.thoughts import check_thoughts, write_thought
 from assay.environments.foreign.vet_report import CONSTANTS, PROBLEMS, SHARE, VetCheck, VetReport
 from assay.environments.gsm import Task
 from assay.environments.letters_file import LettersTask
@@ -26,7 +27,6 @@ from assay.environments.scoring import score_all
 from assay.environments.search.search_file import SearchFile, SearchTask
 from assay.environments.text_file import TextTask
 from assay.environments.thoughtless import ThoughtlessAnswer, choose_levels, measure_thoughtless
-from assay.environments.thoughts import check_thoughts, write_thought
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import MILLION
 from assay.protocol.reward_terms import say_share

@@ -9,6 +9,7 @@ from assay.environments.base import Environment, resolve_params
 from assay.environments.foreign.archive import read_first_name
 from assay.environments.foreign.package_environment import PARAMS
 from assay.environments.foreign.package_file import is_packed, pack_folder
+from assay.environments.foreign.thoughts import try_thoughts
 from assay.environments.foreign.vet_report import VetCheck, VetReport
 from assay.environments.foreign.vetting import vet_package
 from assay.environments.own_worlds import attack_own_worlds, list_worlds
@@ -28,7 +29,6 @@ from assay.environments.thoughtless import (
     choose_levels,
     measure_thoughtless,
 )
-from assay.environments.thoughts import try_thoughts
 from assay.network.files import write_file
 from assay.protocol.parameters import UNITS
 from assay.settings.loading import ConfigError, open_named_environment

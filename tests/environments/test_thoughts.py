@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from assay.environments.base import OneTurn, Problem, RewardParts, State
+from assay.environments.foreign.thoughts import try_thoughts, write_thought
 from assay.environments.gsm import Gsm
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.registry import make_environment
-from assay.environments.thoughts import try_thoughts, write_thought
 from assay.protocol.parameters import MILLION
 from tests.environments.conftest import make_seed
 

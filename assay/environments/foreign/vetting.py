@@ -27,6 +27,7 @@ from assay.environments.foreign.hostile_answers import (
 from assay.environments.foreign.making import SECONDS, TRIED, check_making
 from assay.environments.foreign.package_environment import NAME, PARAMS, find_levels_fault
 from assay.environments.foreign.package_file import find_fault
+from assay.environments.foreign.thoughts import check_thoughts, write_thought
 from assay.environments.foreign.vet_report import (
     CONSTANTS,
     OTHER,
@@ -40,7 +41,6 @@ from assay.environments.foreign.vet_report import (
 )
 from assay.environments.foreign.world_vetting import PackageWorlds, attack_worlds
 from assay.environments.problem_file import read_problem_file
-from assay.environments.thoughts import check_thoughts, write_thought
 from assay.protocol.parameters import UNITS
 from assay.sandbox import count_cores
 

@@ -17,6 +17,7 @@ from assay.environments.base import ANSWER_BYTES, Problem, State
 from assay.environments.foreign.guest_archive import GuestArchive
 from assay.environments.foreign.hostile_answers import CODE, FILLINGS, write_long
 from assay.environments.foreign.package_world import PackageEpisode
+from assay.environments.foreign.thoughts import check_thoughts, write_thought
 from assay.environments.foreign.vet_report import (
     CONSTANTS,
     SHARE,
@@ -26,7 +27,6 @@ from assay.environments.foreign.vet_report import (
     check_faults,
     draw_number,
 )
-from assay.environments.thoughts import check_thoughts, write_thought
 from assay.environments.worlds.world import WorldEnvironment
 from assay.protocol.hashing import DIGEST_BYTES
 from assay.protocol.parameters import MILLION
