@@ -288,7 +288,7 @@ class _Check:
         fault = find_false_counts(asked, counts, answers)
         if fault is not None:
             self.findings.blame(fault)
-        self.check_draws(asked, answers)
+        self.check_draws(asked, answers, parameters)
 
     def open_answers(
         self, asked: AskedGate, parameters: Parameters, counts: GateCounts
@@ -310,7 +310,7 @@ class _Check:
             return None
         return opened
 
-    def check_draws(self, asked: AskedGate, answers: GateAnswers) -> None:
+    def check_draws(self, asked: AskedGate, answers: GateAnswers, parameters: Parameters) -> None:
         """Check that each answer is its model's keyed draw, of the models that are at hand."""
         digest, models = asked.models[min(asked.models)], self.public.models
         if models is None:
@@ -321,7 +321,7 @@ class _Check:
             return
         for model, named in asked.models.items():
             try:
-                checkpoint = models.get(named)
+                checkpoint = models.get(named, parameters)
             except CheckpointError as error:
                 self.miss(f"checkpoint {named.hex()[:16]}… cannot be run: {error}")
                 continue

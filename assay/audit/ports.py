@@ -37,8 +37,16 @@ class Outlines(Protocol):
 class Models(Protocol):
     """Checkpoints that can be run."""
 
-    def get(self, digest: bytes) -> Checkpoint | None:
-        """The checkpoint, or None if the auditor was not given that one."""
+    def get(self, digest: bytes, parameters: Parameters) -> Checkpoint | None:
+        """The checkpoint, or None if the auditor was not given that one.
+
+        Args:
+            parameters: of its network, which name the class of a model without a family.
+
+        Raises:
+            LackingClassError: this machine has not the library that they name. CheckpointError: it
+                is damaged.
+        """
 
 
 class ScoreLedgerReader(Protocol):

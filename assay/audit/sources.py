@@ -10,6 +10,7 @@ from pathlib import Path
 
 from assay.artifacts.checkpoints.adapter import read_adapter, write_tensors
 from assay.artifacts.checkpoints.download import PATIENCE_S, fetch_small_files
+from assay.artifacts.checkpoints.folder import require_class_of
 from assay.artifacts.ports import Objects, StoreFinder
 from assay.artifacts.store_objects import CHUNK_BYTES, make_checkpoint_name
 from assay.artifacts.submissions.reader import (
@@ -30,10 +31,12 @@ from assay.inference.folder import (
     verify_manifest,
 )
 from assay.inference.low_rank import Adapter
+from assay.inference.plain.opening import require_class
 from assay.network.store.base import StoreError
 from assay.network.store.deadlines import within
 from assay.protocol.context import Context
 from assay.protocol.encoding import EncodingError
+from assay.protocol.parameters import Parameters
 from assay.protocol.reason import Refusal
 from assay.verification import ReadPlan
 
@@ -241,15 +244,17 @@ class ModelShelf:
             for path in checkpoints:
                 self._places.setdefault(verify_manifest(path).digest, path)
 
-    def get(self, digest: bytes) -> Checkpoint | None:
-        """A checkpoint, verified when first opened, or None if it was not given. Raises a
-        CheckpointError if it is damaged."""
+    def get(self, digest: bytes, parameters: Parameters) -> Checkpoint | None:
+        """A checkpoint, verified when first opened, or None if it was not given. Raises: see
+        `Models`."""
+        require_class(parameters.model_class)  # else our library's numbers would accuse others
         if digest not in self._opened:
             place = self._places.get(digest)
             if place is None and self._made is not None:
                 place = self._made.make(digest, self._places.get, self._models)
             if place is None:
                 return None
+            require_class_of(place, digest, parameters)
             self._opened[digest] = self._load(place, digest)
             while len(self._opened) > _OPENED_MAX:
                 closed, _ = self._opened.popitem(last=False)

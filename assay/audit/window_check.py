@@ -199,7 +199,7 @@ def _open_model(public: Public, context: Context, findings: Findings) -> Checkpo
     if public.models is None:
         return None
     try:
-        checkpoint = public.models.get(context.checkpoint)
+        checkpoint = public.models.get(context.checkpoint, context.parameters)
     except CheckpointError as error:
         findings.miss(
             Aspect.VERDICTS, f"the model of the checkpoint in force cannot be run: {error}"

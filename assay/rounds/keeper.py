@@ -158,7 +158,7 @@ class RoundKeeper:
             context = self._get_context(window)
             if context is not None and self._find_unfit(context, place) is None:
                 contexts[window] = context
-        parent = self._checkpoints.get(place.base).manifest
+        parent = self._checkpoints.get_outline(place.base).manifest
         facts = RoundFacts(of, place.outer, place.root, parent, contexts)
         return RoundMerge(facts, find_children(of, slots), place.base, self._config.children)
 

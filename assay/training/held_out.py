@@ -176,6 +176,10 @@ class HeldOut:
         """Return whether checkpoints are tried at all."""
         return self._problems > 0
 
+    def get_parameters(self, window: int) -> Parameters:
+        """Those of a window."""
+        return self._parameters.get(window)
+
     def knows(self, digest: bytes) -> bool:
         """Return whether `count` can answer at once."""
         return digest in self._counted or not self.asks
@@ -189,11 +193,11 @@ class HeldOut:
         if not self.asks:
             return ()
         if weights is not None:
-            parameters = self._parameters.get(window)
+            parameters = self.get_parameters(window)
             return count_held_out(checkpoint, parameters, self._problems, weights)
         if checkpoint.digest not in self._counted:
             self._counted[checkpoint.digest] = count_held_out(
-                checkpoint, self._parameters.get(window), self._problems
+                checkpoint, self.get_parameters(window), self._problems
             )
             while len(self._counted) > _KEPT:
                 self._counted.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from assay.artifacts.checkpoints.folder import open_checkpoint
@@ -395,7 +396,7 @@ class CourseKeeper:
         checkpoints, learning = self._sources.checkpoints, self._config.learning
         # behind a return another seed: the same groups would be taken in the same order
         learning = replace(learning, step=steps, seed=learning.seed + returned)
-        get = checkpoints.get
+        get = partial(checkpoints.get, parameters=self._parameters.latest)
         kept, choice = self._config.steps, self._config.choice
         examples = [] if kept is None else read_examples(kept.folder, choice, parent, self._tell)
         self._has_told_examples = True

@@ -196,7 +196,8 @@ class LearningMonitor:
             return False
         lesson = self._waiting.popleft()
         try:
-            checkpoint = self._checkpoints.get(lesson.published.digest)
+            parameters = self._held_out.get_parameters(lesson.window)
+            checkpoint = self._checkpoints.get(lesson.published.digest, parameters)
         except CheckpointError:
             return True  # deleted meanwhile
         counts = self._held_out.count(checkpoint, lesson.window)

@@ -138,7 +138,7 @@ def _run_first(
         note = make_report("suite_note")
         suites = read_suites(section.suites, get_known_files(), note, words)
         watched = SuiteMonitor(
-            section.dir, session.sources.checkpoints, suites, section.suites_every, note
+            section.dir, checkpoints, suites, section.suites_every, note, session.history
         )
         course = LessonNotes(monitor, watched, watch.tally, lambda: _get_pace(trainer, session))
         pool = session.pool

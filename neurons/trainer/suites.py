@@ -20,6 +20,7 @@ from assay.evaluation.sampling import OwnSampler
 from assay.evaluation.suite import Suite, put_words, read_suite
 from assay.inference.folder import CheckpointError
 from assay.neurons.trainer.lessons import Lesson
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.encoding import EncodingError, read_json
 from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import Prompts
@@ -65,6 +66,7 @@ class SuiteMonitor:
         folder: of the trainer.
         every: checkpoints from one evaluation to the next.
         report: called with one line for each result, and for each evaluation that cannot be.
+        history: parameters of the network.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class SuiteMonitor:
         suites: Sequence[Suite],
         every: int,
         report: Report,
+        history: ParameterHistory,
     ) -> None:
+        self._history = history
         self._folder = folder / FOLDER
         self._checkpoints = checkpoints
         self._suites = suites
@@ -112,7 +116,7 @@ class SuiteMonitor:
 
     def _evaluate(self, number: int, digest: bytes) -> Generator[int]:
         try:
-            checkpoint = self._checkpoints.get(digest)
+            checkpoint = self._checkpoints.get(digest, self._history.latest)
         except CheckpointError:
             return  # deleted meanwhile
         model = wrap_checkpoint(checkpoint)

@@ -34,6 +34,7 @@ from assay.neurons.validator.gate_watch import GateWatch
 from assay.protocol.encoding import to_json
 from assay.protocol.gate import Course, GateCounts, Outcome, compute_gate_seed
 from assay.protocol.manifest import Manifest
+from assay.protocol.parameters import Parameters
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.course_windows import CourseWindows
@@ -187,8 +188,8 @@ class Shelf:
     def __init__(self, lied: Lied) -> None:
         self._lied = lied
 
-    def get(self, digest: bytes) -> Checkpoint | None:
-        return open_checkpoint(self._lied.living.models, digest, self._lied.parameters)
+    def get(self, digest: bytes, parameters: Parameters) -> Checkpoint | None:
+        return open_checkpoint(self._lied.living.models, digest, parameters)
 
 
 @pytest.fixture(scope="module")

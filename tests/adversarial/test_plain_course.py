@@ -12,6 +12,7 @@ from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.steps.folder import read_step
 from assay.audit.explain.rejudging import open_model
 from assay.audit.provenance.reexecution import reexecute
+from assay.audit.sources import ModelShelf
 from assay.inference.plain import opening
 from assay.inference.plain.opening import LackingClassError
 from assay.protocol.parameters import SMALL_MODEL_TESTS
@@ -77,6 +78,12 @@ def test_a_type_without_a_family_runs_the_whole_course(tmp_path, kind):
             reexecute(read_step(path), CheckpointFolder(world.folder / "models"))
         _, (lacks,) = open_model(world.checkpoint.folder, world.contexts[0])
         assert "pip install" in lacks
+        shelf = ModelShelf([world.checkpoint.folder])  # of an auditor of verdicts and of gates
+        with pytest.raises(LackingClassError, match="pip install"):
+            shelf.get(world.checkpoint.digest, world.parameters)
+    opened = shelf.get(world.checkpoint.digest, world.parameters)
+    assert opened is not None
+    assert opened.digest == world.checkpoint.digest
 
 
 def open_world(folder, kind, seed):

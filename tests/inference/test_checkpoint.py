@@ -274,6 +274,7 @@ def test_no_class_is_opened_that_the_parameters_do_not_name(folder, monkeypatch)
 
     from assay.artifacts.checkpoints.folder import CheckpointFolder, DownloadSettings
     from assay.artifacts.checkpoints.publish import publish_checkpoint
+    from assay.audit.sources import ModelShelf
     from assay.inference.folder import find_tensors
     from assay.inference.plain import opening
     from assay.network.store.folder import open_folder
@@ -290,12 +291,12 @@ def test_no_class_is_opened_that_the_parameters_do_not_name(folder, monkeypatch)
 
     monkeypatch.setattr(opening.subprocess, "run", build)
     shapes = {name: place.shape for name, (_, place) in find_tensors(folder).items()}
-    right = opening.digest_shapes(shapes)
+    right, library = opening.digest_shapes(shapes), opening.get_library_version()
     for number, (wanted, word) in enumerate(
         (
             (None, "no family"),
-            (ModelClass(bytes(32), right, "5.19.0", "a", "b"), "config.json"),
-            (ModelClass(manifest.structure, bytes(32), "5.19.0", "a", "b"), "names and shapes"),
+            (ModelClass(bytes(32), right, library, "a", "b"), "config.json"),
+            (ModelClass(manifest.structure, bytes(32), library, "a", "b"), "names and shapes"),
         )
     ):
         parameters = replace(PARAMETERS, model_class=wanted)
@@ -306,8 +307,14 @@ def test_no_class_is_opened_that_the_parameters_do_not_name(folder, monkeypatch)
         for checkpoints in (fetched, held):
             with pytest.raises(UnusableCheckpointError, match=word):
                 checkpoints.get(manifest.digest, parameters)
+        with pytest.raises(UnusableCheckpointError, match=word):  # as an auditor opens it
+            ModelShelf([folder]).get(manifest.digest, parameters)
+        for checkpoints in (fetched, held):
+            with pytest.raises(CheckpointError, match="only parameters of its network") as caught:
+                checkpoints.get(manifest.digest)
+            assert not isinstance(caught.value, UnusableCheckpointError)
         assert not fetched.holds(manifest.digest)
-    wanted = ModelClass(manifest.structure, right, "5.19.0", "a", "b")
+    wanted = ModelClass(manifest.structure, right, library, "a", "b")
     with pytest.raises(CheckpointError, match="a class is opened"):  # amended parameters name it
         held.get(manifest.digest, replace(PARAMETERS, model_class=wanted))
 

@@ -34,7 +34,6 @@ from assay.artifacts.store_objects import (
 from assay.gate.files import JSON_BYTES, SMALL_FILE_BYTES
 from assay.inference.families import find_misfit
 from assay.inference.folder import (
-    CONFIG_FILE,
     FILES_FOLDER,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -50,7 +49,7 @@ from assay.inference.folder import (
     verify_manifest,
     verify_small_files,
 )
-from assay.inference.plain.opening import find_class_fault, find_plain_misfit
+from assay.inference.plain.opening import find_class_fault
 from assay.inference.plain_config import is_plain
 from assay.network.files import hold_folder, move_folder, write_file
 from assay.network.store.base import ObjectStore, StoreError
@@ -98,8 +97,8 @@ def fetch_checkpoint(
 
     Args:
         alone: its adapter is not used, so that no other checkpoint is fetched.
-        parameters: of its network. A model of a type that they do not name is refused before its
-            class is opened. None: they are not known, and a child opens it.
+        parameters: of its network, which name the class of a model without a family. None: no such
+            model is fetched.
 
     Raises:
         UnusableCheckpointError: it matches the digest, but nobody can use it.
@@ -373,9 +372,7 @@ class _Download:
         if self.parameters is not None:  # of a plain type they name the tensors
             fault = find_class_fault(self.parameters, manifest.structure, plain, shapes)
         elif plain:
-            fault = find_plain_misfit(read_small_file(self.folder, CONFIG_FILE), shapes)
-            if fault is not None:  # says this machine's class
-                raise CheckpointError(f"{name}: {fault}")
+            raise CheckpointError(explain_unnamed(self.digest))
         if fault is None and not plain:
             fault = find_misfit(config, shapes)
         if fault is not None:
@@ -403,6 +400,14 @@ class _Download:
             return find_tensors(folder)
         except CheckpointError:
             return {}
+
+
+def explain_unnamed(digest: bytes) -> str:
+    """What to do where a model without a family is wanted, and nobody says of which network."""
+    return (
+        f"no family describes the model of checkpoint {digest.hex()[:16]}…: only parameters of its "
+        "network name its class, and none are known here"
+    )
 
 
 def _list_pieces(

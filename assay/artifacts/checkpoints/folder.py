@@ -27,6 +27,7 @@ from assay.artifacts.checkpoints.download import (
     MIRRORS_MAX,
     OUTLINE,
     DownloadLimits,
+    explain_unnamed,
     fetch_checkpoint,
     fetch_outline,
     fetch_small_files,
@@ -54,8 +55,10 @@ from assay.inference.folder import (
     digest_tensors,
     find_tensors,
     list_small_files,
+    read_config,
     read_passages,
     verify_manifest,
+    verify_small_files,
 )
 from assay.inference.implementations import make_alone
 from assay.inference.low_rank import decode_adapter
@@ -65,6 +68,7 @@ from assay.inference.placement import Placement
 from assay.inference.placing.devices import CPU, free_memory
 from assay.inference.placing.model_sizes import BF16_WEIGHTS
 from assay.inference.plain.opening import LackingClassError, find_class_fault, require_class
+from assay.inference.plain_config import is_plain
 from assay.inference.reference import Reference
 from assay.inference.routing import count_experts
 from assay.network.files import hold_folder, move_folder, write_file, write_json
@@ -201,13 +205,17 @@ class CheckpointFolder:
         """The checkpoint with this digest, fetched if it is missing, verified when first opened.
 
         Args:
-            parameters: of its network: see `fetch_checkpoint`.
+            parameters: of its network, which name the class of a model without a family, and the
+                library that has it. None: no such model is opened.
 
         Raises:
             UnusableCheckpointError: it matches its digest, but nobody can use it.
+            LackingClassError: this machine has not the library that the parameters name.
             CheckpointError: it is missing and no mirror has it, or not yet; or the copy here is
                 damaged.
         """
+        if parameters is not None:
+            require_class(parameters.model_class)
         known = self._unusable.get(_name_case(digest, parameters))
         if known is not None:  # opening it takes long, and programs ask at every step
             raise UnusableCheckpointError(known)
@@ -231,8 +239,10 @@ class CheckpointFolder:
             UnusableCheckpointError: it matches its digest, but nobody can use it.
             CheckpointError: it is missing and no mirror has it, or the copy here is damaged.
         """
-        if digest in self.opened:
-            return self.get(digest)
+        with self._lock:
+            opened = self.opened.get(digest)
+        if opened is not None:
+            return opened
         folder = find_outline(self._root, digest)
         if folder is None and self._fetching is not None:
             folder = self._fetch_outline(digest, self._fetching)
@@ -348,8 +358,7 @@ class CheckpointFolder:
     def _load(self, digest: bytes, parameters: Parameters | None) -> Checkpoint:
         folder = self._root / digest.hex()
         try:
-            if parameters is not None:
-                _require_class_of(folder, digest, parameters)
+            require_class_of(folder, digest, parameters)
             if self._elsewhere is not None:
                 checkpoint = self._elsewhere(folder, digest)
             else:
@@ -717,12 +726,22 @@ def _name_case(digest: bytes, parameters: Parameters | None) -> tuple[bytes, byt
     return b"" if parameters is None else parameters.digest, digest
 
 
-def _require_class_of(folder: Path, digest: bytes, parameters: Parameters) -> None:
+def require_class_of(folder: Path, digest: bytes, parameters: Parameters | None) -> None:
     """Raise an UnusableCheckpointError unless a folder's checkpoint is of the class that a
-    network's parameters name, before any class is opened."""
-    outline = load_outline(folder, digest)
-    shapes = _list_shapes(folder) if outline.is_plain else None
-    fault = find_class_fault(parameters, outline.manifest.structure, outline.is_plain, shapes)
+    network's parameters name, before any class is opened. Raises a LackingClassError where this
+    machine has not that class, and a CheckpointError for a model without a family where no
+    parameters are known: whoever names a class reads it by the library that belongs to it."""
+    if parameters is not None:
+        require_class(parameters.model_class)
+    manifest = verify_manifest(folder, digest)
+    verify_small_files(folder, manifest)
+    plain = is_plain(read_config(folder))
+    if parameters is None:
+        if plain:
+            raise CheckpointError(explain_unnamed(digest))
+        return
+    shapes = _list_shapes(folder) if plain else None
+    fault = find_class_fault(parameters, manifest.structure, plain, shapes)
     if fault is not None:
         raise UnusableCheckpointError(f"checkpoint {digest.hex()[:16]}… is unusable: {fault}")
 
@@ -741,7 +760,6 @@ def open_checkpoint(
         CheckpointError: it is missing or damaged here, or this machine lacks its class: our own
             fault.
     """
-    require_class(parameters.model_class)
     try:
         checkpoint = checkpoints.get(digest, parameters)
     except (UnusableCheckpointError, LackingClassError):

@@ -163,7 +163,7 @@ class _Fetch:
     deadline: float
 
     def run(self, checkpoint: bytes) -> Path:
-        made = self._get_checkpoint(checkpoint).manifest
+        made = self._get_outline(checkpoint).manifest
         steps = StepFolder(self.folder / "steps")
         if made.is_return:
             return self._run_return(steps, made)
@@ -180,7 +180,8 @@ class _Fetch:
             self._fetch(made.step, _STATE, path, lambda: _check_state(step))
         parameters = self._get_parameters(step.record.parameters)
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
-        parent = self._get_checkpoint(step.record.parent)
+        self._get_checkpoint(checkpoint, parameters)
+        parent = self._get_checkpoint(step.record.parent, parameters)
         if has_pools(parameters.environment, parent):
             with suppress(StepError, CheckpointError):  # reported when it is needed
                 self._fetch_outlines(step, parameters.identity.trainer)
@@ -188,7 +189,7 @@ class _Fetch:
             with suppress(StepError):  # reported when it is needed
                 self._fetch_made(steps, parent.manifest, "parent")
         if parse_config(step.record).learning.from_genesis:
-            self._get_checkpoint(parameters.identity.genesis_checkpoint)
+            self._get_checkpoint(parameters.identity.genesis_checkpoint, parameters)
         return path
 
     def _run_return(self, steps: StepFolder, made: Manifest) -> Path:
@@ -201,6 +202,7 @@ class _Fetch:
         record = read_return(path).record
         parameters = self._get_parameters(record.parameters)
         publish_parameters(open_folder(self.folder / "steps" / "rules"), parameters)
+        self._get_checkpoint(made.digest, parameters)
         milestone = self._get_outline(record.milestone).manifest
         self._get_outline(record.parent)
         if milestone.step != ZERO_DIGEST:
@@ -247,10 +249,10 @@ class _Fetch:
 
         return path if self._fetch(made.step, _RECORD, path, check_record) else None
 
-    def _get_checkpoint(self, digest: bytes) -> Checkpoint:
+    def _get_checkpoint(self, digest: bytes, parameters: Parameters) -> Checkpoint:
         limits = DownloadLimits(seconds=self._get_left())
         fetching = DownloadSettings(lambda: self.stores, limits)
-        return CheckpointFolder(self.folder / "models", fetching).get(digest)
+        return CheckpointFolder(self.folder / "models", fetching).get(digest, parameters)
 
     def _get_parameters(self, digest: bytes) -> Parameters:
         for store in self.stores[:-1]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.artifacts.checkpoints.folder import find_checkpoint_fault
+from assay.artifacts.checkpoints.folder import find_checkpoint_fault, require_class_of
 from assay.artifacts.steps.groups import replay_all
 from assay.artifacts.submissions.file import SubmissionFile
 from assay.artifacts.submissions.judge import examine_file, judge_and_carry, read_samples
@@ -23,7 +23,6 @@ from assay.environments.dealing import make_miner_problem
 from assay.inference.checkpoint import Checkpoint, Outline, load_checkpoint, load_outline
 from assay.inference.folder import CheckpointError, UnusableCheckpointError
 from assay.inference.placement import Placement
-from assay.inference.plain.opening import require_class
 from assay.network.store.base import ObjectSource, StoreError
 from assay.protocol.context import Committed, Context
 from assay.protocol.encoding import EncodingError, decode
@@ -105,7 +104,7 @@ def open_model(
     if model is None:
         return None, ()
     try:
-        require_class(context.parameters.model_class)
+        require_class_of(model, context.checkpoint, context.parameters)
         checkpoint = load_checkpoint(model, context.checkpoint, placement)
     except UnusableCheckpointError:
         raise

@@ -110,7 +110,7 @@ def _check_before(
 ) -> None:
     """Check that each step's window comes after the last one's, so that no group is learned from
     twice. `public` has the parameters of the step's window, if these are known."""
-    record, parent = step.record, checkpoints.get(step.record.parent).manifest
+    record, parent = step.record, checkpoints.get_outline(step.record.parent).manifest
     is_named = public is not None and record.parent == public.parameters.start.checkpoint
     if not parent.number or is_named:  # the first under its parameters, whose windows come later
         findings.look(Aspect.LINK)
@@ -142,7 +142,9 @@ def _check_before(
             "twice, or after a later one",
         )
     if checkpoints.holds(step.child):
-        counts = [_count_asked(one) for one in (parent, checkpoints.get(step.child).manifest)]
+        counts = [
+            _count_asked(one) for one in (parent, checkpoints.get_outline(step.child).manifest)
+        ]
         if counts[0] != counts[1]:
             findings.notes.append(
                 f"of its parent {counts[1]} held-out problems were asked, and {counts[0]} in the "

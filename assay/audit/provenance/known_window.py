@@ -13,7 +13,6 @@ from assay.audit.ports import Public
 from assay.audit.window_parameters import check_parameters
 from assay.inference.checkpoint import Outline
 from assay.inference.folder import CheckpointError
-from assay.inference.plain.opening import require_class
 from assay.network.chain.errors import ForgottenError
 from assay.network.store.base import StoreError
 from assay.protocol.context import Context
@@ -128,7 +127,6 @@ def _open_outline(
 ) -> Outline | None:
     """The checkpoint in force, or what is known of it."""
     try:
-        require_class(context.parameters.model_class)
         return checkpoints.get(context.checkpoint, context.parameters)
     except CheckpointError as error:
         findings.miss(Aspect.LOGPROBS, f"no forward pass is run again: {error}")

@@ -46,7 +46,7 @@ from assay.environments.pooling import has_twin, is_proposing
 from assay.environments.steering import compute_next_levels
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.expert_stacks import split_experts
-from assay.inference.plain.opening import require_class
+from assay.inference.placement import Placement
 from assay.network.store.folder import open_folder
 from assay.protocol.gate import find_course_fault
 from assay.protocol.manifest import LevelSuccess, find_line_lie
@@ -103,8 +103,7 @@ def reexecute(
     record = step.record
     groups, remarks = open_step(step, checkpoints)
     parameters = _fetch_parameters(step)
-    require_class(parameters.model_class)  # else our library's weights would accuse a trainer
-    parent = checkpoints.get(record.parent)
+    parent = checkpoints.get(record.parent, parameters)
     drawn = DrawnBy(parameters, parent, checkpoints)
     false = find_false_group(record, groups, parameters, parent.manifest, drawn.find, is_derived)
     if false is not None:
@@ -125,7 +124,7 @@ def reexecute(
         false = find_false_delay(step, groups, beside.line, plan, tally)
     if false is not None:
         return StepComparison(False, None, false, remarks)
-    child = _get_child(step, checkpoints)
+    child = _get_child(step, checkpoints, parameters)
     if child is not None and plan.pool != child.piece_pool:  # no machine makes another
         if not is_derived and (twin := _find_twin(record, groups, parameters, drawn)) is not None:
             raise StepError(
@@ -208,7 +207,7 @@ def open_step(
         StepError, CheckpointError: as `reexecute`.
     """
     groups = read_step_groups(step)
-    remarks = _compare_places(step.record, checkpoints.get(step.record.parent))
+    remarks = _compare_places(step.record, checkpoints.placement)
     threads = step.record.threads
     if not 1 <= threads <= THREADS_MAX:
         raise StepError(f"the record names {threads:,} threads: 1 to {THREADS_MAX:,} may be")
@@ -344,10 +343,13 @@ def _fetch_parameters(step: Step) -> Parameters:
 def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
     """The learner's state before the step. Raises StepError, CheckpointError, OperatorError: as
     `reexecute`."""
-    record, get = step.record, checkpoints.get
+    record, parameters = step.record, _fetch_parameters(step)
+
+    def get(digest: bytes) -> Checkpoint:
+        return checkpoints.get(digest, parameters)
 
     def get_first() -> Checkpoint:
-        return get(_fetch_parameters(step).identity.genesis_checkpoint)
+        return get(parameters.identity.genesis_checkpoint)
 
     config, parent = read_config(record), get(record.parent)
     examples = read_examples(step.path.parent, config.choice, parent)
@@ -369,9 +371,11 @@ def make_learner_before(step: Step, checkpoints: CheckpointFolder) -> Learner:
     return learner
 
 
-def _get_child(step: Step, checkpoints: CheckpointFolder) -> Checkpoint | None:
+def _get_child(
+    step: Step, checkpoints: CheckpointFolder, parameters: Parameters
+) -> Checkpoint | None:
     """The new checkpoint, or None if it is not here. A damaged one is never ignored."""
-    return checkpoints.get(step.child) if checkpoints.holds(step.child) else None
+    return checkpoints.get(step.child, parameters) if checkpoints.holds(step.child) else None
 
 
 def _find_first_difference(weights: Mapping[str, Tensor], child: Checkpoint) -> str | None:
@@ -387,9 +391,9 @@ def _find_first_difference(weights: Mapping[str, Tensor], child: Checkpoint) -> 
     return None
 
 
-def _compare_places(record: StepRecord, parent: Checkpoint) -> tuple[str, ...]:
+def _compare_places(record: StepRecord, placement: Placement) -> tuple[str, ...]:
     remarks = []
-    engine = describe_engine(torch.device(parent.models.placement.device))
+    engine = describe_engine(torch.device(placement.device))
     if engine != record.engine:
         remarks.append(f"made with {record.engine}, repeated with {engine}")
     if compute_code_digest() != record.code:

@@ -1,6 +1,8 @@
 """Checks a return: its checkpoint is its milestone again, and nothing was learned. Specification,
 section 7.1."""
 
+from functools import partial
+
 from assay.artifacts.checkpoints.folder import CheckpointFolder, find_checkpoint_fault
 from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.steps.folder import Step, StepError, StepFolder, digest_tensors_of, read_step
@@ -54,7 +56,9 @@ def check_return(made: Return, checkpoints: CheckpointFolder) -> StepComparison:
     fault = fault or find_course_fault(child.course, parameters.gate)
     fault = fault or find_checkpoint_fault(checkpoints.get_outline(made.child), parameters)
     if fault is None and checkpoints.holds(made.child):
-        checkpoints.get(made.child)  # raises here if its tensors are not those of its manifest
+        checkpoints.get(
+            made.child, parameters
+        )  # raises here if its tensors are not those of its manifest
     if fault is not None:
         return StepComparison(False, None, fault, ())
     fault, remarks = _check_state(made, milestone, checkpoints)
@@ -86,9 +90,9 @@ def _check_state(
     if behind is None:
         return None, ("whether the optimiser's moments are new, the step behind it will show",)
     try:
-        config, parent = read_config(behind.record), checkpoints.get(behind.record.parent)
-        get = checkpoints.get
         parameters = fetch_parameters(open_folder(steps.folder / "rules"), record.parameters)
+        get = partial(checkpoints.get, parameters=parameters)
+        config, parent = read_config(behind.record), get(behind.record.parent)
         first = parameters.identity.genesis_checkpoint
         fresh = make_learner(parent, config.learning, lambda: get(first), get, [])
         if digest_tensors_of(fresh.export_state()) != record.optimiser:

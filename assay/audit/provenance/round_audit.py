@@ -206,7 +206,7 @@ def draw_steps(block_hash: bytes, child: FoundChild, count: int) -> list[int]:
 def _open_merging(
     sources: RoundSources, of: Round, record: MergeRecord, reader: RoundReader
 ) -> RoundMerge:
-    parent = sources.checkpoints.get(record.parent)
+    parent = sources.checkpoints.get(record.parent, of.parameters)
     weights: dict[str, Tensor] = {}
     for file in sorted(parent.folder.glob("*.safetensors")):
         weights |= read_tensors(file)
@@ -309,7 +309,8 @@ def _measure_again(
         return SuccessAudit(hotkey, None, f"{why}: more than anybody has")
     torch.set_num_threads(last.threads)  # their number may change last bits
     say(f"the child of {hotkey}: {asked:,} held-out problems")
-    base, parameters = sources.checkpoints.get(parent), facts.of.parameters
+    parameters = facts.of.parameters
+    base = sources.checkpoints.get(parent, parameters)
     found = count_held_out(base, parameters, asked, round_masters(files.masters))
     if found == claim:
         return SuccessAudit(hotkey, True, f"solves {describe_counts(found)}")

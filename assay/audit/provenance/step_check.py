@@ -29,6 +29,7 @@ from assay.inference.checkpoint import Checkpoint, Outline
 from assay.inference.folder import CheckpointError
 from assay.network.store.opening import open_store
 from assay.protocol.amendment import UnknownParametersError
+from assay.protocol.parameters import Parameters
 from assay.settings.loading import ConfigError, make_cards_repeat
 from assay.settings.sections import Settings
 
@@ -135,8 +136,8 @@ class _HeldOutlines:
 class _HeldModels:
     folder: CheckpointFolder
 
-    def get(self, digest: bytes) -> Checkpoint | None:
-        return self.folder.get(digest) if self.folder.holds(digest) else None
+    def get(self, digest: bytes, parameters: Parameters) -> Checkpoint | None:
+        return self.folder.get(digest, parameters) if self.folder.holds(digest) else None
 
 
 def repeat_step(

@@ -380,7 +380,7 @@ class Demo:
 
     def _evaluate(self, stage: str, digest: bytes) -> Success:
         self._enter(stage)
-        checkpoint = self._checkpoints.get(digest)
+        checkpoint = self._checkpoints.get(digest, self.run.parameters)
         return evaluate(
             checkpoint,
             checkpoint.open_environment(self.run.parameters.environment),
@@ -391,7 +391,8 @@ class Demo:
         )
 
     def _play_example(self, digest: bytes) -> PlayedExample:
-        checkpoint, parameters = self._checkpoints.get(digest), self.run.parameters
+        parameters = self.run.parameters
+        checkpoint = self._checkpoints.get(digest, parameters)
         environment = checkpoint.open_environment(parameters.environment)
         tokenizer = checkpoint.tokenizer
         problem = environment.make_problem(digest, checkpoint.manifest.level_numbers)

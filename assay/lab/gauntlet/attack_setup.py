@@ -201,7 +201,7 @@ class AttackSetup:
             self.parameters = replace(self.parameters, work=EPISODES_WORK, environment=world)
         self.beacons = self._outside.beacons
         self.judged = load_checkpoint(family.folder, placement=placement)
-        self.checkpoint = self._outside.checkpoints.get(self.judged.digest)
+        self.checkpoint = self._outside.checkpoints.get(self.judged.digest, self.parameters)
         self.context = self._open_context(1)
         self.work = self.open_work(1)
         temperature = self.parameters.work.temperature

@@ -14,9 +14,13 @@ from assay.inference.checkpoint import load_checkpoint
 from assay.inference.draws.sampler import BROKEN
 from assay.inference.folder import CheckpointError
 from assay.neurons.trainer.suites import FOLDER, SuiteMonitor, read_suites
+from assay.protocol.amendment import ParameterHistory
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import Prompts, PromptText
 from assay.training import GENESIS
+from tests.vectors.subjects import PARAMETERS
+
+HISTORY = ParameterHistory(PARAMETERS)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def test_an_owner_s_words_are_asked(tmp_path, checkpoint):
     file, words = write(tmp_path / "suite.jsonl", range(2)), PromptText("after", " Now.")
     given = {gsm.NAME: Prompts(gsm.NAME, (words,)), "math": Prompts("math", (words,))}
     suites, said = read_suites([file], (), print, given), []
-    monitor = SuiteMonitor(tmp_path, Checkpoints(checkpoint), suites, 1, said.append)
+    monitor = SuiteMonitor(tmp_path, Checkpoints(checkpoint), suites, 1, said.append, HISTORY)
     monitor.note(learn(1, checkpoint.digest))
     while monitor.step():
         pass
@@ -80,7 +84,7 @@ def test_every_second_checkpoint_is_evaluated_and_a_stop_costs_nothing(tmp_path,
     suites = read_suites([write(tmp_path / "suite.jsonl", range(40))], (), print)
     said = []
     open_monitor = lambda: SuiteMonitor(  # noqa: E731
-        tmp_path, Checkpoints(checkpoint), suites, 2, said.append
+        tmp_path, Checkpoints(checkpoint), suites, 2, said.append, HISTORY
     )
     monitor = open_monitor()
     assert not monitor.step()
@@ -111,7 +115,7 @@ def test_a_checkpoint_that_cannot_hold_a_suite_is_reported_and_training_goes_on(
     (tmp_path / "long.jsonl").write_text(json.dumps(row))
     said = []
     suites = read_suites([tmp_path / "long.jsonl"], (), said.append)
-    monitor = SuiteMonitor(tmp_path, Checkpoints(checkpoint), suites, 1, said.append)
+    monitor = SuiteMonitor(tmp_path, Checkpoints(checkpoint), suites, 1, said.append, HISTORY)
     monitor.note(learn(1, checkpoint.digest))
     assert monitor.step()
     assert not monitor.step()
@@ -125,7 +129,7 @@ def test_a_checkpoint_that_cannot_draw_is_reported_and_training_goes_on(tmp_path
             parameter.fill_(torch.nan)
     said = []
     suites = read_suites([write(tmp_path / "suite.jsonl", range(2))], (), said.append)
-    monitor = SuiteMonitor(tmp_path, Checkpoints(broken), suites, 1, said.append)
+    monitor = SuiteMonitor(tmp_path, Checkpoints(broken), suites, 1, said.append, HISTORY)
     monitor.note(learn(1, broken.digest))
     assert monitor.step()
     assert not monitor.step()
