@@ -420,7 +420,9 @@ const families = {
     for (const { config, shapes, structure, digest, model_class: named, refused } of v.cases) {
       const found = core.filesDigest('structure', { 'config.json': hex(Buffer.from(config)) });
       same('digests', [hex(found), hex(gate.shapesDigest(shapes))], [structure, digest]);
-      same(config, !gate.takesClass(named, found, parse(config), shapes, table, v), refused);
+      let taken = false;
+      try { taken = gate.takesClass(named, found, core.readDocument(Buffer.from(config)), shapes, table, v); } catch (error) { if (!(error instanceof RangeError)) throw error; }
+      same(config, !taken, refused);
     }
   },
   folders(v) {

@@ -12,6 +12,40 @@ function parse(text) {
   const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (t) => (/^-?\d+$/.test(t) ? `"\\u0000${t}"` : t));
   return JSON.parse(marked, (_, v) => (typeof v === 'string' && v[0] === '\0' ? BigInt(v.slice(1)) : v));
 }
+/** JSON from strangers (section 0) in the form of `parse`; RangeError where it is none. */
+function readDocument(bytes) {
+  const text = utf8(bytes), fail = () => { throw new RangeError('no JSON'); };
+  let at = 0;
+  const take = (form) => { form.lastIndex = at; const [found] = form.exec(text) ?? fail(); at += found.length; return found; };
+  const skip = () => take(/[ \t\n\r]*/y), readText = () => JSON.parse(take(/"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y));
+  const readAll = (end, one) => {
+    const found = [];
+    at += 1; skip();
+    if (text[at] !== end) for (found.push(one()); skip(), text[at] === ','; found.push(one())) { at += 1; skip(); }
+    if (text[at] !== end) fail();
+    at += 1;
+    return found;
+  };
+  const readMember = (depth) => { const name = readText(); skip(); take(/:/y); return [name, readValue(depth)]; };
+  function readNumber() {
+    const said = take(/-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y);
+    if (/^-?\d+$/.test(said)) return said.replace('-', '').length > 64 ? fail() : BigInt(said);
+    return Number.isFinite(Number(said)) ? Number(said) : fail();
+  }
+  function readValue(depth) {
+    skip();
+    const mark = text[at];
+    if (mark === '"') return readText();
+    if (mark !== '{' && mark !== '[') return /[-\d]/.test(mark ?? '') ? readNumber() : JSON.parse(take(/true|false|null/y));
+    if (depth === 64) fail();
+    if (mark === '[') return readAll(']', () => readValue(depth + 1));
+    const members = readAll('}', () => readMember(depth + 1));
+    return new Set(members.map(([name]) => name)).size < members.length ? fail() : Object.fromEntries(members);
+  }
+  const value = readValue(0);
+  skip();
+  return at === text.length ? value : fail();
+}
 
 function integer(width, value, signed = false) {
   const size = 1n << BigInt(8 * width), number = BigInt(value), low = signed ? -size / 2n : 0n;
@@ -251,5 +285,5 @@ const tensorRoot = (tensors) => root([...tensors].sort((a, b) => byName(a.name, 
 
 module.exports = {
   sha256, hex, unhex, keccak, integer, u32, u64, hash, treeTop, treePath, pathTop, pathPlaces, root, Stream, philox, word, TABLE, gumbel,
-  encodeSS58, encode, encodeJson, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, byName, filesDigest, tensorRoot, utf8,
+  encodeSS58, encode, encodeJson, decode, sizeOf, decodeSized, decodeCommitment, encodeCommitment, parse, readDocument, byName, filesDigest, tensorRoot, utf8,
 };
