@@ -47,7 +47,7 @@ def run_preparation(
     make_cards_repeat()
     trainer = settings.trainer
     learning = make_learning_here(trainer, settings.compute.device)
-    if (trainer.processes > 1 or trainer.offload) and not request.show and not is_member():
+    if trainer.is_shared and not request.show and not is_member():
         return run_team(trainer.processes, again)
     network = describe_network(trainer)
     with join_team(describe_learning(trainer), network=network) as rank:

@@ -28,6 +28,20 @@ def is_plain(config: Json) -> bool:
     return isinstance(kind, str) and kind not in FAMILIES
 
 
+def find_learning_conflict(*, is_shared: bool, has_factors: bool) -> str | None:
+    """The reason why a model of a type without a family is not learned by settings, or None. Some
+    of their classes multiply by a layer's weight themselves, past its factors, and none is known to
+    stay the same when its modules are shared by processes.
+
+    Args:
+        is_shared: by a team's processes, or offloaded. has_factors: LoRA's factors learn.
+    """
+    instead = "no family describes the model, whose own class reads it: set"
+    if is_shared:
+        return f"{instead} processes = 1 and offload = false"
+    return f"{instead} lora_rank = 0" if has_factors else None
+
+
 def find_plain_type_fault(kind: Any) -> str | None:
     """The reason why no model of a `model_type` without a family is read, or None: its class may
     yet be refused, or not be there."""

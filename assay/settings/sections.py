@@ -586,6 +586,11 @@ class TrainerSettings(_Section):
         new = write_table(self.loss_table)
         return f"[trainer] {' and '.join(names)}: a former way to write {new}"
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether a learner's weights are shared by processes, or kept in host memory."""
+        return self.processes > 1 or self.offload
+
     def find_conflict(self) -> str | None:
         """The reason why nobody can learn by these settings together; None: it is possible."""
         finders = self._find_loss_fault, self._find_schedule_fault, self._find_optimizer_fault
@@ -638,8 +643,7 @@ class TrainerSettings(_Section):
             return None
         from assay.training.optimizers import find_conflict  # loads PyTorch
 
-        is_shared = self.processes > 1 or self.offload
-        return find_conflict(self.optimizer, is_shared, bool(self.lora_rank))
+        return find_conflict(self.optimizer, self.is_shared, bool(self.lora_rank))
 
 
 class LedgerSettings(_Section):

@@ -24,6 +24,7 @@ from assay.environments.registry import (
 )
 from assay.environments.rewards import choose_rewards
 from assay.inference.context_length import find_context_fault
+from assay.inference.plain_config import find_learning_conflict
 from assay.network.toml_settings import list_mistakes, name_place, read_toml, suggest
 from assay.protocol.beacon import QUICKNET
 from assay.protocol.encoding import EncodingError, read_json
@@ -421,7 +422,10 @@ def _find_misfit(recipe: Recipe) -> str | None:
             f"course.longest_prompt: {course.longest_prompt} is below course.prompt_tokens, the "
             f"{course.prompt_tokens} of a prompt on average"
         )
-    if not recipe.model.packs and processes > 1:
-        return f"trainer.processes: {processes}, and a class that no family describes learns in one"
+    conflict = find_learning_conflict(
+        is_shared=recipe.trainer.is_shared, has_factors=bool(recipe.trainer.lora_rank)
+    )
+    if conflict is not None and not recipe.model.packs:
+        return f"trainer: {conflict}"
     fault = recipe.model.find_fault()
     return None if fault is None else f"model.{fault}"

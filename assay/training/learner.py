@@ -32,6 +32,7 @@ from transformers import PreTrainedModel
 from assay.inference.families import FAMILIES
 from assay.inference.implementations import make_learning_twin
 from assay.inference.low_rank import Factors
+from assay.inference.plain_config import find_learning_conflict
 from assay.protocol.hashing import ZERO_DIGEST
 from assay.training.balance import Balance
 from assay.training.components import Loss
@@ -119,7 +120,9 @@ class Learner:
         """
         conflict = find_conflict(config.optimizer, is_in_team(), bool(config.lora_rank))
         if model.config.model_type not in FAMILIES:
-            conflict = conflict or _find_plain_conflict(config)
+            conflict = conflict or find_learning_conflict(
+                is_shared=is_in_team(), has_factors=bool(config.lora_rank)
+            )
         if conflict is not None:
             raise OptimizerError(conflict)
         if config.wants_reference and reference is None:
@@ -353,16 +356,6 @@ class Learner:
             ValueError: the moments are another optimiser's, or another model's.
         """
         self._weights.import_state(state)
-
-
-def _find_plain_conflict(config: LearnConfig) -> str | None:
-    """The reason why a model that no family describes cannot be learned; None: it can. Some of
-    their classes multiply by a layer's weight themselves, past its factors, and none is known to
-    stay the same when its modules are shared by processes."""
-    instead = "no family describes the model, whose own class reads it: set"
-    if is_in_team():
-        return f"{instead} processes = 1 and offload = false"
-    return f"{instead} lora_rank = 0" if config.lora_rank else None
 
 
 def _build(

@@ -18,6 +18,7 @@ from assay.artifacts.status.trainer import (
     TrainerStatus,
 )
 from assay.environments.problem_file import get_known_files
+from assay.inference.plain_config import find_learning_conflict
 from assay.neurons.preflight.starting import warn_at_start
 from assay.neurons.program.counters import Counters, meter
 from assay.neurons.program.logs import make_report
@@ -84,7 +85,7 @@ def run_trainer(
     make_cards_repeat()
     trainer = settings.trainer
     make_learning_here(trainer, settings.compute.device)
-    if (trainer.processes > 1 or trainer.offload) and not is_member():
+    if trainer.is_shared and not is_member():
         if not again:
             raise ValueError("a trainer of several processes must know how to start them: `again`")
         return run_team(trainer.processes, again)
@@ -128,7 +129,7 @@ def _run_first(
     store, locator = open_own_store(settings)
     with open_program(settings, section, "trainer", as_json, quiet) as (session, watch):
         store = meter(store, watch.tally)
-        _require_trainer(session)
+        _require_trainer(session, section)
         held_out = HeldOut(session.history, section.problems)
         report = make_report("held_out_tried")
         tracker = _open_tracker(section, session)
@@ -200,8 +201,9 @@ def _open_tracker(section: TrainerSettings, session: NeuronSession) -> Tracker |
     return Tracker(plan)
 
 
-def _require_trainer(session: NeuronSession) -> None:
-    """Raise ConfigError if the parameters name other trainers only."""
+def _require_trainer(session: NeuronSession, trainer: TrainerSettings) -> None:
+    """Raise ConfigError if the parameters name other trainers only, or a model that nobody learns
+    by these settings."""
     hotkey = session.account.hotkey
     trainers = list_trainers(session.history, session.followed.pending)
     if hotkey not in trainers:
@@ -210,6 +212,13 @@ def _require_trainer(session: NeuronSession) -> None:
             f"this network's trainer is {named}, and the wallet's hotkey is "
             f"{encode_ss58(hotkey)}: name the right wallet"
         )
+    if session.parameters.model_class is None:
+        return
+    conflict = find_learning_conflict(
+        is_shared=trainer.is_shared, has_factors=bool(trainer.lora_rank)
+    )
+    if conflict is not None:  # before any work
+        raise ConfigError(f"[trainer] {conflict}")
 
 
 def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -581,3 +582,20 @@ def test_a_plan_says_that_examples_are_not_here(write):
     assert done.returncode == 0, done.stderr
     (line,) = json.loads(done.stdout)["missing"]
     assert line.startswith("sft: nowhere.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lora_rank = 4", "set lora_rank = 0"),
+        ("processes = 2", "set processes = 1 and offload = false"),
+        ("offload = true", "set processes = 1 and offload = false"),
+    ],
+)
+def test_a_class_without_a_family_is_learned_whole_and_by_one_process(write, line, said):
+    """Before a network is published with it, by what a learner would say after it."""
+    text = Path(write_class(write)).read_text()
+    before, section, after = text.partition("[trainer]\n")
+    after = re.sub(rf"(?m)^{line.split()[0]} = .*\n", "", after)
+    with pytest.raises(ConfigError, match=f"trainer: no family describes the model.*{said}"):
+        read_recipe(write(f"{before}{section}{line}\n{after}"))
