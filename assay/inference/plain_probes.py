@@ -109,6 +109,7 @@ class _Probes:
 
     def list_properties(self) -> Iterator[_Property]:
         """In the order in which they are tried."""
+        yield _Property("weights", "it changes its weights while it reads", self._try_weights)
         yield _Property("head", "its logits are not its output matrix's", self._try_head)
         yield _Property("silence", "it writes while it reads", self._try_silence)
         yield _Property("again", "the same tokens once more draw otherwise", self._try_again)
@@ -150,6 +151,17 @@ class _Probes:
             )
 
     # --- one property each
+
+    def _try_weights(self) -> tuple[float, float]:
+        """A class may do so at its first pass: so one that has read nothing is tried."""
+        twin = self._make_twin()
+        before = _sum_bits(twin)
+        self._read(self._row, twin)
+        after = _sum_bits(twin)
+        changed = [name for name, bits in before.items() if after[name] != bits]
+        if changed:
+            raise _Fault(f"it changes {changed[0]}: a learner would publish what it has made of it")
+        return 0.0, 0.0
 
     def _try_head(self) -> tuple[float, float]:
         try:
@@ -310,6 +322,15 @@ class _Probes:
         see_states(twin, head.output)
         twin.set_attn_implementation(self._model.config._attn_implementation)  # noqa: SLF001
         return twin.requires_grad_(False)
+
+
+def _sum_bits(model: Any) -> dict[str, int]:
+    """A sum of each weight's bits, by its name: no weight is copied."""
+    return {
+        name: int(weight.detach().contiguous().view(torch.int32).sum(dtype=torch.int64))
+        for name, weight in model.state_dict().items()
+        if weight.dtype == torch.float32
+    }
 
 
 def _fill(own: Tensor | None, wanted: Tensor) -> Tensor:

@@ -577,6 +577,24 @@ def test_a_config_of_no_class_or_a_huge_one_ends_in_a_line(monkeypatch: pytest.M
         open_class(write_fields("gpt_neox", num_hidden_layers=10**7))
     assert not isinstance(caught.value, UnusableCheckpointError)  # a quicker machine may build it
 
+    def build(*_: Any, **__: Any) -> None:
+        raise AssertionError("a child begins again")
+
+    monkeypatch.setattr(opening.subprocess, "run", build)  # programs ask at every block
+    with pytest.raises(LackingClassError, match="no causal language model of the type whisperer"):
+        open_class(b'{"model_type": "whisperer"}')
+    with pytest.raises(CheckpointError, match="refused by its own class"):
+        open_class(write_fields("gpt_neox", num_attention_heads=5))
+    with pytest.raises(CheckpointError, match="more than 2 processor seconds"):
+        open_class(write_fields("gpt_neox", num_hidden_layers=10**7))
+
+
+def test_a_class_that_changes_its_weights_is_refused_for_that() -> None:
+    """RWKV divides those of every sixth layer at its first pass: here none, there two."""
+    require_measurable(open_plain("rwkv"), 64)
+    with pytest.raises(ProbeError, match=r"\(weights\).*it changes rwkv\.blocks\.6\."):
+        require_measurable(open_plain("rwkv", num_hidden_layers=8), 64)
+
 
 @pytest.mark.parametrize(
     ("changes", "word"),

@@ -102,11 +102,16 @@ def open_class(config: bytes) -> OpenedClass:
             On another machine it may not be so: nothing here is unusable for all.
     """
     fields = {name: value for name, value in json.loads(config).items() if name not in BOOKS}
-    return _open(json.dumps(fields, sort_keys=True).encode())
+    found = _open(json.dumps(fields, sort_keys=True).encode())
+    if isinstance(found, CheckpointError):  # a new one: each raise adds to an error's traceback
+        raise type(found)(str(found))
+    return found
 
 
 @lru_cache(maxsize=64)
-def _open(config: bytes) -> OpenedClass:
+def _open(config: bytes) -> OpenedClass | CheckpointError:
+    """The class, or why this machine will not build it: programs ask again at every block, and a
+    child would reach its limits at each of them. What may pass is raised, and not kept."""
     limits = [str(SECONDS), str(MEMORY)]
     command = [sys.executable, "-m", "assay.inference.plain.opening_child", *limits]
     try:
@@ -121,11 +126,11 @@ def _open(config: bytes) -> OpenedClass:
     except subprocess.TimeoutExpired:  # its processor seconds are limited: the machine is busy
         raise CheckpointError(f"no class was built within {_WAIT} s: end other programs") from None
     if child.returncode == -signal.SIGXCPU:  # on this processor: another one may build it
-        raise CheckpointError(
+        return CheckpointError(
             f"{CONFIG_FILE} takes its class more than {SECONDS} processor seconds to build here"
         )
     if len(child.stdout) > _ANSWER:
-        raise CheckpointError(f"{CONFIG_FILE} makes a class with too many tensors")
+        return CheckpointError(f"{CONFIG_FILE} makes a class with too many tensors")
     if child.returncode != 0:
         last = child.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
         raise CheckpointError(
@@ -134,11 +139,11 @@ def _open(config: bytes) -> OpenedClass:
         )
     found: Any = json.loads(child.stdout)
     if "lacks" in found:
-        raise LackingClassError(found["lacks"])
+        return LackingClassError(found["lacks"])
     if "memory" in found:  # of this machine, as seconds are
-        raise CheckpointError(f"{CONFIG_FILE} takes its class more memory than {MEMORY:,} bytes")
+        return CheckpointError(f"{CONFIG_FILE} takes its class more memory than {MEMORY:,} bytes")
     if "fault" in found:
-        raise CheckpointError(f"{CONFIG_FILE} is refused by its own class: {found['fault']}")
+        return CheckpointError(f"{CONFIG_FILE} is refused by its own class: {found['fault']}")
     shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
     return OpenedClass(
         found["name"],
