@@ -411,6 +411,11 @@ def _find_misfit(recipe: Recipe) -> str | None:
     fault = recipe.find_environment_fault()
     if fault is not None:
         return fault
+    conflict = find_learning_conflict(
+        is_shared=recipe.trainer.is_shared, has_factors=bool(recipe.trainer.lora_rank)
+    )
+    if conflict is not None and not recipe.model.packs:
+        return f"trainer: {conflict}"
     course, processes = recipe.course, recipe.trainer.processes
     if course.card != "cpu" and processes != course.trainer_cards:
         return (
@@ -422,10 +427,5 @@ def _find_misfit(recipe: Recipe) -> str | None:
             f"course.longest_prompt: {course.longest_prompt} is below course.prompt_tokens, the "
             f"{course.prompt_tokens} of a prompt on average"
         )
-    conflict = find_learning_conflict(
-        is_shared=recipe.trainer.is_shared, has_factors=bool(recipe.trainer.lora_rank)
-    )
-    if conflict is not None and not recipe.model.packs:
-        return f"trainer: {conflict}"
     fault = recipe.model.find_fault()
     return None if fault is None else f"model.{fault}"
