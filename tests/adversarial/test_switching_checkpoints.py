@@ -236,7 +236,7 @@ def test_a_defect_of_ours_is_not_swallowed(fresh_world, child, monkeypatch):
     checkpoints, held = make_folder(world, "one", store)
     met = []
 
-    def fail(*_):
+    def fail(*_, **__):
         met.append(True)
         raise ZeroDivisionError("a defect")
 
