@@ -50,6 +50,8 @@ def make_section(path: str, command: Any) -> str:
     if shown:
         lines += ["", "| argument or option | what it says |", "|---|---|"]
         lines += [show_parameter(parameter, context) for parameter in shown]
+    if command.epilog:
+        lines += ["", *(f"    {line}" for line in command.epilog.splitlines())]
     return "\n".join(lines)
 
 

@@ -3,6 +3,8 @@
 Exit codes: 0 as promised or accepted; 1 a finding; 2 could not run; 130 stopped by Ctrl-C.
 """
 
+from typing import Annotated
+
 import typer
 
 from assay.cli.commands import (
@@ -35,15 +37,55 @@ from assay.cli.commands import (
 )
 from assay.cli.help_pages import PagedGroup
 
+#: What one wants → the commands for it, in the order of `assay --help`.
+GROUPS = {
+    "Try": ("demo", "localnet", "faucet", "status", "explorer", "doctor", "gauntlet"),
+    "Mine": ("wallet", "register", "mine", "explain"),
+    "Validate": ("stake", "validate", "weights", "metagraph", "calibrate"),
+    "Own a subnet": ("adopt", "plan", "subnet", "ledger"),
+    "Train": ("train", "eval", "contest"),
+    "Audit": ("audit", "verify"),
+    "Data": ("env", "export", "publish-hub", "convert", "sandbox"),
+}
+
+
+class _Root(PagedGroup):
+    """The list of all commands."""
+
+    groups = GROUPS
+
+
 app = typer.Typer(
-    cls=PagedGroup,
+    cls=_Root,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
-    help="Assay: miners are paid for reasoning rollouts that anyone can check.",
-    epilog="Start with `assay demo`. Flags override ASSAY_* variables, and both override --config.",
+    context_settings={"help_option_names": ["--help", "-h"]},
+    help="Assay: miners are paid for reasoning rollouts that anyone can check.\n\n"
+    "Flags override ASSAY_* variables, and both override --config.",
+    epilog="assay demo",
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"assay {version('assay')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _take_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version, and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
 app.add_typer(demo.app)
 app.add_typer(submission.app)
 app.add_typer(adopt.app)

@@ -1,6 +1,6 @@
 """A command: one function, with its own options as parameters and the settings that it offers.
 
-    @command(app, "mine", lambda s: (*program(s), s.miner.dir, s.miner.groups))
+    @command(app, "mine", "assay mine …", lambda s: (*program(s), s.miner.dir, s.miner.groups))
     def mine(invocation: Invocation, quiet: Quiet = False) -> int:
         settings = invocation.load_settings()
         …
@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from assay.cli.exits import OK, plain_errors
-from assay.cli.help_pages import PagedCommand, PagedContext, PagedGroup
+from assay.cli.help_pages import (
+    DETAILS,
+    GENERAL,
+    MACHINE,
+    NETWORK,
+    PANELS,
+    PagedCommand,
+    PagedContext,
+    PagedGroup,
+    find_panel,
+)
 from assay.cli.settings_source import SettingsSource
 
 if TYPE_CHECKING:
@@ -28,11 +38,19 @@ if TYPE_CHECKING:
     from assay.settings.sections import Settings
 
 _Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A TOML file with settings.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", rich_help_panel=GENERAL, help="A TOML file with settings."
+    ),
 ]
 _Localnet = Annotated[
     Path | None,
-    typer.Option("--localnet", metavar="DIR", help="Folder of an `assay localnet` to work on."),
+    typer.Option(
+        "--localnet",
+        metavar="DIR",
+        rich_help_panel=NETWORK,
+        help="Folder of an `assay localnet` to work on.",
+    ),
 ]
 _Recipe = Annotated[
     str | None,
@@ -41,8 +59,21 @@ _Recipe = Annotated[
     ),
 ]
 
-#: Options that help shows last.
+#: Options that help shows last in their panel.
 _LAST = ("localnet", "config", "quiet", "as_json")
+#: Section → the panel of its settings' options, but of those that most calls name.
+_PANELS = {
+    **dict.fromkeys(("chain", "wallet", "store", "beacon"), DETAILS),
+    **dict.fromkeys(("compute", "cluster"), MACHINE),
+    **dict.fromkeys(("metrics", "log", "hub"), GENERAL),
+}
+_COMMON = {
+    ("chain", "network"),
+    ("chain", "netuid"),
+    ("wallet", "name"),
+    ("wallet", "hotkey"),
+    ("store", "locator"),
+}
 
 Offers = Callable[["Settings"], tuple[object, ...]]
 #: A command's function. Returns an exit code; None: 0.
@@ -76,12 +107,17 @@ class Invocation(PagedContext):
 
 
 def command(
-    app: typer.Typer, name: str | None, offers: Offers | None = None, role: str | None = None
+    app: typer.Typer,
+    name: str | None,
+    example: str,
+    offers: Offers | None = None,
+    role: str | None = None,
 ) -> Callable[[Action], Action]:
     """Register a function of an `Invocation` and a command's own options.
 
     Args:
         name: None: the action of a group if none of its commands is named.
+        example: a line, or several, for the page of help.
         offers: settings that become options. With one of the chain or the wallet there is also
             `--localnet`, with any at all `--config`.
         role: see `SettingsSource`.
@@ -89,11 +125,11 @@ def command(
 
     def register(action: Action) -> Action:
         if name is None:
-            app.callback(cls=_make_class(PagedGroup, offers, role), invoke_without_command=True)(
-                action
-            )
+            group = _make_class(PagedGroup, offers, role)
+            app.callback(cls=group, invoke_without_command=True, epilog=example)(action)
         else:
-            app.command(name, cls=_make_class(PagedCommand, offers, role))(action)
+            cls = _make_class(PagedCommand, offers, role)
+            app.command(name, cls=cls, epilog=example)(action)
         return action
 
     return register
@@ -133,9 +169,7 @@ def _make_class(base: Any, offers: Offers | None, role_: str | None) -> Any:
             if not self.has_all:
                 self.has_all = True
                 options = [] if offers is None else _make_options(_list_offered(offers), role_)
-                self.params = sorted(
-                    [*self.params, *options], key=lambda option: _rank(option.name)
-                )
+                self.params = sorted([*self.params, *options], key=_rank)
             return super().get_params(ctx)
 
         def get_short_help_str(self, limit: int = 0) -> str:
@@ -169,8 +203,9 @@ def _say_allowed(error: typer.BadParameter) -> str:
     return f"use {describe_allowed(list_settings()[section][name])}"
 
 
-def _rank(name: str) -> int:
-    return _LAST.index(name) if name in _LAST else -1
+def _rank(option: Any) -> tuple[int, int]:
+    last = _LAST.index(option.name) if option.name in _LAST else -1
+    return PANELS.index(find_panel(option)), last
 
 
 def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]:
@@ -182,7 +217,9 @@ def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]
     for section, *names in offered:
         settings: Any = Settings.model_fields[section].annotation
         for name in names or settings.model_fields:
-            annotations[f"{section}__{name}"] = _make_option(name, settings.model_fields[name])
+            annotations[f"{section}__{name}"] = _make_option(
+                section, name, settings.model_fields[name]
+            )
     if {section for section, *_ in offered} & {"chain", "wallet"}:
         annotations["localnet"] = _Localnet
     if role == "trainer":
@@ -203,7 +240,7 @@ def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]
     return typer.main.get_command(app).params
 
 
-def _make_option(name: str, info: "FieldInfo") -> Any:
+def _make_option(section: str, name: str, info: "FieldInfo") -> Any:
     """The annotation of a parameter for a field."""
     from assay.settings.sections import get_flag, get_flag_name
 
@@ -217,7 +254,10 @@ def _make_option(name: str, info: "FieldInfo") -> Any:
         many = many or origin is tuple
         kind = first
     decl = get_flag_name(name, info)
-    option = typer.Option(decl, metavar=metavar, help=_make_help(decl, many, info))
+    panel = NETWORK if (section, name) in _COMMON else _PANELS.get(section)
+    option = typer.Option(
+        decl, metavar=metavar, rich_help_panel=panel, help=_make_help(decl, many, info)
+    )
     return Annotated[(list[kind] if many else kind) | None, option]
 
 

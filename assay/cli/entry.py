@@ -1,5 +1,6 @@
 """The entry point: small, so that Ctrl-C works alike from the first moment."""
 
+import os
 import sys
 from io import StringIO, TextIOWrapper
 
@@ -17,7 +18,8 @@ def main() -> None:
         with catch_interrupts():
             with importing():
                 from assay.cli.app import app
-            app(prog_name="assay")
+            plain = os.environ.get("NO_COLOR")  # noqa: TID251 - everybody's variable
+            app(prog_name="assay", color=False if plain else None)
     except KeyboardInterrupt:
         print("assay: stopped", file=sys.stderr)
         sys.exit(130)

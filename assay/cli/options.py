@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assay.cli.help_pages import GENERAL
+
 if TYPE_CHECKING:
     from assay.settings.sections import Settings
 
 AsJson = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr."),
+    typer.Option(
+        "--json",
+        rich_help_panel=GENERAL,
+        help="Print one JSON document on stdout, everything else on stderr.",
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", rich_help_panel=GENERAL, help="Show no progress.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(

@@ -16,7 +16,7 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "adopt")
+@command(app, "adopt", "assay adopt ORG/NAME --out model")
 def adopt(
     invocation: Invocation,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the model.")],

@@ -52,7 +52,12 @@ Model = Annotated[
 ]
 
 
-@command(app, None, lambda s: (*network(s), *reading(s), *ledger(s), s.compute, s.cluster.address))
+@command(
+    app,
+    None,
+    "assay audit --netuid 3 --windows 8..12",
+    lambda s: (*network(s), *reading(s), *ledger(s), s.compute, s.cluster.address),
+)
 def audit(
     invocation: Invocation,
     validator: Validator = None,
@@ -132,7 +137,12 @@ def audit(
     return show_report(report, as_json)
 
 
-@command(app, "export", lambda s: (*network(s), *reading(s), *ledger(s)))
+@command(
+    app,
+    "export",
+    "assay audit export --netuid 3 --out bundle",
+    lambda s: (*network(s), *reading(s), *ledger(s)),
+)
 def export(
     invocation: Invocation,
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="New folder for the bundle.")],
@@ -183,7 +193,12 @@ def export(
     return show_exported(bundle, as_json)
 
 
-@command(app, "compare", lambda s: (*network(s), *reading(s), s.compute))
+@command(
+    app,
+    "compare",
+    "assay audit compare --netuid 3",
+    lambda s: (*network(s), *reading(s), s.compute),
+)
 def compare(
     invocation: Invocation,
     validator: Annotated[
@@ -222,7 +237,7 @@ def compare(
     return FINDING if comparison.has_copier else OK
 
 
-@command(app, "round", lambda s: (*network(s), *reading(s)))
+@command(app, "round", "assay audit round --netuid 3", lambda s: (*network(s), *reading(s)))
 def round_(
     invocation: Invocation,
     checkpoint: Annotated[

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "calibrate", lambda s: (s.calibrate, s.compute))
+@command(
+    app,
+    "calibrate",
+    "assay calibrate --model model --a fp32-sdpa --b fp32-eager",
+    lambda s: (s.calibrate, s.compute),
+)
 def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Measure how much two implementations of the reference differ, and fit the honest rates.
 

@@ -17,7 +17,12 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "contest", lambda s: (s.judge.url, s.judge.model, s.environments.files, s.compute))
+@command(
+    app,
+    "contest",
+    "assay contest before after --env gsm --problems 200",
+    lambda s: (s.judge.url, s.judge.model, s.environments.files, s.compute),
+)
 def contest(
     invocation: Invocation,
     folders: Annotated[

@@ -14,7 +14,7 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "demo", lambda s: (s.demo, s.environments.files, s.compute))
+@command(app, "demo", "assay demo --fast", lambda s: (s.demo, s.environments.files, s.compute))
 def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Run a whole subnet in this process: miners, cheats, validator, trainer.
 

@@ -19,7 +19,12 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "doctor", lambda s: (*network(s), s.wallet, s.store.locator, *reading(s), s.compute))
+@command(
+    app,
+    "doctor",
+    "assay doctor miner --netuid 3 --wallet mine --hotkey one --store URL",
+    lambda s: (*network(s), s.wallet, s.store.locator, *reading(s), s.compute),
+)
 def doctor(
     invocation: Invocation,
     role: Annotated[

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from assay.environments.base import Environment
 
 app = typer.Typer(
-    cls=PagedGroup, no_args_is_help=True, help="List, try, score and make environments."
+    cls=PagedGroup,
+    no_args_is_help=True,
+    help="List, try, score and make environments.",
+    epilog="assay env sample gsm --n 2",
 )
 
 
@@ -57,7 +60,7 @@ Levels = Annotated[
 _NO_SEED = "00" * 32
 
 
-@command(app, "list", lambda s: (s.environments.files,))
+@command(app, "list", "assay env list", lambda s: (s.environments.files,))
 def list_(invocation: Invocation, as_json: AsJson = False) -> int:
     """List all environments, and say why some cannot be used."""
     settings = invocation.load_settings()
@@ -69,7 +72,7 @@ def list_(invocation: Invocation, as_json: AsJson = False) -> int:
     return FINDING if any(not entry.usable for entry in entries if entry.file in named) else OK
 
 
-@command(app, "show", lambda s: (s.environments.files,))
+@command(app, "show", "assay env show sat,k=4", lambda s: (s.environments.files,))
 def show(invocation: Invocation, name: Name, as_json: AsJson = False) -> None:
     """Show an environment's settings, levels and digest, as in a network's parameters."""
     settings = invocation.load_settings()
@@ -79,7 +82,7 @@ def show(invocation: Invocation, name: Name, as_json: AsJson = False) -> None:
     show_environment(open_named_environment(name), as_json)
 
 
-@command(app, "sample", lambda s: (s.environments.files,))
+@command(app, "sample", "assay env sample gsm --n 2", lambda s: (s.environments.files,))
 def sample(
     invocation: Invocation,
     name: Name,
@@ -139,7 +142,12 @@ def sample(
     return show_samples(sample_problems(request), as_json)
 
 
-@command(app, "score", lambda s: (s.environments.files,))
+@command(
+    app,
+    "score",
+    "assay env score sums --answer 'The answer is 42.'",
+    lambda s: (s.environments.files,),
+)
 def score(
     invocation: Invocation,
     name: Name,
@@ -178,7 +186,7 @@ def score(
     show_score(parts, compute_reward(parts, 0, rewards, 1), as_json)
 
 
-@command(app, "look")
+@command(app, "look", "assay env look problems.jsonl")
 def look(
     invocation: Invocation,
     file: Annotated[
@@ -275,7 +283,7 @@ def _require_new(file: Path) -> None:
         raise ConfigError(f"--write {file}: there is no folder {file.absolute().parent}")
 
 
-@command(app, "new")
+@command(app, "new", "assay env new my_env --turns")
 def new(
     invocation: Invocation,
     name: Annotated[
@@ -313,7 +321,7 @@ def new(
     print_result({"files": [str(place / path) for path in texts]}, as_json, "\n".join(lines))
 
 
-@command(app, "vet", lambda s: (s.environments.files,))
+@command(app, "vet", "assay env vet problems.jsonl", lambda s: (s.environments.files,))
 def vet(
     invocation: Invocation,
     path: Annotated[
@@ -398,7 +406,9 @@ def _open_vetted(name: str) -> "Environment":
         raise ConfigError(f"{name}: there is no such file or folder; {fault}") from None
 
 
-@command(app, "export", lambda s: (s.environments.files,))
+@command(
+    app, "export", "assay env export gsm --verifiers taskset", lambda s: (s.environments.files,)
+)
 def export(
     invocation: Invocation,
     name: Name,

@@ -16,7 +16,7 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "eval", lambda s: (s.compute,))
+@command(app, "eval", "assay eval model --suite test.jsonl --samples 4", lambda s: (s.compute,))
 def eval_(
     invocation: Invocation,
     model: Annotated[

@@ -17,7 +17,10 @@ app = typer.Typer(cls=PagedGroup)
 
 
 @command(
-    app, "explain", lambda s: (*network(s), s.wallet.name, s.wallet.path, *reading(s), s.compute)
+    app,
+    "explain",
+    "assay explain --dir assay-demo --hotkey cheap-model --window 8",
+    lambda s: (*network(s), s.wallet.name, s.wallet.path, *reading(s), s.compute),
 )
 def explain(
     invocation: Invocation,

@@ -11,7 +11,12 @@ from assay.cli.saying import choose_say
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "explorer", lambda s: (s.explorer, *ledger(s), *network(s), s.store.readable))
+@command(
+    app,
+    "explorer",
+    "assay explorer --dir assay-demo",
+    lambda s: (s.explorer, *ledger(s), *network(s), s.store.readable),
+)
 def explorer(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Serve web pages of a validator's public record, and of its live state if there is any.
 

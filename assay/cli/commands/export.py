@@ -16,7 +16,12 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "export", lambda s: (s.trainer.dir,))
+@command(
+    app,
+    "export",
+    "assay export --dir assay-demo --out data --columns trl",
+    lambda s: (s.trainer.dir,),
+)
 def export(
     invocation: Invocation,
     out: Annotated[

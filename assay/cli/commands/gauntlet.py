@@ -12,7 +12,7 @@ from assay.cli.start import TORCH, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "gauntlet", lambda s: (s.gauntlet, s.compute))
+@command(app, "gauntlet", "assay gauntlet --fast", lambda s: (s.gauntlet, s.compute))
 def gauntlet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
     """Run every known way to cheat against the validators' own judge, and show what it earns.
 

@@ -12,12 +12,18 @@ from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Yes, ledger, network
 from assay.cli.start import WEB3, confirm, starting
 
-app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="The ledger of scores on the EVM.")
+app = typer.Typer(
+    cls=PagedGroup,
+    no_args_is_help=True,
+    help="The ledger of scores on the EVM.",
+    epilog="assay ledger status --dir assay-validate",
+)
 
 
 @command(
     app,
     "key",
+    "assay ledger key --wallet mine --hotkey one",
     lambda s: (
         s.chain.network,
         s.wallet,
@@ -47,6 +53,7 @@ def key(invocation: Invocation, as_json: AsJson = False) -> None:
 @command(
     app,
     "deploy",
+    "assay ledger deploy --wallet mine --hotkey one",
     lambda s: (
         s.chain.network,
         s.wallet,
@@ -70,7 +77,10 @@ def deploy_(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -
 
 
 @command(
-    app, "bind", lambda s: (*network(s), s.wallet, *ledger(s), s.ledger.key, s.ledger.password_file)
+    app,
+    "bind",
+    "assay ledger bind --netuid 3 --wallet mine --hotkey one --contract 0xADDRESS",
+    lambda s: (*network(s), s.wallet, *ledger(s), s.ledger.key, s.ledger.password_file),
 )
 def bind_(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> None:
     """Let the key post for the wallet's hotkey. It replaces any earlier key."""
@@ -85,7 +95,12 @@ def bind_(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> 
     show_bound(bound, as_json)
 
 
-@command(app, "show", lambda s: (*network(s), *ledger(s), s.ledger.weights_check))
+@command(
+    app,
+    "show",
+    "assay ledger show SS58 7200 --netuid 3 --contract 0xADDRESS",
+    lambda s: (*network(s), *ledger(s), s.ledger.weights_check),
+)
 def show(
     invocation: Invocation,
     validator: Annotated[str, typer.Argument(metavar="SS58", help="Hotkey of a validator.")],
@@ -121,7 +136,12 @@ def show(
     return FINDING if found.digest is None else OK
 
 
-@command(app, "verify-score", lambda s: (*network(s), *ledger(s)))
+@command(
+    app,
+    "verify-score",
+    "assay ledger verify-score FILE --miner SS58 --netuid 3",
+    lambda s: (*network(s), *ledger(s)),
+)
 def verify_score(
     invocation: Invocation,
     record: Annotated[
@@ -156,7 +176,7 @@ def verify_score(
     return OK if answer.is_proven else FINDING
 
 
-@command(app, "status", lambda s: (s.validator.dir,))
+@command(app, "status", "assay ledger status --dir assay-validate", lambda s: (s.validator.dir,))
 def status(invocation: Invocation, as_json: AsJson = False) -> None:
     """Show a validator's posts to the ledger contract, and why some are not sent yet."""
     settings = invocation.load_settings()

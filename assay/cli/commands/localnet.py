@@ -18,7 +18,12 @@ app = typer.Typer(cls=PagedGroup)
 _LOOK_S = 0.5
 
 
-@command(app, "localnet", lambda s: (s.localnet, s.environments.files, s.log.format))
+@command(
+    app,
+    "localnet",
+    "assay localnet --dir assay-localnet",
+    lambda s: (s.localnet, s.environments.files, s.log.format),
+)
 def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Run a subnet on this machine: a development chain, a beacon, a store and parameters.
 
@@ -55,7 +60,12 @@ def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
             services.require_running()
 
 
-@command(app, "faucet", lambda s: (s.chain.network, s.wallet))
+@command(
+    app,
+    "faucet",
+    "assay faucet 1000 --localnet assay-localnet --wallet miner",
+    lambda s: (s.chain.network, s.wallet),
+)
 def faucet(
     invocation: Invocation,
     amount: Annotated[str, typer.Argument(metavar="TAO", help="Amount.")] = "1000",

@@ -19,7 +19,12 @@ _MaxCost = Annotated[
 ]
 
 
-@command(app, "register", lambda s: (*network(s), s.wallet))
+@command(
+    app,
+    "register",
+    "assay register --netuid 3 --wallet mine --hotkey one",
+    lambda s: (*network(s), s.wallet),
+)
 def register(
     invocation: Invocation, max_cost: _MaxCost = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:
@@ -37,7 +42,12 @@ def register(
     show_registered(chain.netuid, done, as_json)
 
 
-@command(app, "stake", lambda s: (*network(s), s.wallet))
+@command(
+    app,
+    "stake",
+    "assay stake 900 --netuid 3 --wallet mine --hotkey one",
+    lambda s: (*network(s), s.wallet),
+)
 def stake(
     invocation: Invocation,
     amount: Annotated[str, typer.Argument(metavar="TAO", help="Amount, such as 1.25.")],
@@ -60,7 +70,7 @@ def stake(
     show_staked(chain.netuid, done, as_json)
 
 
-@command(app, "metagraph", network)
+@command(app, "metagraph", "assay metagraph --netuid 3", network)
 def metagraph(invocation: Invocation, as_json: AsJson = False) -> None:
     """Show every neuron of the subnet: stake, permit, incentive, dividends."""
     settings = invocation.load_settings()

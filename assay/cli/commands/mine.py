@@ -17,6 +17,7 @@ app = typer.Typer(cls=PagedGroup)
 @command(
     app,
     "mine",
+    "assay mine --netuid 3 --wallet mine --hotkey one --store URL --dry-run",
     lambda s: (*program(s), s.miner.dir, s.miner.groups, s.miner.engines, s.miner.engine_python),
 )
 def mine(

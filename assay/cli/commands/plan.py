@@ -13,7 +13,7 @@ from assay.cli.start import starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "plan")
+@command(app, "plan", "assay plan qwen2.5-1.5b-math --miners 8 --card H100")
 def plan(
     invocation: Invocation,
     recipe: Annotated[

@@ -16,7 +16,12 @@ from assay.cli.start import TORCH, confirm, starting
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "publish-hub", lambda s: (s.trainer.dir, s.hub.token_file))
+@command(
+    app,
+    "publish-hub",
+    "assay publish-hub --dir assay-train --model ORG/NAME --dry-run",
+    lambda s: (s.trainer.dir, s.hub.token_file),
+)
 def publish_hub(
     invocation: Invocation,
     model: Annotated[

@@ -13,11 +13,14 @@ from assay.cli.options import AsJson, Quiet
 from assay.cli.start import announce
 
 app = typer.Typer(
-    cls=PagedGroup, no_args_is_help=True, help="The sandbox in which strangers' programs run."
+    cls=PagedGroup,
+    no_args_is_help=True,
+    help="The sandbox in which strangers' programs run.",
+    epilog="assay sandbox prepare",
 )
 
 
-@command(app, "prepare")
+@command(app, "prepare", "assay sandbox prepare")
 def prepare(
     invocation: Invocation,
     module: Annotated[

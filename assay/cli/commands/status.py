@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "status", lambda s: (s.status.dir,))
+@command(app, "status", "assay status --dir assay-demo", lambda s: (s.status.dir,))
 def status(
     invocation: Invocation,
     record: Annotated[

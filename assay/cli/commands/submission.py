@@ -8,7 +8,7 @@ import typer
 from assay.cli.checks import require_there
 from assay.cli.command import Invocation, command
 from assay.cli.exits import FINDING, OK, plain_errors
-from assay.cli.help_pages import PagedGroup
+from assay.cli.help_pages import GENERAL, PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson
 from assay.cli.start import TORCH, starting
@@ -27,7 +27,12 @@ def _require_submission(file: Path) -> Path:
     return file
 
 
-@command(app, "verify", lambda s: (s.compute,))
+@command(
+    app,
+    "verify",
+    "assay verify window-8.rollouts --context window-8.json --model model",
+    lambda s: (s.compute,),
+)
 def verify(
     invocation: Invocation,
     file: Annotated[
@@ -55,7 +60,8 @@ def verify(
         typer.Option("--allow-local-beacon", help="Accept a beacon chain other than quicknet."),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print nothing; read the exit code.")
+        bool,
+        typer.Option("--quiet", rich_help_panel=GENERAL, help="Print nothing; read the exit code."),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -85,7 +91,7 @@ def verify(
     return OK if done.verdict.accepted else FINDING
 
 
-@command(app, "convert")
+@command(app, "convert", "assay convert window-8.rollouts --to parquet")
 def convert(
     invocation: Invocation,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission (*.rollouts).")],

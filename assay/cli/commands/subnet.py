@@ -20,7 +20,12 @@ from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet, Yes, network
 from assay.cli.start import TORCH, confirm, starting
 
-app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="The commands of a subnet's owner.")
+app = typer.Typer(
+    cls=PagedGroup,
+    no_args_is_help=True,
+    help="The commands of a subnet's owner.",
+    epilog="assay subnet show --netuid 3",
+)
 
 
 _Withdraw = Annotated[bool, typer.Option("--withdraw", help="Withdraw the announced parameters.")]
@@ -30,7 +35,13 @@ _MaxCost = Annotated[
 ]
 
 
-@command(app, "create", lambda s: (s.chain.network, s.wallet), role="owner")
+@command(
+    app,
+    "create",
+    "assay subnet create --wallet owner --hotkey one",
+    lambda s: (s.chain.network, s.wallet),
+    role="owner",
+)
 def create(
     invocation: Invocation, max_cost: _MaxCost = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:
@@ -48,7 +59,13 @@ def create(
     show_bought(bought, as_json)
 
 
-@command(app, "start", lambda s: (*network(s), s.wallet), role="owner")
+@command(
+    app,
+    "start",
+    "assay subnet start --netuid 3 --wallet owner --hotkey one",
+    lambda s: (*network(s), s.wallet),
+    role="owner",
+)
 def start(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> None:
     """Open your subnet for stake. The chain allows this some time after the purchase."""
     settings = invocation.load_settings()
@@ -67,6 +84,8 @@ def start(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> 
 @command(
     app,
     "publish",
+    "assay subnet publish --netuid 3 --wallet owner --hotkey one --store URL "
+    "\\\n    --trainer SS58 --recipe qwen2.5-1.5b-math \\\n    --model model --file problems.jsonl",
     lambda s: (
         *network(s),
         s.wallet,
@@ -128,6 +147,8 @@ def _require_trainer(trainer: str | None) -> None:
 @command(
     app,
     "amend",
+    "assay subnet amend --netuid 3 --wallet owner --hotkey one --store URL "
+    "\\\n    --changes changes.toml",
     lambda s: (*network(s), s.wallet, s.store.locator, s.store.readable, s.amend),
     role="owner",
 )
@@ -193,7 +214,7 @@ def require_change(changes: Path | None, withdraw: bool) -> None:
         raise ConfigError("nothing to change: name a file with --changes, or use --withdraw")
 
 
-@command(app, "show", lambda s: (*network(s), s.store.readable))
+@command(app, "show", "assay subnet show --netuid 3", lambda s: (*network(s), s.store.readable))
 def show(invocation: Invocation, as_json: AsJson = False) -> None:
     """Show a network: its parameters, announced ones, its owner and trainer, its checkpoint."""
     settings = invocation.load_settings()

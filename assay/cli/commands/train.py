@@ -88,6 +88,8 @@ PreparedShow = Annotated[
 @command(
     app,
     None,
+    "assay train --netuid 3 --wallet train --hotkey one --store URL "
+    "\\\n    --recipe qwen2.5-1.5b-math",
     lambda s: (
         *program(s),
         s.trainer.dir,
@@ -150,7 +152,13 @@ def _preparing(s: "Settings") -> tuple[object, ...]:
     return (s.compute, s.environments.files, *team, *learning)
 
 
-@command(app, "warm-start", _preparing, role="trainer")
+@command(
+    app,
+    "warm-start",
+    "assay train warm-start model --recipe qwen2.5-1.5b-math --out warm",
+    _preparing,
+    role="trainer",
+)
 def warm_start(
     invocation: Invocation,
     model: PreparedModel,
@@ -221,7 +229,13 @@ def warm_start(
     return run_preparation(run_warm_start, settings, request, recipe, as_json, quiet, _again())
 
 
-@command(app, "dpo", _preparing, role="trainer")
+@command(
+    app,
+    "dpo",
+    "assay train dpo model assay-contest --recipe qwen2.5-1.5b-math --out dpo",
+    _preparing,
+    role="trainer",
+)
 def dpo(
     invocation: Invocation,
     model: PreparedModel,
@@ -285,7 +299,13 @@ def dpo(
     return run_preparation(run_preferences, settings, request, recipe, as_json, quiet, _again())
 
 
-@command(app, "distill", _preparing, role="trainer")
+@command(
+    app,
+    "distill",
+    "assay train distill small large --recipe qwen2.5-1.5b-math --out small-2",
+    _preparing,
+    role="trainer",
+)
 def distill(
     invocation: Invocation,
     model: PreparedModel,
@@ -357,7 +377,12 @@ def _again() -> list[str]:
     return ["-m", "assay", *sys.argv[1:]]
 
 
-@command(app, "verify-step", lambda s: (*network(s), *reading(s)))
+@command(
+    app,
+    "verify-step",
+    "assay train verify-step steps/step-8.json",
+    lambda s: (*network(s), *reading(s)),
+)
 def verify_step(
     invocation: Invocation,
     record: StepRecordFile,
@@ -441,7 +466,7 @@ def verify_step(
     return get_step_code(comparison, findings)
 
 
-@command(app, "watch", lambda s: (s.trainer.dir,))
+@command(app, "watch", "assay train watch --dir assay-train", lambda s: (s.trainer.dir,))
 def watch(invocation: Invocation, as_json: AsJson = False) -> int:
     """Say in one line whether a course learns, is flat, collapses or is starved, and what helps.
 
@@ -461,7 +486,7 @@ def watch(invocation: Invocation, as_json: AsJson = False) -> int:
     return FINDING if verdict.state in (CourseState.COLLAPSES, CourseState.STARVED) else OK
 
 
-@command(app, "proposals", lambda s: (s.trainer.dir,))
+@command(app, "proposals", "assay train proposals --dir assay-train", lambda s: (s.trainer.dir,))
 def proposals(
     invocation: Invocation,
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Newest steps to read.")] = 8,
@@ -482,7 +507,7 @@ def proposals(
     show_proposals(read_pool_history(settings.trainer.dir, steps), rows, as_json)
 
 
-@command(app, "trace-step")
+@command(app, "trace-step", "assay train trace-step steps/step-8.json --out trace")
 def trace_step(
     invocation: Invocation,
     record: StepRecordFile,
@@ -520,7 +545,7 @@ def trace_step(
     return OK if trace[0].tensors == step.record.tensors else FINDING
 
 
-@command(app, "bisect")
+@command(app, "bisect", "assay train bisect trace-a trace-b")
 def bisect(
     invocation: Invocation,
     a: Annotated[str, typer.Argument(metavar="A", help="A trace: its folder, or a store's URL.")],

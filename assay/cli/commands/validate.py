@@ -14,6 +14,7 @@ app = typer.Typer(cls=PagedGroup)
 @command(
     app,
     "validate",
+    "assay validate --netuid 3 --wallet mine --hotkey one",
     lambda s: (*program(s), s.validator.dir, s.validator.devices, s.cluster.address),
 )
 def validate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> None:

@@ -14,10 +14,15 @@ from assay.cli.start import starting
 if TYPE_CHECKING:
     from assay.settings.sections import WalletSettings
 
-app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="Wallets: the SDK's key files.")
+app = typer.Typer(
+    cls=PagedGroup,
+    no_args_is_help=True,
+    help="Wallets: the SDK's key files.",
+    epilog="assay wallet create --wallet mine --hotkey one",
+)
 
 
-@command(app, "create", lambda s: (s.wallet,))
+@command(app, "create", "assay wallet create --wallet mine --hotkey one", lambda s: (s.wallet,))
 def create(
     invocation: Invocation,
     no_password: Annotated[
@@ -53,7 +58,7 @@ def _require_password(chosen: "WalletSettings", no_password: bool) -> None:
         )
 
 
-@command(app, "list", lambda s: (s.wallet.path,))
+@command(app, "list", "assay wallet list", lambda s: (s.wallet.path,))
 def list_(invocation: Invocation, as_json: AsJson = False) -> None:
     """List this machine's wallets with their public addresses."""
     settings = invocation.load_settings()
@@ -62,7 +67,12 @@ def list_(invocation: Invocation, as_json: AsJson = False) -> None:
     show_wallets(settings.wallet, as_json)
 
 
-@command(app, "show", lambda s: (*network(s), s.wallet))
+@command(
+    app,
+    "show",
+    "assay wallet show --netuid 3 --wallet mine --hotkey one",
+    lambda s: (*network(s), s.wallet),
+)
 def show(invocation: Invocation, as_json: AsJson = False) -> None:
     """Show a wallet's addresses, its balance, and whether its hotkey holds a uid."""
     settings = invocation.load_settings()

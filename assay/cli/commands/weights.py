@@ -13,12 +13,17 @@ from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Yes, network
 from assay.cli.start import confirm, starting
 
-app = typer.Typer(cls=PagedGroup, no_args_is_help=True, help="Weights on chain.")
+app = typer.Typer(
+    cls=PagedGroup,
+    no_args_is_help=True,
+    help="Weights on chain.",
+    epilog="assay weights show --netuid 3",
+)
 
 _PAIR = re.compile(r"([0-9]{1,5})=([0-9]{1,12})")
 
 
-@command(app, "show", network)
+@command(app, "show", "assay weights show --netuid 3", network)
 def show(
     invocation: Invocation,
     directory: Annotated[
@@ -42,7 +47,12 @@ def show(
         show_weights(chain, number, deliveries, as_json)
 
 
-@command(app, "set", lambda s: (*network(s), s.wallet))
+@command(
+    app,
+    "set",
+    "assay weights set 0=1 5=3 --netuid 3 --wallet mine --hotkey one",
+    lambda s: (*network(s), s.wallet),
+)
 def set_(
     invocation: Invocation,
     weights: Annotated[
