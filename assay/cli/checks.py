@@ -3,6 +3,7 @@
 A command calls them first. Each raises an `OperatorError`. Light: each imports what it reads.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -12,32 +13,67 @@ if TYPE_CHECKING:
 
 
 def require_wallet(settings: "Settings", signer: str | None = None) -> None:
-    """Check that the wallet's keys are on disk. `signer`: "coldkey" or "hotkey", which must be
-    unlockable."""
-    from assay.network.chain.wallets import require_keys
-
-    wallet = settings.wallet
-    require_keys(wallet.name, wallet.hotkey, wallet.path, signer)
+    """Check that the network is one, and that the wallet's keys are on disk. `signer`: "coldkey" or
+    "hotkey", which must be unlockable."""
+    _require_each(lambda: _require_network(settings), lambda: _require_keys(settings, signer))
 
 
 def require_subnet(settings: "Settings") -> None:
-    """Check that a subnet is named."""
+    """Check that the network is one, and that a subnet is named."""
+    _require_each(lambda: _require_network(settings), lambda: _require_netuid(settings))
+
+
+def require_signer(settings: "Settings", signer: str, *, stores: bool = False) -> None:
+    """Check network, subnet, and the wallet, whose `signer` must be unlockable. `stores`: also that
+    the store for writing is named, and can be opened with the present keys."""
+
+    def require_store() -> None:
+        from assay.session.resources import open_own_store
+
+        open_own_store(settings)
+
+    _require_each(
+        lambda: _require_network(settings),
+        lambda: _require_netuid(settings),
+        lambda: _require_keys(settings, signer),
+        *([require_store] if stores else []),
+    )
+
+
+def _require_each(*checks: Callable[[], object]) -> None:
+    """Make checks of which none needs another. Raises ConfigError with a line for each that
+    fails."""
+    from assay.protocol.errors import OperatorError
+    from assay.settings.loading import ConfigError
+
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except OperatorError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _require_network(settings: "Settings") -> None:
+    from assay.network.chain.target import ChainTarget
+
+    chain = settings.chain
+    ChainTarget.require_named(chain.network, *chain.fallbacks, *chain.archives)
+
+
+def _require_netuid(settings: "Settings") -> None:
     from assay.settings.loading import require_netuid
 
     require_netuid(settings.chain)
 
 
-def require_signer(settings: "Settings", signer: str) -> None:
-    """Check the wallet, whose `signer` must be unlockable, and that a subnet is named."""
-    require_wallet(settings, signer)
-    require_subnet(settings)
+def _require_keys(settings: "Settings", signer: str | None) -> None:
+    from assay.network.chain.wallets import require_keys
 
-
-def require_store(settings: "Settings") -> None:
-    """Check that the store for writing is named, and can be opened with the present keys."""
-    from assay.session.resources import open_own_store
-
-    open_own_store(settings)
+    wallet = settings.wallet
+    require_keys(wallet.name, wallet.hotkey, wallet.path, signer)
 
 
 def require_folder(folder: Path, kind: str, *, alone: bool = False) -> None:

@@ -83,9 +83,9 @@ class PagedContext(typer.Context):
 class _Page:
     """What the pages of commands and of their groups share. An epilog is an example."""
 
-    context_class = PagedContext
+    context_class: Any = PagedContext
 
-    def format_panels(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_panels(self, ctx: Any, formatter: Any) -> None:
         """Write the options."""
         panels: dict[str, list[tuple[str, str]]] = {name: [] for name in PANELS}
         for parameter in self.get_params(ctx):  # type: ignore[attr-defined] # of typer's class
@@ -94,7 +94,7 @@ class _Page:
                 panels[find_panel(parameter)].append((name_value(record[0]), record[1]))
         formatter.write_sections(panels)
 
-    def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the example, whose lines stay as they are."""
         epilog: str | None = self.epilog  # type: ignore[attr-defined] # of typer's class
         if epilog:
@@ -106,7 +106,7 @@ class _Page:
 class PagedCommand(_Page, TyperCommand):
     """A command with such a page."""
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         self.format_panels(ctx, formatter)
 
 
@@ -115,13 +115,13 @@ class PagedGroup(_Page, TyperGroup):
 
     groups: Mapping[str, Sequence[str]] = {}
 
-    def format_options(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write options and commands, the commands first where the group alone does nothing."""
         parts = self.format_panels, self.format_commands
         for write in parts if self.invoke_without_command else reversed(parts):
             write(ctx, formatter)
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         groups = self.groups or {"Commands": list(self.commands)}
         formatter.write_sections(
             {

@@ -145,3 +145,31 @@ def test_a_disk_that_fills_leaves_no_half_of_checkpoint_0(tmp_path, size):
         assert done.stderr.endswith(": File too large\n")
         assert not [*tmp_path.iterdir()]
         assert not [*Path(store).iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("mine",), ["network", "subnet", "wallet", "store"]),
+        (("mine", "--netuid", "1", "--wallet", "//Alice"), ["network", "store"]),
+        (("mine", "--store", "file:///"), ["network", "subnet", "wallet"]),
+        (("validate",), ["network", "subnet", "wallet"]),
+        (("subnet", "publish", "--wallet", "//Alice"), ["network", "subnet", "store"]),
+        (("register",), ["network", "subnet", "wallet"]),
+        (("metagraph",), ["network", "subnet"]),
+    ],
+)
+def test_what_is_missing_is_said_at_once_and_in_order(tmp_path, words, said):
+    """None of network, subnet, wallet and store needs another to be checked."""
+    starts = {
+        "network": "assay: 'finey' is not a network",
+        "subnet": "assay: which subnet?",
+        "wallet": "assay: wallet default/default: ",
+        "store": "assay: where should files go?",
+    }
+    env = {"ASSAY_WALLET__PATH": str(tmp_path), "ASSAY_CHAIN__NETWORK": "finey"}
+    done = run_command(*words, env=env, cwd=tmp_path)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(said)
+    assert all(map(str.startswith, lines, [starts[what] for what in said])), lines

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import require_folder, require_signer, require_store
+from assay.cli.checks import require_folder, require_signer
 from assay.cli.command import Invocation, command
 from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
@@ -36,8 +36,7 @@ def mine(
     exits with 1 if a problem would stop the miner.
     """
     settings = invocation.load_settings()
-    require_signer(settings, "hotkey")
-    require_store(settings)
+    require_signer(settings, "hotkey", stores=True)
     if not dry_run:
         require_folder(settings.miner.dir, "miner")
     with starting(

@@ -6,13 +6,7 @@ from typing import Annotated
 
 import typer
 
-from assay.cli.checks import (
-    require_address,
-    require_signer,
-    require_store,
-    require_subnet,
-    require_wallet,
-)
+from assay.cli.checks import require_address, require_signer, require_subnet, require_wallet
 from assay.cli.command import Invocation, command
 from assay.cli.exits import cleaning_up
 from assay.cli.help_pages import PagedGroup
@@ -106,8 +100,7 @@ def publish(
     other parameters begins another network.
     """
     settings = invocation.load_settings()
-    require_signer(settings, "hotkey")
-    require_store(settings)
+    require_signer(settings, "hotkey", stores=True)
     _require_trainer(settings.publish.trainer)
     rules = settings.publish
     if rules.amender is not None:
@@ -166,8 +159,7 @@ def amend(
     is decided, you can replace or withdraw it.
     """
     settings = invocation.load_settings()
-    require_signer(settings, "hotkey")
-    require_store(settings)
+    require_signer(settings, "hotkey", stores=True)
     require_change(settings.amend.changes, withdraw)
     settings.amend.checkpoint = open_model(settings, settings.amend.checkpoint, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):

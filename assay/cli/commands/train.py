@@ -11,7 +11,6 @@ from assay.cli.checks import (
     require_files,
     require_own_out,
     require_signer,
-    require_store,
     require_there,
 )
 from assay.cli.command import Invocation, command
@@ -116,8 +115,7 @@ def train(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False)
         with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
             from assay.neurons.trainer.program import run_follower
         return run_follower(settings)
-    require_signer(settings, "hotkey")
-    require_store(settings)
+    require_signer(settings, "hotkey", stores=True)
     _require_folder(settings.trainer.dir)
     suites = [open_data(settings, suite, quiet) for suite in settings.trainer.suites]
     require_files(*suites)

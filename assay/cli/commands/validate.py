@@ -2,7 +2,7 @@
 
 import typer
 
-from assay.cli.checks import require_folder, require_signer, require_store
+from assay.cli.checks import require_folder, require_signer
 from assay.cli.command import Invocation, command
 from assay.cli.help_pages import PagedGroup
 from assay.cli.options import AsJson, Quiet, program
@@ -24,9 +24,8 @@ def validate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = Fal
     they count.
     """
     settings = invocation.load_settings()
-    require_signer(settings, "hotkey")
-    if settings.store.locator is not None:  # else the record goes into its folder
-        require_store(settings)
+    # without a store the record goes into its folder
+    require_signer(settings, "hotkey", stores=settings.store.locator is not None)
     require_folder(settings.validator.dir, "validator")
     with starting(
         settings, loads=TORCH, opens=True, quiet=quiet, as_json=has_json_lines(settings, as_json)
