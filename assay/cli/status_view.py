@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,17 +15,19 @@ from assay.artifacts.status.program import ProgramStatus
 from assay.cli.console import make_table
 from assay.cli.program_view import count_reasons, render_head, render_program, render_shares
 from assay.lab.demo.view import render_status
+from assay.lab.localnet.description import ROLES, find_localnet, is_running
 from assay.neurons.program.life import describe_age
-from assay.neurons.program.run_status import naming_damage, read_run_status
+from assay.neurons.program.run_status import RunStatus, find_runs, naming_damage, read_run_status
 from assay.settings.loading import ConfigError
 
 if TYPE_CHECKING:  # loaded only for `--record`
     from assay.audit.public_status import PublicRoundStatus, PublicStatus
+    from assay.settings.sections import Settings
 
 #: Seconds between two looks of --watch.
 _LOOK_S = 1.0
 #: Returns a status and its drawing.
-Look = Callable[[], tuple["ProgramStatus | PublicStatus", RenderableType]]
+Look = Callable[[], tuple["ProgramStatus | PublicStatus | dict[str, Any]", RenderableType]]
 
 
 def watch_status(look: Look) -> NoReturn:
@@ -41,11 +44,39 @@ def watch_status(look: Look) -> NoReturn:
 def look_at_run(folder: Path, demo: Path) -> tuple[ProgramStatus, RenderableType]:
     """A run's status, see `read_run_status`."""
     status = read_run_status(folder, demo)
-    document, sign = status.document, status.sign
+    return status.document, _render_run(folder, status)
+
+
+def look_at_all(settings: "Settings") -> tuple[dict[str, Any], RenderableType]:
+    """What runs in the usual folders, see `find_runs`: `localnet`, its description or None, and
+    `runs`, folder → status."""
+    demo, root = settings.demo.out, settings.localnet.dir
+    own = (settings.miner.dir, settings.validator.dir, settings.trainer.dir)
+    of_localnet = [root / name for name in ROLES]
+    localnet = find_localnet(root) if is_running(root) else None
+    try:
+        runs = find_runs((demo, *own, *of_localnet), demo)
+    except ConfigError:
+        if localnet is None:
+            raise
+        runs = {}
+    parts: list[RenderableType] = []
+    if localnet is not None:
+        at = f"{localnet.endpoint}, subnet {localnet.netuid}"
+        parts.append(Text(f"localnet in {root}: {at}\n"))
+    for folder, run in runs.items():
+        parts += [Text(f"{folder}", style="bold underline"), _render_run(folder, run)]
+    documents = {str(folder): run.document for folder, run in runs.items()}
+    described = None if localnet is None else asdict(localnet)
+    return {"localnet": described, "runs": documents}, Group(*parts)
+
+
+def _render_run(folder: Path, run: RunStatus) -> RenderableType:
+    document, sign = run.document, run.sign
     with naming_damage(folder):
         if is_demo(document):
-            return document, Group(render_head(document, sign), render_status(document))
-        return document, render_program(document, sign)
+            return Group(render_head(document, sign), render_status(document))
+        return render_program(document, sign)
 
 
 def look_at_record(where: str, validator: bytes | None) -> "tuple[PublicStatus, RenderableType]":

@@ -105,7 +105,9 @@ class DemoSettings(_Section):
 class StatusSettings(_Section):
     """`[status]`: the run that `assay status` shows."""
 
-    dir: Dir = Field(Path("assay-demo"), description="folder of a run")
+    dir: Dir | None = Field(
+        None, description="folder of a run; None: all that run here, or the last that ran"
+    )
 
 
 class PublishSettings(_Section):

@@ -1,7 +1,7 @@
 """Reads the status of a demo or a program from its folder. Light: it reads one file."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,21 @@ def read_run_status(folder: Path, demo: Path) -> RunStatus:
         marker = "demo" if is_demo(document) else document["program"]
         held = is_locked(folder / f".assay-{marker}")
         return RunStatus(document, Sign(held, int(time.time()) - document["at"]))
+
+
+def find_runs(folders: Iterable[Path], demo: Path) -> dict[Path, RunStatus]:
+    """Folder → status of the programs that run, of these usual folders; if none runs, of the one
+    that wrote last. Raises ConfigError: there is no run, or one is damaged."""
+    runs = {
+        folder: read_run_status(folder, demo)
+        for folder in folders
+        if (folder / "status.json").is_file()
+    }
+    if not runs:
+        raise ConfigError(f"no program of Assay has run here: start `assay demo`, or {_NAME_A_RUN}")
+    running = {folder: run for folder, run in runs.items() if run.sign.held}
+    last = max(runs, key=lambda folder: runs[folder].document["at"])
+    return running or {last: runs[last]}
 
 
 @contextmanager

@@ -362,7 +362,7 @@ def make_config(folder: Path, text: str) -> Path:
         (["demo", "--windows", "1"], {}, None, "--windows is 1; use "),
         (["demo", "--out", "/proc/nowhere"], {}, None, "cannot write"),
         (["status"], {"ASSAY_STATUS__DIRR": "x"}, None, "ASSAY_STATUS__DIRR"),
-        (["status"], {}, None, "no such folder; start `assay demo`, or name the folder of a run"),
+        (["status"], {}, None, "start `assay demo`, or name the folder of a run"),
         (["status", "--dir", "assay-validate"], {}, None, "no such folder; name the folder of"),
         (["status", "--dir", "."], {}, None, "--dir . has no run of Assay: name the folder of"),
         (["verify", "nosuch"], {}, None, "assay: there is no file nosuch"),

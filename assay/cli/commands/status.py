@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "status", "assay status --dir assay-demo", lambda s: (s.status.dir,))
+@command(app, "status", "assay status --watch", lambda s: (s.status.dir,))
 def status(
     invocation: Invocation,
     record: Annotated[
@@ -34,22 +34,26 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the progress of a demo, miner, validator or trainer from its folder.
+    """Show the progress of each demo, miner, validator or trainer that runs here, or of one.
 
-    It shows window, phase and countdown, beacons, checkpoint, verdicts, weights, and whether the
-    program is running and keeps up. With --record it shows the newest settlement of a validator's
-    public record, which anybody can read. `assay audit` says whether that record is true.
+    It looks in the usual folders, also in those of a localnet, or in --dir. It shows window, phase
+    and countdown, beacons, checkpoint, verdicts, weights, and whether the program is running and
+    keeps up. With --record it shows the newest settlement of a validator's public record, which
+    anybody can read. `assay audit` says whether that record is true. Without --dir, --json prints
+    `localnet`, its description or null, and `runs`, folder → status.
     """
     settings = invocation.load_settings()
     with starting(settings, problem_files=False):
         from assay.cli.console import FIGURES, print_result
-        from assay.cli.status_view import look_at_record, look_at_run, watch_status
+        from assay.cli.status_view import look_at_all, look_at_record, look_at_run, watch_status
         from assay.settings.loading import ConfigError, parse_hotkey
     if record is not None:
         validator = None if hotkey is None else parse_hotkey(hotkey, "--hotkey")
         look: Look = partial(look_at_record, record, validator)
     elif hotkey is not None:
         raise ConfigError("--hotkey chooses a record: name its store with --record")
+    elif settings.status.dir is None:
+        look = partial(look_at_all, settings)
     else:
         look = partial(look_at_run, settings.status.dir, settings.demo.out)
     if as_json and watch:

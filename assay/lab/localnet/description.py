@@ -15,7 +15,8 @@ DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
 #: Coldkeys of the subnet's owner and of its trainer: development keys, known to everybody.
 OWNER_WALLET, TRAINER_WALLET = "//Alice", "//Trainer"
 _WALLETS = {"owner": OWNER_WALLET, "trainer": TRAINER_WALLET}
-_ROLES = ("miner", "validator", "trainer")
+#: Programs of which each has a folder of its own in a localnet's.
+ROLES = ("miner", "validator", "trainer")
 #: Groups that a miner of the shipped model makes in a window of this machine.
 DEMO_GROUPS = 8
 #: Largest description or file of settings that is read, bytes.
@@ -108,7 +109,7 @@ def make_settings(folder: Path, localnet: Localnet) -> Sections:
     """The settings with which every command works on a localnet. Programs keep their files in
     it."""
     root = folder.resolve()
-    own: Sections = {role: {"dir": str(root / role)} for role in _ROLES}
+    own: Sections = {role: {"dir": str(root / role)} for role in ROLES}
     own["trainer"] |= localnet.learning
     return {
         "chain": {

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -191,6 +192,37 @@ def test_a_folder_whose_program_was_killed_says_so(tmp_path: Path) -> None:
         assert "busy with one step" in ask()
     assert "NOT RUNNING" in ask()  # nobody holds the folder's lock any more
     assert json.loads(ask("--json")) == VALIDATOR
+
+
+def test_what_runs_here_is_found(tmp_path: Path) -> None:
+    """Without flags: all that run, in the usual folders and a localnet's; else the last that
+    did."""
+
+    def ask() -> tuple[str, dict[str, Any]]:
+        shown = run_command("status", cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout, json.loads(run_command("status", "--json", cwd=tmp_path).stdout)
+
+    none = run_command("status", cwd=tmp_path)
+    assert (none.returncode, none.stderr.count("\n")) == (2, 1)
+    assert "start `assay demo`" in none.stderr
+    inside, alone, other = "assay-localnet/validator", "assay-validate", "assay-train"
+    with ExitStack() as stack:
+        for at, name in enumerate((inside, alone, other)):
+            folder = tmp_path / name
+            folder.mkdir(parents=True)
+            (folder / "status.json").write_text(json.dumps(VALIDATOR | {"at": at}))
+            if name != other:
+                stack.enter_context(claim_folder(folder, "validator"))
+        drawn, document = ask()
+        assert document == {
+            "localnet": None,
+            "runs": {alone: VALIDATOR | {"at": 1}, inside: VALIDATOR | {"at": 0}},
+        }
+        assert re.findall(r"^assay-.*", drawn, re.MULTILINE) == [alone, inside]
+    drawn, document = ask()
+    assert [*document["runs"]] == [other]
+    assert "NOT RUNNING" in drawn
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"program": "x"}', "[" * 100_000])
