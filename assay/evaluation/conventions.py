@@ -56,7 +56,7 @@ class SuiteRow:
     number: int
     problem: str
     solution: str
-    right: MathTask | InstructionRow | CodeRow | TextRow | None = None
+    right: MathTask | InstructionRow | CodeRow | TextRow | Problem | None = None
     letters: str = ""
     how: str = ""
 

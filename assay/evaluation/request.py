@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assay.evaluation.conventions import SuiteRow
+from assay.evaluation.environment_suite import read_environment_suite
 from assay.evaluation.suite import EvaluationError, Suite, put_words, read_shots, read_suite
 from assay.protocol.parameters import Prompts
 
@@ -39,6 +40,7 @@ class EvaluationRequest:
     Attributes:
         model: a folder of a model or of a checkpoint, or a GGUF file.
         suites, trained: files of problems that are asked, and that are left out.
+        environments: that are asked, too, each for `problems` of its held-out ones.
         rules: without examples, which are the first `shots` rows of `shots_from`.
         words: an owner's, by the family of the suite that they are for.
         columns: part of a row → its column, where the names of columns do not show it.
@@ -56,16 +58,21 @@ class EvaluationRequest:
     trained: Sequence[Path] = ()
     engine: str | None = None
     out: Path = Path("assay-eval")
+    environments: Sequence[str] = ()
+    problems: int = 1
 
 
 def read_suites(request: EvaluationRequest) -> tuple[list[Suite], EvaluationRules]:
-    """Read the files that are named: suites in this order, and the rules with examples.
+    """Read what is named: suites of files in this order, then those of environments, and the rules
+    with examples.
 
     Raises:
         EvaluationError: the request contradicts itself, or a file has no suite.
         ProblemFileError: a file cannot be read at all.
     """
     files, columns, shots = request.suites, request.columns, list[SuiteRow]()
+    if not files and not request.environments:
+        raise EvaluationError("what is asked? name files with --suite, or an --environment")
     if len({file.resolve() for file in files}) < len(files):
         raise EvaluationError("--suite names a file twice: name each once")
     if (request.shots > 0) != (request.shots_from is not None):
@@ -73,4 +80,6 @@ def read_suites(request: EvaluationRequest) -> tuple[list[Suite], EvaluationRule
     if request.shots_from is not None:
         shots = read_shots(request.shots_from, request.shots, columns)
     suites = [read_suite(file, request.trained, columns) for file in files]
-    return put_words(suites, request.words), replace(request.rules, shots=shots)
+    suites = put_words(suites, request.words)
+    suites += [read_environment_suite(name, request.problems) for name in request.environments]
+    return suites, replace(request.rules, shots=shots)

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from collections import Counter
 
 import pytest
 
@@ -10,6 +11,7 @@ from assay.environments import gsm
 from assay.environments.registry import make_environment
 from assay.protocol.hashing import Domain, hash_fields
 from assay.training import GENESIS
+from assay.training.held_out import make_held_out_seed
 from tests.commands import run_command, run_program, start_program
 
 
@@ -43,6 +45,32 @@ def test_figures_are_told_to_people_and_to_programs(tmp_path):
     ]  # fmt: skip
 
 
+def test_an_environment_is_asked_as_in_a_network(tmp_path):
+    """Its held-out problems, those of a trainer, of the levels that are named."""
+    suite, out = write_suite(tmp_path / "words.jsonl", 2), tmp_path / "e"
+    words = ["eval", GENESIS, "--suite", suite, "--environment", "arithmetic,level=5,level=6"]
+    words += ["--out", out, "--max-tokens", 64, "--samples", 2, "--problems", 8, "--device", "cpu"]
+    done = run_command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "arithmetic,level=5,level=6: 8 of 8 problems, asked as environment, plain" in done.stdout
+    documents = json.loads((out / "results.json").read_text())["suites"]
+    assert [document["convention"] for document in documents] == ["gsm8k", "environment"]
+    environment = make_environment("arithmetic", {})
+    assert documents[1]["sha256"] == environment.digest.hex()
+    kept = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
+    right = Counter()
+    for completion in (each for each in kept if each["suite"] == 1):
+        seed = make_held_out_seed(environment, completion["row"] - 1)
+        problem = environment.make_problem(seed, [5, 6])
+        assert problem.level in (5, 6)
+        right[completion["row"]] += environment.score(problem, completion["text"]).is_right
+    assert sorted(right) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert dict(documents[1]["scorers"][0]["right"]) == right
+    assert right.total() > 0
+    other = run_command(*words[:4], "--environment", "arithmetic,level=5", *words[6:])
+    assert "is of an evaluation with other" in other.stderr
+
+
 def test_what_cannot_be_evaluated_is_reported_in_one_line(tmp_path):
     suite, other = write_suite(tmp_path / "words.jsonl", 2), tmp_path / "other"
     other.mkdir()
@@ -54,6 +82,12 @@ def test_what_cannot_be_evaluated_is_reported_in_one_line(tmp_path):
         (("--suite", suite, "--trained", suite), "none of its 2 rows can be asked"),
         (("--suite", suite, "--max-tokens", 99_999), "or less"),
         (("--suite", suite, "--engine", "nonsense"), "is not an engine"),
+        ((), "name files with --suite, or an --environment"),
+        (("--environment", "gsm,level=9"), "level 9 is none of 1, 2, "),
+        (("--environment", "gms"), "--environment gms: "),
+        (("--environment", "gsm,levl=4"), "levl"),
+        (("--environment", "guess"), "it replies between turns"),
+        (("--environment", "gsm", "--shots", 1, "--shots-from", suite), "takes no examples"),
         (
             ("--suite", suite, "--out", other),
             "has 'thesis.tex', and no evaluation leaves that there",

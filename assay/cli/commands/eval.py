@@ -11,12 +11,17 @@ from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data, open_model
 from assay.cli.options import AsJson, Columns, Prompts, Quiet, read_columns
 from assay.cli.saying import choose_say
-from assay.cli.start import TORCH, starting
+from assay.cli.start import TORCH, add_problem_files, starting
 
 app = typer.Typer(cls=PagedGroup)
 
 
-@command(app, "eval", "assay eval model --suite test.jsonl --samples 4", lambda s: (s.compute,))
+@command(
+    app,
+    "eval",
+    "assay eval model --suite test.jsonl --samples 4",
+    lambda s: (s.environments.files, s.compute),
+)
 def eval_(
     invocation: Invocation,
     model: Annotated[
@@ -27,13 +32,24 @@ def eval_(
         ),
     ],
     suites: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--suite",
             metavar="FILE",
             help="Problems, as `assay env look` reads them (file or data set); may repeat.",
         ),
-    ],
+    ] = None,
+    environments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--environment",
+            metavar="NAME",
+            help="An environment's held-out problems, such as gsm or gsm,level=4; may repeat.",
+        ),
+    ] = None,
+    problems: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Problems of each environment.")
+    ] = 200,
     samples: Annotated[
         int, typer.Option(min=1, max=1_024, help="Completions of each problem.")
     ] = 1,
@@ -85,11 +101,12 @@ def eval_(
 
     Each suite is asked by its own convention, which the result names: prompt, stops and scorers.
     Files of `gsm` are asked and scored as lm_eval does it, others by their boxed answer, letter,
-    instructions or programs. After a stop, the same command continues.
+    instructions or programs. An environment asks and scores as in a network, and its problems are
+    those that a trainer measures. After a stop, the same command continues.
     """
     settings = invocation.load_settings()
     model = open_model(settings, model, quiet)
-    suites = [open_data(settings, suite, quiet) for suite in suites]
+    suites = [open_data(settings, suite, quiet) for suite in suites or ()]
     trained = [open_data(settings, file, quiet) for file in trained or ()]
     shots_from = open_data(settings, shots_from, quiet)
     require_there(model, *suites, *trained, shots_from)
@@ -102,9 +119,9 @@ def eval_(
     at = float(samples > 1) if temperature is None else temperature
     rules = EvaluationRules(samples, round(1_024 * at), max_tokens, seed, bos=bos, plain=plain)
     words, chosen = read_words(prompts), read_columns(columns)
-    request = EvaluationRequest(
-        model, suites, rules, shots, shots_from, words, chosen, trained, engine, out
-    )
+    files = model, suites, rules, shots, shots_from, words, chosen, trained, engine, out
+    request = EvaluationRequest(*files, environments or (), problems)
+    add_problem_files(settings, quiet)
     asked, rules = read_suites(request)
     with starting(settings, loads=TORCH, quiet=quiet, problem_files=False):
         from assay.cli.eval_view import show_evaluation
