@@ -1,5 +1,7 @@
-"""All environments as a person sees them: our own, and those of the files that are here."""
+"""All environments as a person sees them: our own, and those of the files that are here; and the
+names that a person types for them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +15,19 @@ from assay.environments.problem_family import guess_family
 from assay.environments.problem_file import (
     OtherFormatError,
     ProblemFileError,
+    add_problem_files,
     compute_file_digest,
     describe_skipped,
     get_known_files,
 )
 from assay.environments.registry import KINDS, list_files
+
+#: What a person may type in the place of a file's SHA-256, where the file is named besides.
+PLACEHOLDER = "SHA256"
+#: A file's environment whose digest is left out or short.
+_TYPED = re.compile(rf"\b([a-z_]+):({PLACEHOLDER}|[0-9a-f]{{4,63}})(?=[,=.]|$)")
+#: Digits of a digest that a message shows.
+_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,64 @@ def list_environments() -> list[EnvironmentEntry]:
         if kind.datasets is not None:
             entries += _describe_datasets(kind, kind.datasets)
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def complete_name(text: str) -> str:
+    """The name by which networks know an environment, with the whole digest of each file.
+
+    A person may type less: `math:SHA256` for a file that is named besides, `math:5f2a` for the
+    file among them whose digest begins so, or in the place of the name the path of a file, as
+    `problems.jsonl,answer_form=line` or `text:problems.jsonl`, which is then a known file.
+
+    Raises:
+        ValueError: no file is meant by it, or several are.
+    """
+    name, comma, settings = text.partition(",")
+    return _TYPED.sub(_complete, _name_path(name.strip()) + comma + settings)
+
+
+def _name_path(name: str) -> str:
+    """The environment of the file at a path; what is no path stays as it is."""
+    family, colon, what = name.partition(":")
+    if name in (*KINDS, mixture.NAME):
+        return name
+    is_named = bool(colon) and family in list_files()
+    file = Path(what if is_named else name)
+    if not file.is_file():
+        if not colon and (file.suffix or len(file.parts) > 1):
+            raise ValueError(f"{name}: there is no such file")
+        return name
+    add_problem_files([file])
+    if is_named:
+        return f"{family}:{compute_file_digest(file)}"
+    entry = _describe_file(file)
+    if not entry.usable:
+        raise ValueError(entry.about)
+    return entry.name
+
+
+def _complete(match: re.Match[str]) -> str:
+    typed, family, what = match[0], match[1], match[2]
+    if family not in list_files():  # a name of another kind
+        return typed
+    known = {file: compute_file_digest(file) for file in get_known_files()}
+    if what != PLACEHOLDER:
+        found = {digest for digest in known.values() if digest.startswith(what)}
+    elif len(set(known.values())) == 1:
+        found = set(known.values())
+    else:  # of several files, the one that has the family's format
+        found = {
+            digest
+            for file, digest in known.items()
+            if _describe_file(file).name == f"{family}:{digest}"
+        }
+    if len(found) == 1:
+        return f"{family}:{found.pop()}"
+    files = "; ".join(f"{file} is {digest[:_SHOWN]}…" for file, digest in known.items())
+    count = f"{len(found)} such files are named" if found else "none is named"
+    if known:
+        raise ValueError(f"{typed}: {count}; type the first digits of the one: {files}")
+    raise ValueError(f"{typed}: {count}: name it with --file FILE")
 
 
 def _describe_drawn(kind: Kind, drawn: Drawn) -> EnvironmentEntry:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from assay.environments.answer_form import FormedEnvironment
 from assay.environments.base import Conversation, Environment, Problem
+from assay.environments.listing import complete_name
 from assay.environments.registry import make_environment, parse_choice
 from assay.evaluation.conventions import Convention, Scorer, SuiteRow
 from assay.evaluation.statistics import Outcome
@@ -58,7 +59,7 @@ def read_environment_suite(text: str, problems: int) -> Suite:
     named = ",".join([name, *(part for part, match in chosen if match is None)])
     asked = {int(match[1]) for _, match in chosen if match is not None}
     try:
-        environment = make_environment(*parse_choice(named))
+        environment = make_environment(*parse_choice(complete_name(named)))
     except ValueError as error:
         raise EvaluationError(f"--environment {text}: {error}") from None
     levels = sorted(asked) or list(environment.levels)
@@ -96,8 +97,9 @@ class _Judge:
         if not parts.format:
             return Outcome(None, False)
         asks = self.environment
-        has_form = isinstance(asks, FormedEnvironment) and asks.form is not None
-        return Outcome(("wrong", asks.read_answer(text) if has_form else text), False)
+        if isinstance(asks, FormedEnvironment) and asks.form is not None:
+            return Outcome(("wrong", asks.read_answer(text)), False)
+        return Outcome(("wrong", text), False)
 
 
 def _draw_rows(environment: Environment, levels: Sequence[int], problems: int) -> list[SuiteRow]:

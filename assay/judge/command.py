@@ -287,6 +287,7 @@ def _parse_hex(what: str, text: str) -> bytes:
 def _open_problem(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The environment and the problem that the options name, and the window's context or None."""
     from assay.environments.dealing import make_miner_problem
+    from assay.environments.listing import complete_name
     from assay.environments.registry import (
         make_environment,
         open_environment,
@@ -302,7 +303,7 @@ def _open_problem(options: argparse.Namespace) -> tuple[Any, Any, Any]:
     elif options.checkpoint is not None or options.window is not None:
         raise ValueError("name the window with --bundle or --context, too")
     if options.name is not None:
-        environment = make_environment(*parse_choice(options.name))
+        environment = make_environment(*parse_choice(complete_name(options.name)))
     elif context is None:
         raise ValueError("name an environment, or a window with --bundle or --context")
     elif outline is None:

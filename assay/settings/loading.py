@@ -200,12 +200,14 @@ def make_cards_repeat() -> None:
 
 
 def open_named_environment(text: str) -> "Environment":
-    """The environment that a person names: `sat`, or `sat,k=4`. Raises ConfigError: the text cannot
-    be parsed, there is no such environment, or a setting is not one of its own."""
+    """The environment that a person names: `sat`, `sat,k=4`, or as `complete_name` takes it. Raises
+    ConfigError: the text cannot be parsed, there is no such environment, or a setting is not one of
+    its own."""
+    from assay.environments.listing import complete_name
     from assay.environments.registry import make_environment, parse_choice
 
     try:
-        return make_environment(*parse_choice(text))
+        return make_environment(*parse_choice(complete_name(text)))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

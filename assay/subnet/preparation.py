@@ -130,7 +130,7 @@ class PreparationFolder(ABC):
         self._start = self._adopt()
         self._tokenizer = open_adopted_tokenizer(self._start)
         self._ends = read_end_tokens(self._start)
-        named = request.environment or request.recipe.fill_environment()
+        named = request.recipe.fill_environment(request.environment)
         request.recipe.require_levels(named)
         rules = request.recipe.make_rules(named)
         self._rules: Parameters = fill_frames(rules, self._tokenizer, ignore_report)

@@ -161,7 +161,7 @@ def prepare(request: PublishRequest, report: Report = ignore_report) -> Prepared
         )
     if request.model is None:  # a model's is compared once it is adopted
         require_architecture(recipe, folder)
-    environment = request.environment or recipe.fill_environment()
+    environment = recipe.fill_environment(request.environment)
     recipe.require_levels(environment)
     preset = request.preset or recipe.preset
     wanted = recipe.make_rules(environment, preset, changes)

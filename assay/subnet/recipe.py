@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from assay.environments.listing import list_environments
+from assay.environments.listing import PLACEHOLDER, complete_name
 from assay.environments.registry import (
     count_named_units,
     list_named_levels,
@@ -43,8 +43,6 @@ from assay.subnet.presets import (
 from assay.subnet.prompt_tables import read_prompts
 from assay.subnet.recipes import RECIPES
 
-#: The placeholder for the digest of a file of problems that a recipe cannot ship.
-PLACEHOLDER = "SHA256"
 #: Any other environment shows faults of the rest where the file of problems is not here.
 _STAND_IN = "arithmetic"
 _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
@@ -193,25 +191,18 @@ class Recipe(RecipePart):
         listed = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
         return f"levels: {environment} does not have all of {list(self.levels)}; it has {listed}"
 
-    def fill_environment(self) -> str:
-        """The environment's name, with its placeholder replaced by the digest of the file of
-        problems that this process has.
+    def fill_environment(self, named: str | None = None) -> str:
+        """The environment's whole name, with the digests of the files of problems that this process
+        has. `named`: by a person, in place of the recipe's; see `complete_name`.
 
         Raises:
             ConfigError: there is no such file, or more than one.
         """
-        named = self.environment
-        for family in dict.fromkeys(_ASKED.findall(named)):
-            kind = re.compile(rf"{family}:[0-9a-f]{{64}}")
-            entries = [each for each in list_environments() if kind.fullmatch(each.name)]
-            if len(entries) != 1:
-                count = f"{len(entries)} such files are named" if entries else "none is named"
-                raise ConfigError(
-                    f"the problems are in {self.file or 'a file'}; {count}: name it with "
-                    f"--file FILE, or the environment with --environment {named}"
-                )
-            named = named.replace(f"{family}:{PLACEHOLDER}", entries[0].name)
-        return named
+        try:
+            return complete_name(named or self.environment)
+        except ValueError as error:
+            where = "" if named else f"the problems are in {self.file or 'a file'}; "
+            raise ConfigError(f"{where}{error}") from None
 
 
 class PlainRecipe(Recipe):

@@ -28,7 +28,10 @@ app = typer.Typer(
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="An environment, such as sat, sat,k=4 or mix,sat=1,gsm=2."),
+    typer.Argument(
+        metavar="NAME",
+        help="An environment, such as sat, sat,k=4 or mix,sat=1,gsm=2; or a file of problems.",
+    ),
 ]
 Family = Annotated[
     str | None,
