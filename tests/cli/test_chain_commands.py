@@ -173,3 +173,32 @@ def test_what_is_missing_is_said_at_once_and_in_order(tmp_path, words, said):
     lines = done.stderr.splitlines()
     assert len(lines) == len(said)
     assert all(map(str.startswith, lines, [starts[what] for what in said])), lines
+
+
+def test_an_address_is_no_wallets_name(tmp_path):
+    """It is found among the wallets or refused, and never becomes a file."""
+
+    def create(*words):
+        return run_command("wallet", "create", "--wallet-path", tmp_path, "--no-password", *words)
+
+    made = create("--wallet", "mine", "--hotkey", "one", "--json")
+    assert made.returncode == 0, made.stderr
+    shown = json.loads(run_command("wallet", "list", "--wallet-path", tmp_path, "--json").stdout)
+    files = sorted(tmp_path.rglob("*"))
+    text = (tmp_path / "mine" / "coldkeypub.txt").read_text()
+    cold = json.loads(text)["ss58Address"]
+    hot = json.loads((tmp_path / "mine" / "hotkeys" / "one").read_text())["ss58Address"]
+    assert all(address in json.dumps(shown) for address in (cold, hot))
+    other = encode_ss58(bytes(range(32)))
+    for words, said in (
+        (("--wallet", cold), "keys are named by their names: write --wallet mine"),
+        (("--wallet", "mine", "--hotkey", hot), "write --wallet mine --hotkey one"),
+        (("--wallet", other), f"no wallet in {tmp_path} has it"),
+    ):
+        for done in (
+            create(*words),
+            run_command("register", "--netuid", "1", "--wallet-path", tmp_path, *words),
+        ):
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+            assert said in done.stderr
+    assert sorted(tmp_path.rglob("*")) == files

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from assay.network.chain.errors import ChainError
+from assay.protocol.ss58 import decode_ss58
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: First bytes of an encrypted key file, in each of the SDK's formats.
 _LOCKS = (b"$NACL", b"$ANSIBLE_VAULT", b"gAAAAA")
+#: Most bytes of a key file that are read.
+_KEY_MAX = 1 << 16
 
 
 class ChainWallet(Protocol):
@@ -146,7 +149,7 @@ def require_keys(name: str, hotkey: str, folder: Path, signer: str | None = None
     """
     if name.startswith("//"):
         return
-    _require_names(name, hotkey)
+    _require_names(name, hotkey, folder)
     wallet = folder.expanduser() / name
     files = {"coldkey": wallet / "coldkey", "hotkey": wallet / "hotkeys" / hotkey}
     for file in (wallet / "coldkeypub.txt", files["hotkey"], files[signer or "hotkey"]):
@@ -230,14 +233,42 @@ def list_wallets(folder: Path) -> list[WalletFolder]:
 def _name_wallet(name: str, hotkey: str, folder: Path) -> Any:
     from bittensor import Wallet
 
-    _require_names(name, hotkey)
+    _require_names(name, hotkey, folder)
     return Wallet(name, hotkey, str(folder.expanduser()))
 
 
-def _require_names(*words: str) -> None:
-    for word in words:
+def _require_names(name: str, hotkey: str, folder: Path) -> None:
+    for word in (name, hotkey):
         if not _NAME.fullmatch(word) or set(word) == {"."}:
             raise ChainError(f"{word!r} names no wallet or hotkey: use letters, digits, . _ and -")
+        if _is_address(word):
+            found = _find_address(word, folder.expanduser())
+            known = f"write {found}" if found else f"no wallet in {folder} has it"
+            raise ChainError(f"{word} is an address, and keys are named by their names: {known}")
+
+
+def _is_address(word: str) -> bool:
+    try:
+        decode_ss58(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _find_address(address: str, folder: Path) -> str | None:
+    """The options that name the keys of an address, where their public halves can be read."""
+    for file in sorted((*folder.glob("*/coldkeypub.txt"), *folder.glob("*/hotkeys/*"))):
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(_KEY_MAX)
+        except OSError:
+            continue
+        if f'"{address}"'.encode() in data:
+            if file.parent.name != "hotkeys":
+                return f"--wallet {file.parent.name}"
+            hotkey = file.name.removesuffix("pub.txt")
+            return f"--wallet {file.parents[1].name} --hotkey {hotkey}"
+    return None
 
 
 def get_hotkey(wallet: ChainWallet) -> bytes:
