@@ -143,7 +143,10 @@ def _become(request: bytes, streams: Sequence[int]) -> str:
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()  # Python's own generators are seeded anew by themselves
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr] # a file
+    # other files than those that these streams were opened on: a pipe cannot seek
+    own = sys.stdout.encoding
+    sys.stdout = os.fdopen(1, "w", 1 if os.isatty(1) else -1, own, closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, own, "backslashreplace", closefd=False)
     sys.argv = ["-c", *arguments[1:]]
     return str(arguments[0])
 
