@@ -273,7 +273,15 @@ def test_no_other_text_is_the_program(tmp_path: Path, form: str) -> None:
 #: Texts that are repeated, up to a million characters.
 _REPEATED = (
     *(f"{F}python\n", f"{F}\n", f"`{F}\n{F}\n", "\n", "`", " ", f"   {F}py \n", f"{F}c\n\n{F}\n"),
-    *("\r\n", f"{F}{' ' * 40}", f"{F} \t\r", "</think>", f"</think>{F}py\nx\n{F}\n", "~~~\n"),
+    *(
+        "\r\n",
+        f"{F}{' ' * 40}",
+        f"{F} {'c' * 40}",
+        f"{F} \t\r",
+        "</think>",
+        f"</think>{F}py\nx\n{F}\n",
+        "~~~\n",
+    ),
 )
 
 
@@ -282,8 +290,9 @@ def test_a_long_text_is_read_in_time_linear_in_it(repeated: str) -> None:
     """In the square of it, the million characters would take minutes."""
     text = repeated * (10**6 // len(repeated))
     started = time.process_time()
-    for before in ("", f"{F}python\n", f"`{F}\n"):
+    for before in ("", F, f"{F}python\n", f"`{F}\n", f"{F}\n{F}"):
         read_program(before + text)
+        read_program(f"{before}{text}`\n{F}")
     assert time.process_time() - started < 10
 
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from assay.environments.base import ANSWER_BYTES, cut_thought
 
-#: A block. One without an end goes on to the text's end, so nothing is read twice, and no text
-#: takes more than its length: the judge reads hostile ones.
+#: A block. One without an end goes on to the text's end, and what was matched is not given back, so
+#: nothing is read twice, and no text takes more than its length: the judge reads hostile ones.
 _BLOCK = re.compile(
-    r"^(?P<indent> {0,3})(?P<fence>`{3,})[ \t]*(?:(?P<python>(?i:python3?|py))(?=[ \t\n]))?"
-    r"(?P<info>[^`\n]*)\n(?P<text>(?s:.*?))(?:^(?P<end> {0,3}(?P=fence)`*)[ \t\r]*$|\Z)",
+    r"^(?P<indent> {0,3})(?P<fence>`{3,}+)[ \t]*+(?:(?P<python>(?i:python3?|py))(?=[ \t\n]))?"
+    r"(?P<info>[^`\n]*+)\n(?P<text>(?s:.*?))(?:^(?P<end> {0,3}(?P=fence)`*+)[ \t\r]*+$|\Z)",
     re.MULTILINE | re.ASCII,
 )
 
