@@ -9,7 +9,7 @@ from rich.text import Text
 
 from assay.cli.console import make_table, print_result
 from assay.environments import letters_file
-from assay.environments.problem_look import FORMS, NAMED
+from assay.environments.problem_look import CHOOSING, FORMS, NAMED
 from assay.environments.problem_report import Look
 from assay.network.hub.origin import Origin, find_origin
 from assay.network.text import make_printable
@@ -109,7 +109,9 @@ def _advise(look: Look, write: Path | None, written: str) -> list[str]:
         return ["Remove the refused rows, or write the others into a file with --write FILE.jsonl."]
     if not look.asked:
         why = ", for the reasons above: change the rows" if look.left_out else ": change the file"
-        return [f"No row can be asked{why}, or name other columns with --column answer=NAME."]
+        if look.environment.partition(":")[0] in CHOOSING:
+            why += ", or name other columns with --column answer=NAME"
+        return [f"No row can be asked{why}."]
     if look.fits:
         digest = look.environment.partition(":")[2]
         best = max(look.fits, key=lambda family: len(look.fits[family]))

@@ -361,7 +361,7 @@ def compute_odds(rows: Sequence[LettersRow], most: int) -> int:
 
 def read_letters_row(line: bytes) -> LettersRow:
     """Read one line of JSON. Raises ValueError, with the fault, if it is damaged."""
-    row = read_object(line, NAME)
+    row = open_question(read_object(line, NAME))
     column = next((name for name in (*CHOICE_QUESTIONS, "input") if _has(row, name)), None)
     if column is None:
         raise name_formats(row, NAME)
@@ -379,6 +379,15 @@ def read_letters_row(line: bytes) -> LettersRow:
     is_listed = any(_has(row, name) for name in (*CHOICE_LISTS, CHOICE_RIGHT, CHOICE_LETTERS[0]))
     read = _read_listed(row, text) if is_listed else _read_implied(row, question, text)
     return replace(read, passage=passage)
+
+
+def open_question(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the stem and the choices of its question as columns, where the question is an
+    object of these, as in ARC's own files."""
+    asked = row.get("question")
+    if isinstance(asked, dict) and "stem" in asked and "choices" in asked:
+        return {**row, "question": asked["stem"], "choices": asked["choices"]}
+    return row
 
 
 def _read_implied(row: Mapping[str, Any], question: str, text: str) -> LettersRow:
@@ -473,6 +482,8 @@ def _read_choices(row: Mapping[str, Any]) -> tuple[Sequence[Any], tuple[str, ...
         value = {letter: row[letter] for letter in CHOICE_LETTERS if _has(row, letter)}
     with suppress(EncodingError):
         value = parse_cell(value)
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        value = {name: [one.get(name) for one in value] for name in ("text", "label")}
     if isinstance(value, dict):
         texts, labels = value.get("text"), value.get("label")
         if not isinstance(texts, list) or not isinstance(labels, list):
@@ -572,14 +583,15 @@ def _find_right(
 
 
 def _is_told(rows: Sequence[dict[str, Any]], lines: Sequence[bytes]) -> bool:
-    """Whether yes or no answers most of the first rows."""
+    """Whether yes or no answers most of the first rows, or their questions have choices."""
     del lines
-    told = sum(read_yes_or_no(row, WORD_ANSWERS) is not None for row in rows if _asks(row))
-    return 2 * told > len(rows)
+    return 2 * sum(map(_is_choice, rows)) > len(rows)
 
 
-def _asks(row: Mapping[str, Any]) -> bool:
-    return any(isinstance(row.get(name), str) for name in CHOICE_QUESTIONS)
+def _is_choice(row: dict[str, Any]) -> bool:
+    asks = any(isinstance(row.get(name), str) for name in CHOICE_QUESTIONS)
+    is_answered = asks and read_yes_or_no(row, WORD_ANSWERS) is not None
+    return is_answered or open_question(row) is not row
 
 
 _FILE = FromFile(LettersFile, PARAMS, LEVELS, FORMATS[NAME], _is_told)

@@ -528,11 +528,13 @@ def name_formats(row: dict[str, Any], family: str) -> ValueError:
     rows."""
     names = FORMATS[family].fields
     others = {one.family: one.fields for one in FORMATS.values() if one.fields}
-    for family, fields in others.items():
+    for other, fields in others.items():
         if fields != names and all(name in row for name in fields):
+            takes = f"{other}:SHA256 takes"
+            if other == "gsm" and "####" not in str(row["answer"]):
+                takes = f"{'text' if family == 'math' else 'math:SHA256 or text'}:SHA256 may take"
             return OtherFormatError(
-                f"it has {' and '.join(fields)}, not {' and '.join(names)}: "
-                f"{family}:SHA256 takes such files"
+                f"it has {' and '.join(fields)}, not {' and '.join(names)}: {takes} such files"
             )
     has = list_fields(row)
     takes = ", ".join(f"{family}:SHA256 takes {' and '.join(f)}" for family, f in others.items())

@@ -45,7 +45,7 @@ QUESTIONS = tuple(
         (
             *NAMES["problem"],
             *CHOICE_QUESTIONS,
-            *("description", "question_content", "text", INPUT, "conversation"),
+            *("description", "question_content", "text", INPUT, "conversation", "question.stem"),
         )
     )
 )

@@ -48,6 +48,8 @@ from assay.environments.text_file import TextRow, TextRows
 
 #: Rows that are shown; rows whose form is looked at; rows of a finding that are named.
 SAMPLES, FORMS, NAMED = 3, 5_000, 20
+#: Families whose columns a person may choose.
+CHOOSING = math_file.NAME, text_file.NAME
 
 
 class _Given(NamedTuple):
@@ -98,8 +100,8 @@ def look_at_file(
             f"{file}, row 1: {find_object_fault(lines[0], math_file.NAME, LONG_ROW_MAX)}"
         )
     family = family or (math_file.NAME if chosen else find_family(lines))
-    if chosen and family not in (named := (math_file.NAME, text_file.NAME)):
-        raise ProblemFileError(f"{file}: columns are named for {' and '.join(named)} alone")
+    if chosen and family not in CHOOSING:
+        raise ProblemFileError(f"{file}: columns are named for {' and '.join(CHOOSING)} alone")
     digest = sha256(data).hexdigest()
     look = Look(str(file), name, f"{family}:{digest}", rows=len(lines), is_renamed=bool(chosen))
     if joined is not None:
@@ -182,7 +184,8 @@ def _read_gsm(given: _Given) -> list[AskedRow]:
 
 def _read_letters(given: _Given) -> list[AskedRow]:
     lines, look = given.lines, given.look
-    held = {name for row in read_objects(lines[:LOOKED_AT], letters_file.NAME) for name in row}
+    first = map(letters_file.open_question, read_objects(lines[:LOOKED_AT], letters_file.NAME))
+    held = {name for row in first for name in row}
     parts = (
         ("problem", CHOICE_QUESTIONS),
         ("choices", (CHOICE_RIGHT, *CHOICE_LISTS, *CHOICE_LETTERS)),

@@ -32,6 +32,27 @@ SHAPES = {
         **{"id": "1", "question": "Who?", "answerKey": "2"},
         "choices": {"text": ["a hen", "a fox", "a cow", "a pig"], "label": ["1", "2", "3", "4"]},
     },
+    "ARC as its authors write it": {
+        **{"id": "1", "answerKey": "2"},
+        "question": {
+            "stem": "Who?",
+            "choices": [
+                {"text": text, "label": f"{number}"}
+                for number, text in enumerate(["a hen", "a fox", "a cow", "a pig"], 1)
+            ],
+        },
+    },
+    "CommonsenseQA as its authors write it": {
+        **{"answerKey": "A", "id": "1"},
+        "question": {
+            "question_concept": "x",
+            "choices": [
+                {"label": label, "text": text}
+                for label, text in zip("ABCD", ["a fox", *WRONG], strict=True)
+            ],
+            "stem": "Who?",
+        },
+    },
     "OpenBookQA": {
         **{"question_stem": "Who?", "answerKey": "B"},
         "choices": {"text": ["a hen", "a fox", "a cow", "a pig"], "label": ["A", "B", "C", "D"]},

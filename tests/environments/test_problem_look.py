@@ -816,3 +816,23 @@ def test_a_first_row_with_an_open_brace_in_its_text_is_a_row(tmp_path):
     file.write_bytes(write_lines([{"problem": "Is {1 a set?", "answer": "5"}, *ROWS]))
     look, _ = look_at_file(file)
     assert (look.format, look.rows, look.asked) == ("JSON Lines", 21, 21)
+
+
+def test_words_beside_a_question_are_not_said_to_be_what_gsm_takes(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(write_lines([{"question": "Who?", "answer": "Bob"}]))
+    may = "math:SHA256 or text:SHA256 may take such files"
+    with pytest.raises(ProblemFileError, match=may):
+        look_at_file(file, family="letters")
+    file.write_bytes(write_lines([{"question": "1+1?", "answer": "#### 2"}]))
+    with pytest.raises(ProblemFileError, match="gsm:SHA256 takes such files"):
+        look_at_file(file, family="letters")
+
+
+def test_a_suite_of_questions_that_are_objects_is_compared(tmp_path):
+    asked = {"stem": "Who barks?", "choices": [{"label": "A", "text": "a dog"}]}
+    suite, file = tmp_path / "suite.jsonl", tmp_path / "rows.jsonl"
+    suite.write_bytes(write_lines([{"question": asked, "answerKey": "A"}]))
+    file.write_bytes(write_lines([{"question": "Who barks?", "answer": "a dog"}]))
+    look, _ = look_at_file(file, suites=[suite], family="text")
+    assert look.suites == {str(suite): [1]}

@@ -75,6 +75,20 @@ ROWS: tuple[tuple[Json, bool], ...] = (
         },
         True,
     ),
+    (
+        {
+            "question": {
+                "stem": "Who barks at a fox?",
+                "choices": [
+                    {"label": f"{number}", "text": text}
+                    for number, text in enumerate([*_FOUR, "a dog"], 1)
+                ],
+            },
+            **{"answerKey": "5", "passage": "A dog barks.", "level": 3},
+        },
+        True,
+    ),
+    ({"question": {"stem": "Who?", "choices": _FOUR[:1]}, "answerKey": "A", "level": 3}, False),
 )
 
 

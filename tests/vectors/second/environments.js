@@ -376,8 +376,14 @@ function impliedChoices(row, question) {
   const rights = words.plainOf(words.readAnswers(row, words.ANSWERS)[0]), places = named.map(words.plainly).flatMap((plain, i) => (rights.includes(plain) ? [i] : []));
   return named.length === 2 && places.length === 1 ? [named, places[0]] : null;
 }
+/** A row whose question is an object of a stem and choices: labels and texts. */
+function opened(row) {
+  const { stem, choices = [] } = row.question ?? {}, { answerKey } = row, place = choices.findIndex(({ label }) => label === answerKey);
+  return stem === undefined ? row : { ...row, question: stem, options: choices.map((one) => one.text ?? one), answer_index: BigInt(place) };
+}
 /** A row's question behind its passage, choices, right one, level; null where it is not asked. */
-function readChoices(row) {
+function readChoices(written) {
+  const row = opened(written);
   const column = ['question', 'Question', 'question_stem', 'problem', 'query', 'prompt', 'instruction', 'input'].find((name) => words.isHeld(row[name]));
   const question = typeof row[column] === 'string' ? bare(row[column]) : '', passage = words.passageOf(row);
   if (!question || passage === null || words.passageFault(question, passage)) return null;
