@@ -395,19 +395,21 @@ function readChoices(written) {
   const choices = row.options.map(bare), last = /^(?:all|none|any|some|each|most) of the above\.?$/i.test(choices.at(-1));
   if (choices.length < 2 || new Set(choices.map((c) => c.replace(/\s/g, '').toLowerCase())).size < choices.length) return null;
   if (choices.slice(0, choices.length - (last ? 1 : 0)).some((c) => PLACED.test(c))) return null;
-  const places = ['answer_index', 'answer'].filter((name) => name in row).map((name) => {
+  const named = ['answer_index', 'answer'].filter((name) => name in row), byPlace = named.every((name) => typeof row[name] === 'bigint');
+  const places = named.map((name) => {
     if (typeof row[name] === 'bigint') return Number(row[name]);
     const letter = /^\(?([A-Z])\)?[.:]?$/.exec(row[name])?.[1];
     return letter ? LETTERS.indexOf(letter) : choices.indexOf(row[name]);
   });
   const [right] = places;
   if (new Set(places).size !== 1 || right < 0 || right >= choices.length) return null;
-  return { ...asked, choices, right, last };
+  return { ...asked, choices, right, last, byPlace: byPlace && !row.answerKey };
 }
 /** The rows of a file that are asked, each with its number. */
 function readLetters(lines) {
   const rows = lines.map((line, i) => ({ ...readChoices(parse(line)), number: i + 1 })).filter(({ choices }) => choices), without = words.lacking(rows);
-  return rows.filter((row) => !without.includes(row));
+  const read = rows.filter((row) => !without.includes(row)), isFrom0 = read.some(({ byPlace, right }) => byPlace && right === 0);
+  return read.filter(({ byPlace }) => isFrom0 || !byPlace); // nobody knows whether it counts from 0 or from 1
 }
 function makeChoices(name, rows, odds, seed, levels) {
   const [stream, level] = open(name, seed, levels), of = rows.filter((row) => row.level === level), asked = [];
