@@ -27,7 +27,8 @@ YES_OR_NO = frozenset(("yes", "no", "true", "false"))
 _NAMED_LEVELS = {"easy": 1, "medium": 2, "hard": 3}
 #: Names of an answer and its aliases where they are an object: TriviaQA's, and SQuAD's.
 _PARTS = "value", "Value", "aliases", "Aliases", "text"
-#: How a list of texts begins, as JSON or as Python writes it.
+#: How a list of texts begins, as JSON or as Python writes it, and why a row has none.
+NO_JSON = "with a list that is no JSON for an answer"
 _LIST = re.compile(r"\[ *[\"']")
 
 
@@ -56,7 +57,7 @@ def read_answers(row: Mapping[str, Any], names: Iterable[str]) -> tuple[list[str
                 return [], "with an answer of another type"
             texts = _open_list(str(value))
             if texts is None:
-                return [], "with a list that is no JSON for an answer"
+                return [], NO_JSON
             found += map(_open_box, texts)
     if any(map(has_control, found)):
         return [], "with a control character in an answer"

@@ -22,7 +22,6 @@ from assay.environments.problem_file import (
     ProblemFileError,
     cut_levels,
     find_object_fault,
-    read_object,
     read_objects,
     read_problem_file,
 )
@@ -262,6 +261,7 @@ def _read_texts(given: _Given) -> list[AskedRow]:
         raise ProblemFileError(f"{given.file}: {error}") from None
     looked = read_objects(lines[:LOOKED_AT], text_file.NAME, LONG_ROW_MAX)
     held = {name for row in looked for name, value in row.items() if value not in (None, "")}
+    held.update((given.chosen or {}).values())
     parts = ("problem", rows.questions), ("answer", rows.answers), ("passage", PASSAGES)
     found = ((part, [name for name in names if name in held]) for part, names in parts)
     look.columns = {
@@ -273,15 +273,15 @@ def _read_texts(given: _Given) -> list[AskedRow]:
     for number, row in rows.kept:
         line, level = lines[number - 1], row.level if has_levels else None
         if given.chosen or len(line) > ROW_MAX:
-            look.is_renamed, line = True, _rewrite_text(line, row, rows.answers)
+            look.is_renamed, line = True, _rewrite_text(rows.open(line), row, rows.answers)
         asked = number, row.question, row.answers[0], len(row.text), level
         read.append(AskedRow(*asked, row, line, shown=row.text))
     return read
 
 
-def _rewrite_text(line: bytes, row: TextRow, names: Sequence[str]) -> bytes:
+def _rewrite_text(columns: dict[str, Any], row: TextRow, names: Sequence[str]) -> bytes:
     """A row as `text:SHA256` reads it without any columns being named, and no more."""
-    answers, _ = read_answers(read_object(line, text_file.NAME, LONG_ROW_MAX), names)
+    answers, _ = read_answers(columns, names)
     fields = {"question": row.question, "answers": answers, "level": row.level}
     fields |= {"passage": row.passage} if row.passage else {}
     return json.dumps(fields, ensure_ascii=False).encode()

@@ -19,7 +19,13 @@ from assay.environments.base import BLANKS, UNREAD, Answer, Problem, RewardParts
 from assay.environments.documents import find_lacking, find_passage_fault, read_passage
 from assay.environments.kind import FromFile, Kind
 from assay.environments.math_answer import read_math
-from assay.environments.plain_form import find_fault, read_answers, read_named_level, write_plainly
+from assay.environments.plain_form import (
+    NO_JSON,
+    find_fault,
+    read_answers,
+    read_named_level,
+    write_plainly,
+)
 from assay.environments.problem_file import (
     ROW_MAX,
     KeptRows,
@@ -40,7 +46,13 @@ from assay.environments.problem_formats import (
     WORD_ANSWERS,
     WORD_QUESTIONS,
 )
-from assay.environments.problem_table import LOOKED_AT, TableError, list_names, read_problem_cell
+from assay.environments.problem_table import (
+    LOOKED_AT,
+    TableError,
+    get_cell,
+    list_names,
+    read_problem_cell,
+)
 from assay.protocol.prf import Stream
 
 NAME = "text"
@@ -155,16 +167,22 @@ class TextRows(KeptRows[TextRow, TextRow]):
         for part, column in self._chosen.items():
             if part not in _PARTS:
                 raise TableError(f"text:SHA256 has no part {part!r}: {', '.join(_PARTS)} are")
-            if not any(column in row for row in rows):
+            if not any(column in row or get_cell(row, column) is not None for row in rows):
                 names = dict.fromkeys(name for row in rows for name in row)
                 raise TableError(f"no column {column!r} for the {part}: it has {list_names(names)}")
 
     def _read(self, line: bytes) -> tuple[TextRow, str | None]:
-        row = read_object(line, NAME, self._most)
-        if "level" in self._chosen:
-            row["level"] = row.get(self._chosen["level"])
-        read = read_text_row(row, self.questions, self.answers)
+        read = read_text_row(self.open(line), self.questions, self.answers)
         return read, read.fault
+
+    def open(self, line: bytes) -> dict[str, Any]:
+        """A row's columns, with those that were chosen by a point. Raises ValueError."""
+        row = read_object(line, NAME, self._most)
+        chosen = {column: get_cell(row, column) for column in self._chosen.values()}
+        row |= chosen
+        if "level" in self._chosen:
+            row["level"] = chosen[self._chosen["level"]]
+        return row
 
     def _identify(self, row: TextRow) -> Hashable:
         return sha256(row.text.encode()).digest()  # passages are long, and come many times
@@ -267,7 +285,7 @@ def _is_in_words(row: dict[str, Any]) -> bool:
     except ValueError:
         return False
     if read.fault is not None or read.passage:
-        return bool(read.passage)
+        return bool(read.passage) or read.fault == NO_JSON
     return any(_WORDS.search(text) and read_math(text) is None for text in read.answers)
 
 

@@ -155,6 +155,25 @@ def test_columns_that_a_person_names(tmp_path):
             look_at_file(file, odd, family="text")
 
 
+def test_a_column_within_an_object_may_be_named(tmp_path):
+    row = {"question": "Who digs?", "answers_spans": {"spans": ["a fox"], "types": ["span"]}}
+    file, _ = write(tmp_path, row)
+    look, rows = look_at_file(file, {"answer": "answers_spans.spans"}, family="text")
+    assert (look.asked, look.columns["answer"]) == (1, "answers_spans.spans")
+    written = tmp_path / "written.jsonl"
+    written.write_bytes(write_rows(rows))
+    assert look_at_file(written, family="text")[1][0].answer == "fox"
+    with pytest.raises(ProblemFileError, match=r"no column 'answers_spans\.gone'"):
+        look_at_file(file, {"answer": "answers_spans.gone"}, family="text")
+
+
+def test_lists_as_python_writes_them_are_named_as_such(tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("""question,answer\nWho digs?,"['a fox', 'a vulpes']"\n""")
+    look, _ = look_at_file(file)
+    assert look.left_out == {"with a list that is no JSON for an answer": [1]}
+
+
 def test_a_passage_stays_as_it_was_written(tmp_path):
     """Rows that are written anew ask what they asked."""
     row = {"question": "Who digs?", "answer": "fox", "pages": "x" * 70_000}
