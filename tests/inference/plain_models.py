@@ -311,6 +311,7 @@ _MORE: dict[str, dict[str, Any]] = {
         "attention_head_dim": 16,
         "use_mem_eff_path": False,
     },
+    "rwkv": {"num_hidden_layers": 8},  # every sixth layer's weights are divided
 }
 _ALL_DENSE = {"mlp_layer_types": ["dense"] * 2}
 #: Fields by which a type has no router. Only of some types models without one were released.
