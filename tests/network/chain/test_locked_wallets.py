@@ -107,11 +107,12 @@ def test_a_coldkey_that_is_elsewhere_is_missed_only_where_it_signs(tmp_path: Pat
     ("name", "words"),
     [("cold", ["register"]), ("cold", ["stake", "1"]), ("hot", ["mine"]), ("hot", ["validate"])],
 )
-def test_a_command_says_so_in_one_line_before_anything_is_opened(
+def test_a_command_says_so_in_a_line_before_anything_is_opened(
     folder: Path, name: str, words: list[str]
 ) -> None:
     done = run_command(*words, "--netuid", "1", "--wallet", name, "--wallet-path", folder)
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "has a password, and there is no terminal to ask on" in line
+    lines = done.stderr.splitlines()  # a miner without a store lacks that, too
+    assert sum("has a password, and there is no terminal to ask on" in one for one in lines) == 1
+    assert len(lines) == 1 + (words == ["mine"])
     assert not done.stdout
