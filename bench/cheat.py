@@ -49,6 +49,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @command(
     app,
     "cheat",
+    'cheat.py "int4 weights" --localnet assay-localnet --wallet crook',
     lambda s: (s.wallet.name, s.wallet.hotkey, s.miner.dir, s.miner.groups, s.compute.threads),
 )
 def run_cheat(

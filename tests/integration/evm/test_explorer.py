@@ -160,7 +160,8 @@ def test_unpublished_results_are_not_told(
         (row,) = [row for row in found.json()["entries"] if row["epoch"] == epoch]
         assert (row["state"], row["posted"], row["recorded"]) == ("waiting", None, None)
         for text in (found.text, page):
-            for name in ("5e5e", "6e6e", "7e7e", "8e8e", "987654321", "987,654,321"):
+            digests = (byte * 4 for byte in ("5e", "6e", "7e", "8e"))  # short ones have as much
+            for name in (*digests, "987654321", "987,654,321"):
                 assert name not in text
         assert set(get_states(found.json()).values()) == {"unread", "waiting"}
         assert "no EVM node" in page
