@@ -13,7 +13,7 @@ from assay.explorer.sources import groups
 from assay.protocol.ss58 import encode_ss58
 from tests.commands import PRELOADED
 from tests.explorer.compared import FILE as COMPARISON
-from tests.explorer.inside import look_into
+from tests.explorer.inside import look_into, wait_for_figures
 from tests.explorer.program import serve
 
 CHROMIUM = "/usr/bin/chromium"
@@ -73,7 +73,7 @@ def beside(demo, tmp_path_factory):
     """Another run's `/api/v1/training`, as it is saved to draw it beside this one: the demo's, with
     lower values, and one checkpoint more that was tried."""
     with look_into(demo) as inside:
-        document = inside.get("/api/v1/training").json()
+        document = wait_for_figures(inside, "/api/v1/training")
     for curve in document["curves"]:
         for point in curve["series"][0]["points"]:
             point |= {name: point[name] * 0.9 for name in ("y", "low", "high") if name in point}

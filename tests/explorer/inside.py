@@ -125,3 +125,14 @@ def list_numbers(document):
     if isinstance(document, list):
         return [n for value in document for n in list_numbers(value)]
     return [] if isinstance(document, bool | str | None) else [str(document)]
+
+
+def wait_for_figures(inside, page):
+    """The page's document with steps' figures: a first visit waits for none of their files."""
+    for _ in range(600):
+        document = inside.get(page).json()
+        curves = {curve["name"]: curve["series"] for curve in document["curves"]}
+        if any(one["run"] == "this run" for one in curves.get("step-reward", ())):
+            return document
+        time.sleep(0.1)
+    raise AssertionError("no figure of a step has come in a minute")

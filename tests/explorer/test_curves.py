@@ -10,7 +10,7 @@ from assay.charts.smoothing import WEIGHT
 from assay.explorer.pages import STATIC
 from assay.explorer.views.curves import make_curve
 from assay.settings.loading import ConfigError
-from tests.explorer.inside import ADDRESS, Page, browse, look_into
+from tests.explorer.inside import ADDRESS, Page, browse, look_into, wait_for_figures
 
 
 def test_the_library_is_the_one_that_npm_has():
@@ -35,7 +35,7 @@ def test_ticks_are_round_and_hold_every_point():
 
 def test_curves_have_the_points_of_the_tables(demo, beside):
     with look_into(demo, beside=(beside,)) as inside:
-        document = inside.get("/training.json").json()
+        document = wait_for_figures(inside, "/training.json")
         text = inside.get("/training").text
     curves = {curve["name"]: curve for curve in document["curves"]}
     assert set(curves) >= {"gain", "reward", "held-out", "score", "tokens"}
@@ -292,6 +292,7 @@ def test_a_miners_score_is_a_curve(page, demo):
 def test_curves_stand_side_by_side_and_share_their_cursor(page):
     page.set_viewport_size({"width": 1_280, "height": 900})
     page.goto("/training")
+    page.wait_for_selector("#curve-step-reward .u-over")  # steps' figures come after the page
     boxes = [page.locator(f"#curve-{name}").bounding_box() for name in ("tokens", "score")]
     assert boxes[0]["y"] == boxes[1]["y"]
     assert boxes[0]["x"] < boxes[1]["x"]

@@ -31,14 +31,20 @@ from tests.hostile_folders import FILES, ODD_FILES, Change, list_changes, write_
 PARTS = 8
 #: Levels of the stack that a deep caller uses; one change in so many is fetched as well.
 DEPTH, FETCHED = 300, 6
+#: Words of a fault of a config that only its class shows.
+CLASS_SAYS = "the class of its model_type"
 
 
 def name_value(folder: Path, read: Callable[[], Any]) -> str:
     """What a reader makes of a folder: why nobody can use it, or what a prompt and ids become."""
     try:
         tokenizer = read().tokenizer
-    except UnusableCheckpointError as error:
-        return str(error).replace(str(folder), "FOLDER")
+    except CheckpointError as error:
+        told = str(error).replace(str(folder), "FOLDER")
+        # what a class that no family describes has to say is this machine's alone
+        if not isinstance(error, UnusableCheckpointError) and CLASS_SAYS not in told:
+            raise
+        return told
     fault = tokenizer.find_template_fault({"sat": Manner()})
     if fault is not None:
         return str(fault)
@@ -78,7 +84,7 @@ def test_all_readers_say_the_same(tmp_path: Path, part: int) -> None:
             go_down(DEPTH, lambda f=folder, d=digest: name_value(f, lambda: load_outline(f, d)))
         )
         # what only tensors show, or only a class that no family describes
-        words = "shape", "layers", "the class of its model_type"
+        words = "shape", "layers", CLASS_SAYS
         if not any(word in value for word in words):
             assert {*others} == {value}, (change.about, others)
         if number % FETCHED == 0 and {*others} == {value}:

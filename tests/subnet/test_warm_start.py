@@ -38,7 +38,9 @@ STEP = replace(COURSE, steps=1)
 
 
 @pytest.fixture
-def request_(tmp_path):
+def request_(tmp_path, monkeypatch):
+    # a course ends early where all answers are read: of six problems that is luck
+    monkeypatch.setattr(warm_start, "FORMAT", 2.0)
     recipe = read_recipe("genesis-arithmetic")
     return WarmStartRequest(
         model=GENESIS,
