@@ -73,8 +73,10 @@ def test_a_step_longer_than_a_window_costs_no_window(make_subnet, genesis, slow)
         assert committed.number == window
         assert committed.groups >= 3
     assert miner.noted[0] == (0, 1, 1), "nothing was measured before"
-    assert all(asked == made < 8 for _, asked, made in miner.noted)
-    assert miner.speed["fits"] in (3, 4, 5)
+    assert all(made <= asked < 8 for _, asked, made in miner.noted)
+    cut = [window for window, asked, made in miner.noted if made < asked]
+    assert len(cut) == len({*cut}), "answers' lengths vary by draw, and the last step may be cut"
+    assert 3 <= miner.speed["fits"] < 8
     told = [line for line in subnet.lines if "of a window at" in line]
     assert len(told) == 1
     assert not any("was not committed" in line or "no group" in line for line in subnet.lines)
