@@ -78,7 +78,7 @@ def test_a_step_longer_than_a_window_costs_no_window(make_subnet, genesis, slow)
     assert len(cut) == len({*cut}), "answers' lengths vary by draw, and the last step may be cut"
     assert 3 <= miner.speed["fits"] < 8
     told = [line for line in subnet.lines if "of a window at" in line]
-    assert len(told) == 1
+    assert 1 <= len(told) <= 1 + len(cut)
     assert not any("was not committed" in line or "no group" in line for line in subnet.lines)
 
 
