@@ -144,13 +144,20 @@ def test_help_has_colours_on_a_terminal(env, has_colours):
     assert "\x1b[" not in start("-h").stdout
 
 
-@pytest.mark.parametrize("words", [("--help",), ("-h",), ("mine", "--help")])
-def test_help_is_quick(words):
-    """Processor time of the fastest of three, which a busy machine lengthens least."""
+def measure(run):
+    """Processor seconds of the fastest of three, which a busy machine lengthens least."""
     times = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert start(*words).returncode == 0
+        assert run().returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.6  # twice what is promised: machines differ
+    return min(times)
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("mine", "--help")])
+def test_help_is_quick(words):
+    """Beside what its libraries take to load: machines differ."""
+    libraries = [sys.executable, "-c", "import typer, pydantic_settings"]
+    least = measure(lambda: subprocess.run(libraries, check=False))
+    assert measure(lambda: start(*words)) < 2 * least
