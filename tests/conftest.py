@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,6 +43,8 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # noqa: TID251 - xdist says
 #: Real programs on a chain whose blocks come by the clock: they wait more than they compute.
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
 
+_SIGNALS = signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
 
 def pytest_configure() -> None:
     """Tests of this checkout try its code: an environment that was made for another one has its
@@ -57,6 +59,19 @@ def pytest_configure() -> None:
 def _measure_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test recalls what another one, or this user's commands, have measured of a model."""
     monkeypatch.setattr(measurements, "FOLDER", tmp_path / ".measured")
+
+
+@pytest.fixture(autouse=True)
+def _handle_signals_as_before() -> Iterator[None]:
+    """A program's entry may choose how a signal ends its process; within this one, the next broken
+    connection would end all tests."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    yield
+    after = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not None:
+            signal.signal(number, handler)
+    assert after == before
 
 
 @pytest.hookimpl(optionalhook=True)
