@@ -18,6 +18,7 @@ from assay.neurons.preflight.check_results import CheckState, Note, PreflightChe
 
 if TYPE_CHECKING:
     from assay.neurons.miner.dry_run import DryRun, Earning
+    from assay.neurons.miner.mining_cost import MiningCost
 
 #: Columns of a check's name, to align lines that are printed one by one.
 _NAME_WIDTH = 12
@@ -78,11 +79,13 @@ def show_checks(checks: Iterable[PreflightCheck], as_json: bool) -> bool:
     return is_fit
 
 
-def render_dry_run(run: "DryRun") -> RenderableType:
-    """The checks, then the rough earnings with their inputs."""
+def render_dry_run(run: "DryRun", cost: "MiningCost | None" = None) -> RenderableType:
+    """The checks, then the rough earnings with their inputs, and what the machine costs."""
     parts = [render_checks(run.checks)]
     if run.earning is not None:
         parts.append(_describe_earning(run.earning))
+    if cost is not None:
+        parts.append(_describe_cost(cost))
     words = "everything is ready" if run.ready else "not ready: see the lines marked ✗"
     parts.append(Text(words, style="bold green" if run.ready else "bold red"))
     return Group(*parts)
@@ -102,4 +105,35 @@ def _describe_earning(earning: "Earning") -> Text:
         days = earning.registration_days
         after = "never at that rate" if days is None else f"earned back in {days:,.1f} days"
         text.append(f"  a uid costs {earning.registration / 1e9:,.4f} TAO: {after}\n")
+    return text
+
+
+def _describe_cost(cost: "MiningCost") -> Text:
+    """A window's cost, its pay, and what is not known of it."""
+    from assay.settings.money import format_dollars
+
+    text = Text(f"a window of {cost.cycle_seconds:,.0f} s on this machine:\n", style="bold")
+    text.append(
+        f"  costs {format_dollars(cost.window)} at {format_dollars(cost.hour)} an hour, rented all "
+        "the time"
+    )
+    if cost.million is not None:
+        text.append(f"; a million tokens take {format_dollars(cost.million)} while it draws")
+    text.append("\n")
+    if cost.alpha is None or cost.tao is None:
+        text.append("  its pay is not known: the chain could not be read\n")
+        return text
+    text.append(f"  is paid {cost.alpha / 1e9:,.6f} alpha, {cost.tao / 1e9:,.6f} TAO\n")
+    if cost.pay is not None and cost.tao_price is not None:
+        at = f"at {format_dollars(cost.tao_price)} a TAO: {format_dollars(cost.pay)}"
+        more = cost.pay - cost.window
+        left = f"{format_dollars(abs(more))} {'less' if more < 0 else 'more'} than it costs"
+        text.append(f"  {at}, {left}\n")
+    if cost.even_tao_price is None:
+        text.append("  no price of TAO covers the cost: nothing is paid\n")
+    else:
+        known = "" if cost.pay is not None else ", which the chain does not know (--tao-price)"
+        even = format_dollars(cost.even_tao_price)
+        text.append(f"  pay covers the cost from {even} a TAO on{known}\n")
+    text.append("  not known: future emission, other miners, and what sales do to alpha's price\n")
     return text

@@ -39,6 +39,12 @@ Prompts = Annotated[
         help="Your own words: changes of parameters or a recipe, with [environment.prompts].",
     ),
 ]
+Price = Annotated[
+    str | None,
+    typer.Option(
+        "--price", metavar="DOLLARS/h", help="Price of one machine, as in 2.0/h: show dollars."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 Validator = Annotated[
@@ -91,6 +97,13 @@ def program(s: "Settings") -> tuple[object, ...]:
     """Everything that miner, validator and trainer share."""
     ours = s.compute, s.metrics.listen, s.log.format
     return (*network(s), s.wallet, s.store.locator, *reading(s), *ours)
+
+
+def read_price(text: str | None) -> int | None:
+    """Micro-dollars an hour of a machine, as --price names them. Raises ConfigError."""
+    from assay.settings.money import parse_hour_price
+
+    return None if text is None else parse_hour_price(text)
 
 
 def read_columns(columns: Sequence[str] | None) -> dict[str, str]:

@@ -4,18 +4,21 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
+from assay.settings.money import format_dollars
 from assay.subnet.window_costs import DISK, HASHED, LEAST_WEIGHTS, SUSTAINED, ScoringCost
 from assay.subnet.window_plan import CoursePlan, RolePlan
+from assay.subnet.window_prices import WindowPrices
 
 _GIB = 1 << 30
 
 
-def show_plan(plan: CoursePlan, as_json: bool) -> None:
-    """Show the cost of a window."""
-    print_result(plan.to_json(), as_json, render_plan(plan), FIGURES)
+def show_plan(plan: CoursePlan, prices: WindowPrices | None, as_json: bool) -> None:
+    """Show the cost of a window, also in dollars if a machine's price is known."""
+    document = plan.to_json() | {"prices": prices and prices.to_json()}
+    print_result(document, as_json, render_plan(plan, prices), FIGURES)
 
 
-def render_plan(plan: CoursePlan) -> RenderableType:
+def render_plan(plan: CoursePlan, prices: WindowPrices | None = None) -> RenderableType:
     """The plan for people."""
     table = make_table(
         "program",
@@ -46,7 +49,37 @@ def render_plan(plan: CoursePlan) -> RenderableType:
             "yes" if role.fits else f"no: {' and '.join(shortages)}",
         )
     lines = _describe_plan(plan)
-    return Group(Text(lines[0]), table, *(Text(line) for line in lines[1:]))
+    priced = [] if prices is None else _render_prices(prices, plan)
+    return Group(Text(lines[0]), table, *priced, *(Text(line) for line in lines[1:]))
+
+
+def _render_prices(prices: WindowPrices, plan: CoursePlan) -> list[RenderableType]:
+    """Dollars by program, and what they do not say."""
+    table = make_table(
+        "dollars", "machines", "a window", "1M verified", "1M of its own", left=("dollars",)
+    )
+    for one in prices.programs:
+        own = f"{one.own_kind} {_say(one.own)}"
+        cells = _say(one.window), _say(one.verified), own
+        table.add_row(one.program, f"{one.machines:,}", *cells)
+        cells = _say(one.rented), _say(one.verified_rented), _say(one.own_rented)
+        table.add_row("  rented", "", *cells)
+    table.add_row("together", "", "", _say(prices.verified), "")
+    table.add_row("  rented", "", "", _say(prices.verified_rented), "")
+    each = format_dollars(round(prices.programs[0].rented / plan.miners))
+    lines = (
+        f"at {format_dollars(prices.hour)} an hour of each machine: while it works, and rented for "
+        "all of a window. 1M verified: a million tokens of completions that all miners commit, "
+        f"{prices.tokens:,} in a window, with one validator; each further one costs as much again",
+        f"a miner's window costs {each} rented. What it is paid is not known here: the subnet's "
+        "emission, what others commit, alpha's price in TAO, TAO's in dollars. `assay mine "
+        "--dry-run --price` asks the chain",
+    )
+    return [table, *(Text(line) for line in lines)]
+
+
+def _say(amount: int | None) -> str:
+    return "–" if amount is None else format_dollars(amount)
 
 
 def _describe_shortage(role: RolePlan, plan: CoursePlan) -> str:

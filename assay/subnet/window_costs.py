@@ -123,6 +123,7 @@ class WindowCost:
     moved: int  # bytes of files, and of a whole checkpoint; its deltas are smaller
     stored: int  # most bytes on disk: checkpoints, and the states of a trainer
     groups: int  # made by a miner, judged by a trainer; 0 for a validator
+    learned: int = 0  # tokens that a trainer learns from, once for each epoch
 
 
 def compute_scoring_cost(
@@ -264,7 +265,8 @@ def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: 
     if settings.publish_states:
         moved += _count_state_bytes(recipe)
     tokens = round((groups + own_groups) * of_group + learned)
-    return WindowCost(tokens, seconds, round(moved), compute_trainer_bytes(recipe), groups)
+    stored = compute_trainer_bytes(recipe)
+    return WindowCost(tokens, seconds, round(moved), stored, groups, round(learned))
 
 
 def compute_gate_cost(recipe: Recipe, rules: Parameters, card: Card) -> tuple[int, float]:

@@ -77,6 +77,7 @@ class Earning:
 class DryRun:
     """All checks; speed and earnings if they could be measured."""
 
+    cycle_seconds: float  # from one window to the next
     checks: tuple[PreflightCheck, ...]
     speed: Speed | None
     earning: Earning | None
@@ -91,6 +92,7 @@ class DryRun:
         """The result for scripts."""
         return {
             "ready": self.ready,
+            "cycle_seconds": self.cycle_seconds,
             "checks": [check.to_json() for check in self.checks],
             "speed": self.speed and asdict(self.speed),
             "earning": self.earning and asdict(self.earning),
@@ -123,6 +125,7 @@ def dry_run(
         are_engines_busy: a running miner uses them, so `outside` has none.
     """
     chain, config = outside.chain, config.fit(parameters)
+    cycle_seconds = parameters.timing.window_blocks * parameters.timing.slot_ms / 1_000
     around = PreflightInputs(
         role="miner",
         folder=Path(),
@@ -141,7 +144,7 @@ def dry_run(
     )
     checks, checkpoint = examine_network(around, now_ms)
     if checkpoint is None:
-        return DryRun(tuple(checks), None, None)
+        return DryRun(cycle_seconds, tuple(checks), None, None)
     checks += examine_placement(around, checkpoint)
     if outside.engines is not None:
         outside.engines.wait_until_started(checkpoint)
@@ -158,7 +161,7 @@ def dry_run(
         remedy = "fix the chain first"
         checks.append(PreflightCheck("earning", CheckState.WARN, str(error), remedy))
         earning = None
-    return DryRun(tuple(checks), speed, earning)
+    return DryRun(cycle_seconds, tuple(checks), speed, earning)
 
 
 def measure_speed(

@@ -19,11 +19,13 @@ from assay.neurons.miner.engines import MinerEngines
 from assay.neurons.miner.engines import drafter as engine_drafter
 from assay.neurons.miner.engines.engine import read_engine
 from assay.neurons.miner.miner import Miner, MinerConfig, MinerDependencies
+from assay.neurons.miner.mining_cost import compute_mining_cost
 from assay.neurons.preflight.check_results import CheckState
 from assay.protocol.commitment import Commitment, Tag, encode_commitment
 from assay.protocol.parameters import MAIN_TIMING
 from assay.protocol.ss58 import encode_ss58
 from assay.session.window_time import compute_window_seconds
+from tests.commands import run_command
 from tests.neurons.miner.engines.engine_server import EngineServer, load_drafter
 from tests.neurons.miner_bench import ALICE, GENESIS_MS, HOTKEYS, LOCATOR, Fuse, Fused
 
@@ -114,9 +116,9 @@ def find(run, name):
     return check
 
 
-def show(run):
+def show(run, cost=None):
     text = StringIO()
-    Console(width=160, file=text).print(render_dry_run(run))
+    Console(width=160, file=text).print(render_dry_run(run, cost))
     return text.getvalue()
 
 
@@ -139,6 +141,56 @@ def test_all_is_well(subnet):
     text = show(run)
     assert "40.00%" in text
     assert "everything is ready" in text
+
+
+def test_a_windows_cost_on_this_machine_stands_beside_its_pay(subnet):
+    run = look(subnet)
+    cost = compute_mining_cost(run, 2_000_000, 300_000_000)
+    # 12 blocks of a second; 10 alpha an epoch of 25 blocks, of which 40 %, at 0.05 τ
+    assert cost.cycle_seconds == 12.0
+    assert cost.window == round(2e6 * 12 / 3_600)
+    assert cost.alpha == pytest.approx(0.4 * 10 * TAO * 12 / 25, abs=1)
+    assert cost.tao == cost.alpha // 20
+    assert cost.pay == pytest.approx(300e6 * cost.tao / TAO, abs=1)
+    assert cost.million == round(2e12 * run.speed.seconds / 3_600 / run.speed.tokens)
+    # paid at that price it is neither above nor far below
+    assert cost.tao * cost.even_tao_price // TAO >= cost.window
+    assert cost.tao * (cost.even_tao_price - 1) // TAO < cost.window + 1
+    text = show(run, cost)
+    assert "costs $0.006667 at $2.00 an hour" in text
+    assert "at $300.00 a TAO: $28.80, $28.79 more than it costs" in text
+    unpriced = show(run, compute_mining_cost(run, 2_000_000))
+    assert "which the chain does not know (--tao-price)" in unpriced
+    assert "more than it costs" not in unpriced
+    assert cost.to_json()["unit"] == "micro-dollars"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--price 2.0/h", "--price is for an estimate: add --dry-run"),
+        ("--dry-run --tao-price 300", "name it with --price"),
+        ("--dry-run --price 2.0", "the unit is missing"),
+        ("--dry-run --price 2.0/h --tao-price -1", "write dollars in digits"),
+    ],
+)
+def test_a_wrong_price_is_refused_in_a_line(words, said):
+    done = run_command("mine", "--netuid", "3", "--wallet", "//Alice", *words.split())
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_window_that_is_not_paid_has_no_price_that_covers_it(subnet):
+    subnet.chain.pay({})
+    subnet.chain.mint()
+    run = look(subnet)
+    cost = compute_mining_cost(run, 2_000_000, 300_000_000)
+    assert (cost.alpha, cost.pay, cost.even_tao_price) == (0, 0, None)
+    assert "no price of TAO covers the cost: nothing is paid" in show(run, cost)
+    unknown = compute_mining_cost(replace(run, speed=None, earning=None), 2_000_000, 300_000_000)
+    assert (unknown.alpha, unknown.pay, unknown.million) == (None, None, None)
+    assert "its pay is not known" in show(run, unknown)
 
 
 def test_episodes_are_played_to_measure_them(subnet):
