@@ -16,6 +16,7 @@ SCRIPTS = (
     "layers",
     "hardware",
     "recipes",
+    "chain_settings",
     "pipelines",
     "figures",
     "clients",

@@ -34,6 +34,7 @@ from assay.protocol.ss58 import encode_ss58
 from assay.protocol.window import compute_window
 from assay.rounds.in_force import get_checkpoint_digest
 from assay.session.session import Session
+from assay.subnet.chain_settings import compare_settings, list_burn_notes
 
 #: Largest manifest that is read, bytes: a larger one is nobody's.
 _MANIFEST_BYTES = 4 << 20
@@ -70,6 +71,7 @@ def show_network(session: Session, as_json: bool) -> None:
     checkpoint = get_checkpoint_digest(chain, parameters, window)
     owner, members = chain.get_owner(head), chain.get_members(head)
     levels = _find_levels(session, checkpoint)
+    compared = compare_settings(chain, parameters)
     document: dict[str, Any] = {
         "netuid": chain.netuid,
         "block": head,
@@ -78,6 +80,7 @@ def show_network(session: Session, as_json: bool) -> None:
         "amender": encode_ss58(find_amender(chain, parameters.identity, head)),
         "neurons": len(members),
         "hyperparameters": asdict(rules),
+        "chain_settings": [one.to_json() for one in compared],
         "checkpoint": checkpoint.hex(),
         "levels": [asdict(standing) for standing in levels],
         "digest": parameters.digest.hex(),
@@ -113,14 +116,19 @@ def show_network(session: Session, as_json: bool) -> None:
     }
     if work.turns == 1:
         del lines["episodes"]
+    rows = [*lines.items(), *(("burn", note) for note in list_burn_notes(parameters))]
     put = describe_prompts(parameters.environment.prompts)
-    rows = [*lines.items(), *(("prompts", line) for line in put)]
+    rows += [("prompts", line) for line in put]
     rows += [("asked", standing.describe()) for standing in levels]
     if not levels:
         rows.append(("asked", "not known: the checkpoint's manifest cannot be read"))
     rows += [("announced", one.describe()) for one in announced]
     if followed.note is not None:
         rows.append(("note", followed.note))
+    rows += [("chain", one.describe()) for one in compared if one.is_there]
+    absent = ", ".join(one.setting.name for one in compared if not one.is_there)
+    if absent:
+        rows.append(("chain", f"not on this runtime: {absent}"))
     text = "\n".join(f"{name:<13} {value}" for name, value in rows)
     print_result(document, as_json, text)
 

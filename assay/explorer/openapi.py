@@ -21,7 +21,7 @@ from assay.explorer.views.miners import SORTS
 
 Schema = dict[str, Any]
 #: Grows with every field that is added; what is removed or changes its meaning makes another API.
-VERSION = "1.8"
+VERSION = "1.9"
 ROOT = "/api/v1"
 _EXAMPLES = Path(__file__).with_name("api_examples.json")
 _PLACES = {

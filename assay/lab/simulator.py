@@ -23,6 +23,7 @@ from assay.network.chain.values import (
     MetagraphRow,
     Quote,
     Receipt,
+    Setting,
     format_tao,
 )
 from assay.network.chain.weights_sender import make_row
@@ -232,6 +233,16 @@ class SimulatedChain:
             immunity_period=rules.immunity_period,
             min_weights=1,
         )
+
+    def get_settings(self, items: Mapping[str, bool]) -> Mapping[str, Setting]:
+        """Those of `rules` that storage of a chain has: a tempo, a rate limit, an immunity."""
+        held = {
+            "Tempo": self._tempo,
+            "WeightsSetRateLimit": self.rules.weights_rate_limit,
+            "ImmunityPeriod": self.rules.immunity_period,
+            "CommitRevealWeightsEnabled": False,
+        }
+        return {name: held[name] for name in items if name in held}
 
     def get_metagraph(self, number: int) -> list[MetagraphRow]:
         """All neurons at a block, in order of uid. Shares are what `pay` was told, else 0."""

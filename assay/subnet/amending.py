@@ -16,6 +16,7 @@ from assay.protocol.parameters import Parameters, Start, find_parameters_fault
 from assay.protocol.window import compute_window
 from assay.session.window_reader import find_settlement
 from assay.settings.loading import ConfigError
+from assay.subnet.chain_settings import list_burn_notes
 from assay.subnet.gating import list_gate_notes
 from assay.subnet.genesis_checkpoint import calibrate_anew
 from assay.subnet.presets import change_parameters
@@ -177,6 +178,7 @@ def require_amendment(
                 levels = checkpoint.manifest.level_numbers
             fault = fault or find_gate_fault(amended, levels)
             notes += list_gate_notes(amended)
+            notes += list_burn_notes(amended)
         except ValueError as error:
             fault = str(error)
     if fault is not None:

@@ -88,8 +88,21 @@ def test_nothing_is_announced(net, capsys):
     assert "amended by    whoever owns the subnet\n" in text
     assert document["amender"] == document["owner"] == encode_ss58(OWNER)
     assert "episodes" not in text
+    assert "burn " not in text
     assert document["levels"] == []
     assert "asked         not known" in text
+
+
+def test_the_chain_s_settings_stand_beside_what_to_choose(tmp_path, capsys):
+    net = Net(tmp_path, {"identity": {"burn_share": 50_000}})
+    text, document = net.show(capsys)
+    assert "chain         tempo 24 blocks\n" in text
+    assert "chain         immunity_period 0 blocks; choose at least four tempos\n" in text
+    assert "chain         not on this runtime: miner_burned, recycle_or_burn, " in text
+    assert "burn          identity.burn_share sends 5 %" in text
+    there = {one["name"]: one["there"] for one in document["chain_settings"]}
+    assert there["tempo"]
+    assert not there["collateral_lock_share"]
 
 
 def test_a_tool_and_turns_are_shown(tmp_path, capsys):

@@ -69,7 +69,11 @@ def test_each_window_is_shown_by_its_own_parameters(network):
             weights = get_json(inside, f"/settlement/{epoch}")["weights"]
             assert weights["derived"] is True
             assert weights["scores_derived"] is True
-        assert get_json(inside, "/")["network"]["parameters"] == two.digest.hex()
+        shown = get_json(inside, "/")["network"]
+        assert shown["parameters"] == two.digest.hex()
+        assert shown["burn_share"] == two.identity.burn_share / 1_000_000 > 0
+        page = inside.get("/", accept="text/html").text
+        assert "of what miners would get goes to the owner’s uid" in page
 
 
 def test_a_record_that_comes_to_an_amendment_is_followed(network, tmp_path):

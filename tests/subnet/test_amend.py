@@ -132,6 +132,14 @@ def test_nothing_is_said_over_parameters_that_are_decided_and_cannot_be_read(net
     assert net.slot.number > decided.number
 
 
+def test_a_burn_share_is_warned_of_as_long_as_there_is_one(net, changes):
+    amended = amend(net.chain, net.first, {"identity": {"burn_share": 250_000}})
+    notes = require_amendment(net.first, amended, None)
+    assert [note for note in notes if "identity.burn_share sends 25 %" in note]
+    same = amend(net.chain, net.first, {"work": {"prompt_share": 7}})
+    assert not [note for note in require_amendment(net.first, same, None) if "burn" in note]
+
+
 @pytest.mark.parametrize("windows", [3, 4, 7])
 def test_rounds_begin_with_the_first_window_that_begins_a_settlement_and_a_round(net, windows):
     rounds = {"trainers": [encode_ss58(TRAINER)], "windows": windows}

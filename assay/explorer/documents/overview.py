@@ -35,6 +35,7 @@ class NetworkFacts(TypedDict):
     sampled_rollouts: Count
     prompt_share: Share
     position_share: Share
+    burn_share: Share
 
 
 class ParameterChange(TypedDict):

@@ -110,6 +110,7 @@ def _describe_network(reader: PageReader, parameters: Parameters) -> NetworkFact
         sampled_rollouts=work.sampled_rollouts,
         prompt_share=work.prompt_share / MILLION,
         position_share=work.position_share / MILLION,
+        burn_share=identity.burn_share / MILLION,
     )
 
 

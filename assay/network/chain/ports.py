@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # one of them loads parts of the SDK
     from assay.network.chain.block_bodies import BlockBody
-    from assay.network.chain.values import Hyperparameters, MetagraphRow, Quote
+    from assay.network.chain.values import Hyperparameters, MetagraphRow, Quote, Setting
     from assay.protocol.context import Member
     from assay.protocol.window import Block
 
@@ -76,6 +76,10 @@ class SubnetReader(BlockReader, Protocol):
 
     def get_hyperparameters(self, number: int | None = None) -> "Hyperparameters":
         """The subnet's settings at a block, or now."""
+
+    def get_settings(self, items: Mapping[str, bool]) -> "Mapping[str, Setting]":
+        """Further settings now, as storage holds them, without those that the runtime lacks.
+        `items`: storage item → whether the subnet has one of its own, or the whole chain one."""
 
     def get_balance(self, coldkey: bytes) -> int:
         """The amount that a coldkey can spend now, rao."""

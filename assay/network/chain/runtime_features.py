@@ -58,7 +58,8 @@ class EpochsBy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFeatures:
-    """One spec version and how to call it. `last_epoch` names the item that holds that block."""
+    """One spec version and how to call it. `last_epoch` names the item that holds that block,
+    `items` are all storage items of the module."""
 
     spec_version: int
     register_by: RegisterBy
@@ -66,6 +67,7 @@ class RuntimeFeatures:
     commit_by: CommitBy
     epochs_by: EpochsBy
     last_epoch: str
+    items: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return (
@@ -116,4 +118,5 @@ async def detect_runtime(substrate: Substrate) -> RuntimeFeatures:
         commit_by=commit_by,
         epochs_by=EpochsBy.SCHEDULE if schedule else EpochsBy.TEMPO,
         last_epoch=last_epoch,
+        items=frozenset(module),
     )

@@ -10,7 +10,7 @@ from assay.network.chain.errors import WrongChainError
 from assay.network.chain.forms import MEMBERS, SLOTS
 from assay.network.chain.runtime_features import COMMITMENTS, MODULE
 from assay.network.chain.substrate import Substrate
-from assay.network.chain.values import STATE_BLOCKS, Hyperparameters, MetagraphRow
+from assay.network.chain.values import STATE_BLOCKS, Hyperparameters, MetagraphRow, Setting
 from assay.network.text import name_host
 from assay.protocol.context import Member
 from assay.protocol.ss58 import decode_ss58, encode_ss58
@@ -160,6 +160,26 @@ async def read_alpha_price(substrate: Substrate, netuid: int) -> int:
         substrate, netuid, None, "SubnetMechanism", "SubnetTAO", "SubnetAlphaIn"
     )
     return _RAO if not dynamic or not alpha else _RAO * tao // alpha
+
+
+async def read_settings(
+    substrate: Substrate, netuid: int, items: Mapping[str, bool]
+) -> dict[str, Setting]:
+    """Storage items of the module now. `items`: name → whether the subnet has one of its own."""
+    asked = [
+        substrate.query(MODULE, name, [netuid] if is_own else []) for name, is_own in items.items()
+    ]
+    values = await asyncio.gather(*asked)
+    return {name: _simplify(value) for name, value in zip(items, values, strict=True)}
+
+
+def _simplify(value: Any) -> Setting:
+    """A value of storage without the chain's types. Fixed-point numbers have 64 binary places."""
+    if isinstance(value, Mapping) and value.keys() == {"bits"}:
+        return int(value["bits"]) / 2**64
+    if isinstance(value, (list, tuple)):
+        return [int(one) for one in value]
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
 
 
 async def require_same_history(substrate: Substrate, number: int, known: str) -> None:

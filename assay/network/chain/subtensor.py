@@ -40,13 +40,21 @@ from assay.network.chain.subnet_state import (
     read_metagraph,
     read_owner,
     read_pulse,
+    read_settings,
     read_state,
     read_weights,
     read_weights_block,
     require_same_history,
 )
 from assay.network.chain.substrate import Substrate
-from assay.network.chain.values import Hyperparameters, MetagraphRow, Quote, Receipt, format_tao
+from assay.network.chain.values import (
+    Hyperparameters,
+    MetagraphRow,
+    Quote,
+    Receipt,
+    Setting,
+    format_tao,
+)
 from assay.network.chain.wallets import ChainWallet, get_hotkey
 from assay.network.chain.weights_sender import make_row, send_weights
 from assay.protocol.commitment import COMMITMENT_BYTES
@@ -214,6 +222,11 @@ class SubtensorChain:
         if number is None:
             return self._connection.read(lambda s: read_hyperparameters(s, self.netuid, None))
         return self._read_at(number, lambda s, h: read_hyperparameters(s, self.netuid, h))
+
+    def get_settings(self, items: Mapping[str, bool]) -> Mapping[str, Setting]:
+        """Further settings now, as storage holds them, without those that the runtime lacks."""
+        known = {name: own for name, own in items.items() if name in self._runtime.items}
+        return self._connection.read(lambda s: read_settings(s, self.netuid, known))
 
     def get_metagraph(self, number: int) -> list[MetagraphRow]:
         """All neurons at a block, in order of uid."""

@@ -35,6 +35,10 @@ class Hyperparameters:
     min_weights: int  # entries that a row of weights must have, zeros included
 
 
+#: A setting's value in storage; None: it has none.
+Setting = bool | int | float | str | list[int] | None
+
+
 @dataclass(frozen=True, slots=True)
 class MetagraphRow:
     """One uid at a block."""
