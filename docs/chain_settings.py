@@ -26,7 +26,7 @@ def _make_row(setting: ChainSetting) -> str:
 
 
 def make_sources() -> str:
-    listed = "; ".join(f"**{name}**: {what}" for name, what in SOURCES.items())
+    listed = "; ".join(f"[{name}]({page}): {what}" for name, (what, page) in SOURCES.items())
     return f"Read on {READ_ON}. {listed}."
 
 

@@ -95,7 +95,7 @@ def make_service_table() -> str:
     ]
     for service, model, *dollars, day, page in SERVICES:
         amounts = " | ".join(f"${one}" for one in dollars)
-        rows.append(f"| {service} | {model} | {amounts} | {day} | {page} |")
+        rows.append(f"| {service} | {model} | {amounts} | {day} | [page](https://{page}) |")
     return "\n".join(rows)
 
 

@@ -17,15 +17,22 @@ from assay.protocol.parameters import MILLION, Parameters
 
 #: Day on which the sources were read.
 READ_ON = "2026-11-30"
-#: Where a setting is described, and what to open. Pull requests are of RaoFoundation/subtensor.
 _PULL = "https://github.com/RaoFoundation/subtensor/pull/"
+_SDK = "https://pypi.org/project/bittensor/"
+#: Where a setting is described: what it is, and its address. Pull requests are subtensor's.
 SOURCES = {
-    "spec 461": "the runtime's metadata of spec 461, which bittensor 11.3.0 brings",
-    "SDK": "bittensor 11.3.1rc73, a release candidate: emission_weights.py, hyperparams.py, "
-    "reads/collateral.py",
-    "#2800": f"{_PULL}2800, conviction is enforced, 2026-06-26",
-    "#3071": f"{_PULL}3071, burnt incentive scales emission again, 2026-08-11",
-    "#3083": f"{_PULL}3083, one hotkey with 18 % takes over, spec 447, 2026-08-14",
+    "spec 461": (
+        "the runtime's metadata of spec 461, which bittensor 11.3.0 has",
+        f"{_SDK}11.3.0/",
+    ),
+    "SDK": (
+        "bittensor 11.3.1rc73, a release candidate: emission_weights.py, hyperparams.py, "
+        "reads/collateral.py",
+        f"{_SDK}11.3.1rc73/",
+    ),
+    "#2800": ("conviction is enforced, of 2026-06-26", f"{_PULL}2800"),
+    "#3071": ("burnt incentive scales emission again, of 2026-08-11", f"{_PULL}3071"),
+    "#3083": ("one hotkey with 18 % takes over, spec 447, of 2026-08-14", f"{_PULL}3083"),
 }
 #: Tempos that a newcomer may need until its first pay: to its settlement, to the epoch that pays
 #: it, one more where weights are encrypted, and one to spare.

@@ -27,6 +27,7 @@ from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings, PublishSettings
 from assay.subnet.calibration_findings import CalibrationFindings
+from assay.subnet.chain_settings import list_burn_notes
 from assay.subnet.genesis_checkpoint import make_recipe_genesis
 from assay.subnet.measurements import open_measurements
 from assay.subnet.model_class import describe_class
@@ -242,6 +243,8 @@ def publish(
     if parameters.model_class is not None:
         report(describe_class(parameters.model_class))
     parameters = fill_frames(parameters, load_outline(genesis).tokenizer, report)
+    for note in list_burn_notes(parameters):
+        report(note)
     consent(
         f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
         f"Programs with other parameters are then on another network.{_warn_of_amender(parameters)}"

@@ -21,7 +21,6 @@ from assay.protocol.hashing import ZERO_DIGEST
 from assay.protocol.parameters import Parameters, find_parameters_fault
 from assay.protocol.ss58 import encode_ss58
 from assay.session.chain_delivery import Announcement
-from assay.subnet.chain_settings import list_burn_notes
 from assay.subnet.gating import list_gate_notes
 from assay.subnet.model_class import make_class
 from assay.subnet.presets import Preset, make_identity, make_parameters
@@ -196,7 +195,6 @@ def _require_publishable(
         raise DiscoveryError(f"not published, because nobody could join: {fault}")
     notes += list_prompt_notes(checkpoint, genesis_folder, parameters)
     notes += list_gate_notes(parameters)
-    notes += list_burn_notes(parameters)
     for note in notes:
         warn(note)
     if holders[identity.owner_uid] != owner:

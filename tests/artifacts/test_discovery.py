@@ -399,6 +399,18 @@ def test_an_owner_is_told_before_it_names_an_amender(net):
     assert "amends" not in asked[1]
 
 
+def test_an_owner_is_told_what_burning_costs_before_it_is_asked(net):
+    said = []
+    changes = ({"identity": {"burn_share": 100_000}},)
+    chosen = PreparedNetwork(TRAINER, BEACON, "arithmetic", "demo", None, None, changes, GENESIS)
+    owned = OwnedSubnet(net.chain, OWNER, net.store, LOCATOR)
+    mint = lambda seconds: net.chain.mint()  # noqa: E731
+    publish(chosen, owned, said.append, said.append, wait=mint)
+    warning, question = said
+    assert "identity.burn_share sends 10 %" in warning
+    assert question.startswith("Publish parameters ")
+
+
 def test_an_amender_that_cannot_announce_or_that_says_another_network(net):
     net.publish(change(net.parameters, amender=b"\5" * 32))
     (warning,) = net.warnings

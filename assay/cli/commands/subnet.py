@@ -208,7 +208,10 @@ def require_change(changes: Path | None, withdraw: bool) -> None:
 
 @command(app, "show", "assay subnet show --netuid 3", lambda s: (*network(s), s.store.readable))
 def show(invocation: Invocation, as_json: AsJson = False) -> None:
-    """Show a network: its parameters, announced ones, its owner and trainer, its checkpoint."""
+    """Show a network: its parameters, announced ones, its owner and trainer, its checkpoint.
+
+    Also the chain's settings of the subnet, and where an owner had better choose another value.
+    """
     settings = invocation.load_settings()
     require_subnet(settings)
     with starting(settings, opens=True):

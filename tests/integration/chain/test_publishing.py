@@ -47,6 +47,3 @@ def test_an_owners_parameters_are_found_until_it_publishes_others(net: Net, tmp_
     with pytest.raises(DiscoveryError, match="another network"):
         followed.look()
     assert warnings == []
-    publish(change_parameters(parameters, {"identity": {"burn_share": 100_000}}))
-    (warning,) = warnings
-    assert "identity.burn_share sends 10 %" in warning
