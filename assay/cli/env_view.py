@@ -67,6 +67,13 @@ def show_exported(file: Path, environment: Environment, as_json: bool) -> None:
     print_result({"file": str(file), "taskset": module, "digest": digest}, as_json, lines)
 
 
+def show_exported_task(file: Path, environment: Environment, as_json: bool) -> None:
+    """Show a task of Inspect, and how to use it."""
+    lines = f"{file}\n  inspect eval {file} --model MODEL -T count=100   # where assay[inspect] is"
+    document = {"file": str(file), "task": "assay", "digest": environment.digest.hex()}
+    print_result(document, as_json, lines)
+
+
 def show_score(parts: RewardParts, reward: int, as_json: bool) -> None:
     """Show the reward of an answer, and its parts, millionths."""
     document = {"reward": reward, **asdict(parts)}

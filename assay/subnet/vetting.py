@@ -17,6 +17,7 @@ from assay.environments.problem_table import DOCUMENT_MAX
 from assay.environments.problem_vetting import vet_problem_file
 from assay.environments.tasksets import (
     MANIFEST,
+    export_inspect_task,
     export_taskset,
     is_exported,
     look_at_wheel,
@@ -126,18 +127,39 @@ def vet_environment(
 def export_environment(name: str, folder: Path) -> tuple[Path, Environment]:
     """Write a wheel with a named environment as a taskset of verifiers 0.4. Raises ConfigError:
     there is no such environment or taskset, or it cannot be written."""
-    environment = open_named_environment(name)
-    if environment.turns > 1:
-        raise ConfigError(
-            f"{name}: its worlds reply, in episodes of up to {environment.turns} turns, but a "
-            "taskset that this command writes asks once"
-        )
+    environment = _open_single_turn(name)
     file_name, wheel = export_taskset(environment)
     try:
         _write_own(folder / file_name, wheel, is_exported)
     except OSError as error:
         raise ConfigError(f"--verifiers {folder}: {error.strerror}") from None
     return folder / file_name, environment
+
+
+def export_for_inspect(name: str, folder: Path) -> tuple[Path, Environment]:
+    """Write a folder with a named environment as a task of Inspect: see `export_environment`.
+    Returns the file of the task."""
+    environment = _open_single_turn(name)
+    files = export_inspect_task(environment)
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / "environment.json").exists():
+            raise ConfigError(f"--inspect {folder} holds other files: name a new folder")
+        for path, data in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            write_file(folder / path, data)
+    except OSError as error:
+        raise ConfigError(f"--inspect {folder}: {error.strerror}") from None
+    return folder / "task.py", environment
+
+
+def _open_single_turn(name: str) -> Environment:
+    environment = open_named_environment(name)
+    if environment.turns > 1:
+        raise ConfigError(
+            f"{name}: its worlds reply, in episodes of up to {environment.turns} turns, but what "
+            "this command writes asks once"
+        )
+    return environment
 
 
 def _require_units(units: int | None) -> None:

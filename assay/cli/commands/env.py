@@ -410,19 +410,35 @@ def _open_vetted(name: str) -> "Environment":
 
 
 @command(
-    app, "export", "assay env export gsm --verifiers taskset", lambda s: (s.environments.files,)
+    app,
+    "export",
+    "assay env export gsm --verifiers taskset\nassay env export gsm --inspect gsm-task",
+    lambda s: (s.environments.files,),
 )
 def export(
     invocation: Invocation,
     name: Name,
     verifiers: Annotated[
-        Path, typer.Option("--verifiers", metavar="DIR", help="Folder for the wheel.")
-    ],
+        Path | None,
+        typer.Option(
+            "--verifiers", metavar="DIR", help="Write a taskset of verifiers 0.4: a wheel."
+        ),
+    ] = None,
+    inspect: Annotated[
+        Path | None,
+        typer.Option("--inspect", metavar="DIR", help="Write a task of Inspect: a folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export an environment as a taskset of verifiers 0.4, with the same seeds and scorer."""
+    """Export an environment for verifiers 0.4 or for Inspect, with the same seeds and scorer."""
     settings = invocation.load_settings()
     with starting(settings):
-        from assay.cli.env_view import show_exported
-        from assay.subnet.vetting import export_environment
-    show_exported(*export_environment(name, verifiers), as_json)
+        from assay.cli.env_view import show_exported, show_exported_task
+        from assay.settings.loading import ConfigError
+        from assay.subnet.vetting import export_environment, export_for_inspect
+    if (verifiers is None) == (inspect is None):
+        raise ConfigError("name a folder with --verifiers or --inspect, one of the two")
+    if verifiers is not None:
+        show_exported(*export_environment(name, verifiers), as_json)
+    elif inspect is not None:
+        show_exported_task(*export_for_inspect(name, inspect), as_json)

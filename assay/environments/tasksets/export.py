@@ -1,8 +1,9 @@
-"""The export: any environment as a wheel with a taskset of verifiers 0.4.
+"""The export: any environment as a wheel with a taskset of verifiers 0.4, or as a folder with a
+task of Inspect.
 
-The wheel asks the problems of the same seeds, and scores with the environment itself, which the
-package `assay` contains: nothing is written a second time, so nothing can differ. The wheel holds
-the files that the environment needs, and finds them by their digest as usual.
+Both ask the problems of the same seeds, and score with the environment itself, which the package
+`assay` contains: nothing is written a second time, so nothing can differ. Both hold the files that
+the environment needs, and find them by their digest as usual.
 """
 
 import json
@@ -26,21 +27,8 @@ from @MODULE@.taskset import AssayTaskset
 
 __all__ = ["AssayTaskset"]
 '''
-_TASKSET = '''"""@SUMMARY@: the same problems from the same seeds, and the same scorer."""
-
-import json
-from functools import lru_cache
-from pathlib import Path
-
-import verifiers.v1 as vf
-
-from assay.environments.problem_file import add_problem_files
-from assay.environments.rewards import choose_rewards, compute_reward
-from assay.environments.registry import make_environment
-from assay.environments.dealing import make_miner_problem
-from assay.protocol.manifest import start_levels
-from assay.protocol.parameters import MILLION
-
+#: How either opens its environment, and makes a problem.
+_OPENING = '''\
 HERE = Path(__file__).parent
 NOBODY = bytes(32)
 
@@ -63,7 +51,23 @@ def make_problem(seed, index, levels):
     """As `assay env sample` does."""
     environment, challenge = open_environment(), bytes.fromhex(seed)
     return make_miner_problem(environment, challenge, NOBODY, index, start_levels(levels))
+'''
+_TASKSET = '''"""@SUMMARY@: the same problems from the same seeds, and the same scorer."""
 
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import verifiers.v1 as vf
+
+from assay.environments.problem_file import add_problem_files
+from assay.environments.rewards import choose_rewards, compute_reward
+from assay.environments.registry import make_environment
+from assay.environments.dealing import make_miner_problem
+from assay.protocol.manifest import start_levels
+from assay.protocol.parameters import MILLION
+
+@OPENING@
 
 class AssayData(vf.TaskData):
     seed: str
@@ -119,6 +123,83 @@ class AssayTaskset(vf.Taskset[AssayTask, AssayConfig]):
             yield AssayTask(data, self.config.task)
 '''
 
+_TASK = '''"""@SUMMARY@: the same problems from the same seeds, and the same scorer.
+
+    inspect eval task.py --model MODEL -T count=100 -T levels=4,5
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+from inspect_ai.scorer import Score, accuracy, mean, scorer, stderr
+from inspect_ai.solver import generate
+
+from assay.environments.problem_file import add_problem_files
+from assay.environments.rewards import choose_rewards, compute_reward
+from assay.environments.registry import make_environment
+from assay.environments.dealing import make_miner_problem
+from assay.protocol.manifest import start_levels
+from assay.protocol.parameters import MILLION
+
+@OPENING@
+
+
+MESSAGES = {
+    "system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant
+}
+
+
+def score_sample(state):
+    asked = state.metadata
+    problem = make_problem(asked["seed"], asked["index"], asked["levels"])
+    return open_environment().score(problem, state.output.completion)
+
+
+@scorer(metrics=[accuracy(), stderr()])
+def right():
+    """Whether all of the answer is right."""
+
+    async def score(state, target):
+        parts = score_sample(state)
+        return Score(value="C" if parts.is_right else "I", answer=state.output.completion)
+
+    return score
+
+
+@scorer(metrics=[mean(), stderr()])
+def reward():
+    """Under the default reward weights, as `assay env score` has it, by 1,000,000."""
+
+    async def score(state, target):
+        weights = choose_rewards(open_environment().rated)
+        return Score(value=compute_reward(score_sample(state), 0, weights, 1) / MILLION)
+
+    return score
+
+
+@task
+def assay(seed: str = "00" * 32, first: int = 0, count: int = 100, levels=""):
+    """seed: 32 bytes in hex, as `--seed` of `assay env sample`. first: index of the first problem.
+    levels: those in force, dealt in blocks; none named: all."""
+    words = str(levels).strip("[]").split(",")
+    named = sorted({int(word) for word in words if word.strip()})
+    chosen = named or list(open_environment().levels)
+    samples = []
+    for index in range(first, first + count):
+        problem = make_problem(seed, index, chosen)
+        said = [MESSAGES[one.role](content=one.content) for one in problem.conversation.messages]
+        asked = {"seed": seed, "index": index, "levels": chosen, "level": problem.level}
+        place = f"{seed[:8]}-{index}"
+        samples.append(Sample(input=said or "", target="", id=place, metadata=asked))
+    return Task(
+        dataset=MemoryDataset(samples, name="@NAME@"), solver=generate(), scorer=[right(), reward()]
+    )
+'''
+
 
 def export_taskset(environment: Environment) -> tuple[str, bytes]:
     """The wheel's file name and bytes; the same environment gives the same wheel.
@@ -130,25 +211,44 @@ def export_taskset(environment: Environment) -> tuple[str, bytes]:
     digest = environment.digest.hex()
     module = f"assay_{re.sub('[^a-z0-9]+', '_', name.partition(':')[0])}_{digest[:8]}"
     summary = f"The environment {name} of assay for verifiers"
-    needed = list_needed_files(name, params)
+    files = {f"{module}/{path}": data for path, data in _list_files(environment).items()}
+    for path, text in (("__init__.py", _INIT), ("taskset.py", _TASKSET)):
+        files[f"{module}/{path}"] = _fill(text, summary, MODULE=module)
+    extra = "[envs]" if any(text.startswith(_EXTRA) for text in (name, *params)) else ""
+    requires = f"assay{extra}=={version('assay')}", "verifiers>=0.4,<0.5"
+    return write_wheel(module, version("assay"), requires, summary, files)
+
+
+def export_inspect_task(environment: Environment) -> dict[str, bytes]:
+    """Path in the folder → bytes, `task.py` among them; the same environment gives the same.
+
+    Raises:
+        ValueError: a file that the environment needs is no longer here.
+    """
+    summary = f"The environment {environment.name} of assay for Inspect"
+    return _list_files(environment) | {"task.py": _fill(_TASK, summary, NAME=environment.name)}
+
+
+def _list_files(environment: Environment) -> dict[str, bytes]:
+    """What `_OPENING` reads: path → bytes."""
+    needed = list_needed_files(environment.name, environment.params)
     document = {
-        "name": name,
-        "settings": dict(params),
-        "digest": digest,
+        "name": environment.name,
+        "settings": dict(environment.params),
+        "digest": environment.digest.hex(),
         "files": sorted(needed),
         "assay": version("assay"),
         "python": ".".join(map(str, sys.version_info[:2])),
     }
-    files = {
-        f"{module}/files/{one}": find_file(one, family)[1] for one, family in sorted(needed.items())
-    }
-    for path, text in (("__init__.py", _INIT), ("taskset.py", _TASKSET)):
-        filled = text.replace("@SUMMARY@", summary).replace("@MODULE@", module)
-        files[f"{module}/{path}"] = filled.encode()
-    files[f"{module}/environment.json"] = (json.dumps(document, indent=1) + "\n").encode()
-    extra = "[envs]" if any(text.startswith(_EXTRA) for text in (name, *params)) else ""
-    requires = f"assay{extra}=={version('assay')}", "verifiers>=0.4,<0.5"
-    return write_wheel(module, version("assay"), requires, summary, files)
+    files = {f"files/{one}": find_file(one, family)[1] for one, family in sorted(needed.items())}
+    return files | {"environment.json": (json.dumps(document, indent=1) + "\n").encode()}
+
+
+def _fill(text: str, summary: str, **words: str) -> bytes:
+    text = text.replace("@OPENING@", _OPENING.rstrip())
+    for mark, word in {"SUMMARY": summary, **words}.items():
+        text = text.replace(f"@{mark}@", word)
+    return text.encode()
 
 
 def is_exported(file: Path) -> bool:
