@@ -7,7 +7,6 @@ python docs/commands.py --check  # exit 1 if it differs
 import inspect
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,9 @@ from page_parts import fill, write_or_check
 
 from assay.cli.app import app
 from assay.cli.help_pages import name_value
+from assay.cli.tool_schemas import find_commands, list_parameters
 
 PAGE = Path(__file__).with_name("commands.md")
-
-
-def find_commands(command: Any, path: str = "assay") -> Iterator[tuple[str, Any]]:
-    """All that can be typed, in the order of `--help`; typer has a click of its own."""
-    below = getattr(command, "commands", {})
-    if not below or command.invoke_without_command:
-        yield path, command
-    for name, each in below.items():
-        if not each.hidden:
-            yield from find_commands(each, f"{path} {name}")
 
 
 def show_parameter(parameter: Any, context: typer.Context) -> str:
@@ -41,11 +31,7 @@ def show_parameter(parameter: Any, context: typer.Context) -> str:
 def make_section(path: str, command: Any) -> str:
     context = typer.Context(command, info_name=path)
     text = inspect.cleandoc(command.help or "").replace("\b\n", "")
-    shown = [
-        parameter
-        for parameter in command.get_params(context)
-        if parameter.name != "help" and not getattr(parameter, "hidden", False)
-    ]
+    shown = list_parameters(path, command)
     lines = [f"## {path}", "", text]
     if shown:
         lines += ["", "| argument or option | what it says |", "|---|---|"]

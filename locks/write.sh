@@ -44,7 +44,7 @@ names() {
 
 sed -n 's/^\(torch==[0-9.]*\).*/\1/p' locks/torch-cpu.txt >"$scratch/torch.in"
 # one resolution of everything, which begins with the versions that are locked
-pins locks/*.txt | sort -u >"$scratch/all.txt"
+pins $(ls locks/*.txt | grep -v library.txt) | sort -u >"$scratch/all.txt"
 compile "$@" --all-extras pyproject.toml locks/atropos.in -o "$scratch/all.txt" >/dev/null
 
 keep torch --no-deps "$scratch/torch.in"

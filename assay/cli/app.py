@@ -22,6 +22,7 @@ from assay.cli.commands import (
     gauntlet,
     ledger,
     localnet,
+    mcp,
     members,
     mine,
     plan,
@@ -30,6 +31,7 @@ from assay.cli.commands import (
     status,
     submission,
     subnet,
+    tools,
     train,
     validate,
     wallet,
@@ -46,6 +48,7 @@ GROUPS = {
     "Train": ("train", "eval", "contest"),
     "Audit": ("audit", "verify"),
     "Data": ("env", "export", "publish-hub", "convert", "sandbox"),
+    "Agents": ("mcp", "tools"),
 }
 
 
@@ -112,3 +115,5 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
 app.add_typer(env.app, name="env")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(mcp.app)
+app.add_typer(tools.app)

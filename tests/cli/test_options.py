@@ -68,7 +68,7 @@ SIBLINGS = {
     "verify": "--quiet --config",
     "adopt": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",
-    "convert, plan, env new, env vet, env look": "",
+    "convert, plan, env new, env vet, env look, tools": "",
     "sandbox prepare": "--quiet",
 }
 #: Options whose presence is a row's own: no command of another row has them.
@@ -82,6 +82,9 @@ def test_siblings_have_the_same_options():
     }
     rows = {name: row for row in SIBLINGS for name in row.split(", ")}
     assert found.pop("assay") == {"--install-completion", "--show-completion", "--version"}
+    spoken = found.pop("mcp")  # JSON is all that it speaks
+    assert spoken > {"--dir", "--explorer", "--network", "--netuid", "--localnet", "--config"}
+    assert "--json" not in spoken
     for name, options in found.items():
         if name in ("wallet", "weights", "subnet", "ledger", "env", "sandbox"):  # lists of commands
             assert not options
