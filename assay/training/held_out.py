@@ -17,7 +17,7 @@ from assay.environments.base import Environment, Problem, RewardParts
 from assay.environments.levels import PROBLEMS_MIN, Success, compute_candidates, find_undecided
 from assay.environments.registry import open_environment
 from assay.environments.scoring import run_all
-from assay.environments.steering import describe_levels, read_successes
+from assay.environments.steering import read_successes
 from assay.inference.checkpoint import Checkpoint
 from assay.inference.draft import Drafter, OwnDrafter, Request
 from assay.inference.expert_stacks import stack_experts
@@ -234,18 +234,21 @@ def _load_with(checkpoint: Checkpoint, weights: Mapping[str, Tensor]) -> PreTrai
 
 
 def describe_next_levels(choice: EnvironmentChoice, made: Manifest) -> list[str]:
-    """Lines for a person: which levels and weights a checkpoint changed, and which cannot change
-    for lack of problems."""
+    """Lines for a person: which levels a checkpoint has added to the curriculum and removed from
+    it, and which cannot change for lack of problems. Weights change nearly every time: the
+    manifest has them."""
     if not made.held_out:
         return []
     lines = []
-    if made.levels != made.levels_before:
-        seen = ", ".join(f"{s.mixed} of {s.asked} at {s.level}" for s in made.held_out)
-        lines.append(
-            f"levels {describe_levels(made.levels_before)} become {describe_levels(made.levels)}: "
-            f"two tries at a held-out problem differ on {seen}"
-        )
+    counts = {one.level: f"{one.mixed} of {one.asked} problems mixed" for one in made.held_out}
     before = [pair.level for pair in made.levels_before]
+    for word, levels, others in (
+        ("adds", made.level_numbers, before),
+        ("removes", before, made.level_numbers),
+    ):
+        named = (f"{one} ({counts.get(one, 'untried')})" for one in levels if one not in others)
+        if text := ", ".join(named):
+            lines.append(f"curriculum {word} level {text}")
     legal = open_environment(choice).levels
     if stuck := find_undecided(before, legal, read_successes(made.held_out)):
         lines.append(

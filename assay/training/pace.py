@@ -139,13 +139,6 @@ class PaceFigures:
     groups_usable: int | None
     tokens_per_second: float | None
 
-    def __str__(self) -> str:
-        """The text at the end of a lesson's log line."""
-        usable = "" if self.groups_usable is None else f", {self.groups_usable} could be used"
-        return (
-            f"bottleneck: {self.holds_back}; {self.groups_came:.0f} groups arrive a window{usable}"
-        )
-
 
 def add_up_spent(rows: Sequence[WindowTimes]) -> dict[Activity, float]:
     """Seconds by activity."""

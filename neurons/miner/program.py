@@ -1,5 +1,6 @@
 """The miner as a program: put together from settings, and run until it is asked to stop."""
 
+import logging
 import sys
 import threading
 import time
@@ -72,7 +73,9 @@ def run_miner(
             make_report("miner_note"),
         )
         review = MinerReview(
-            hotkey, session.history, sources, history, make_report("window_judged")
+            *(hotkey, session.history, sources, history),
+            make_report("window_judged"),
+            make_report("window_judged", logging.WARNING),
         )
         miner.uploads.beat = lambda: watch.beat()  # the loop's callback, which is set later
         verdicts = VerdictCounter(watch.tally, list_reasons(describe_history(history, SHOWN)))

@@ -44,7 +44,7 @@ class MinerReview:
 
     Args:
         sources: the store behind the miner's own locator, as validators reach it.
-        report: called with one line when a window is refused.
+        report, warn: called with one line when a window is accepted, and when it is refused.
 
     Attributes:
         trouble: the reason why it cannot work at the moment, or None.
@@ -57,6 +57,7 @@ class MinerReview:
         sources: JudgeSources,
         history: MiningHistory,
         report: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self.name = "review"
         self.trouble: Trouble | None = None
@@ -64,7 +65,7 @@ class MinerReview:
         self._parameters = parameters
         self._sources = sources
         self._history = history
-        self._report = report
+        self._report, self._warn = report, warn
         self._rests_at: int | None = None
         self._tried: dict[int, int] = {}
         self._lacked: dict[int, int] = {}
@@ -165,7 +166,8 @@ class MinerReview:
         self._history.write_verdict(own_verdict, seat, after)
         if [v.reason for v in known] != [verdict.reason]:
             what = f"score {own_verdict.score:,}" if verdict.accepted else verdict.detail
-            self._report(f"window {mined.window}: {verdict.reason.value}: {what}")
+            tell = self._report if verdict.accepted else self._warn
+            tell(f"window {mined.window}: {verdict.reason.value}: {what}")
         return True
 
     def _looks_again(self, mined: MinedWindow, head: int) -> bool:

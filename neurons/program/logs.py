@@ -33,14 +33,16 @@ logger = logging.getLogger("assay")
 
 #: Lines that may wait to be written; seconds that the last ones have at the end.
 _WAITING, _END_S = 1_000, 2.0
-#: Letters of a hotkey, and of a phase, in a line for people.
-_SHOWN = 11
+#: Letters of a hotkey, and of a level, in a line for people.
+_HOTKEY, _LEVEL = 4, 5
 
 
 @dataclass(slots=True)
 class LogContext:
-    """The program of this process and the chain's position, for every line. `hotkey` is SS58."""
+    """The program of this process and the chain's position, for every line. `program` is miner,
+    validator or trainer; `hotkey` is SS58."""
 
+    program: str | None = None
     hotkey: str | None = None
     seen: ChainStatus | None = None
     timing: Timing | None = None
@@ -63,9 +65,13 @@ LINES: Counter[str] = Counter({"info": 0, "warning": 0, "error": 0})
 
 
 @contextmanager
-def log_lines(as_json: bool, quiet: bool, *others: str) -> Iterator[None]:
+def log_lines(
+    as_json: bool, quiet: bool, *others: str, program: str | None = None
+) -> Iterator[None]:
     """Write lines to stderr for the duration of the block, for people or as one JSON document each.
-    `quiet` keeps only warnings and errors. `others` are loggers of packages that log events too."""
+    `quiet` keeps only warnings and errors. `others` are loggers of packages that log events too.
+    `program` names the hotkey in lines for people."""
+    LOG_CONTEXT.program = program
     handler = LineWriter(sys.stderr)
     handler.setFormatter(make_formatter(as_json, Console(stderr=True)))
     with ExitStack() as stack:
@@ -75,7 +81,8 @@ def log_lines(as_json: bool, quiet: bool, *others: str) -> Iterator[None]:
         try:
             yield
         finally:
-            LOG_CONTEXT.hotkey = LOG_CONTEXT.seen = LOG_CONTEXT.timing = None
+            LOG_CONTEXT.program = LOG_CONTEXT.hotkey = None
+            LOG_CONTEXT.seen = LOG_CONTEXT.timing = None
 
 
 @contextmanager
@@ -97,9 +104,9 @@ def wants_json(settings: Settings, as_json: bool) -> bool:
     return as_json or settings.log.format == "json"
 
 
-def make_report(event: str) -> Callable[[str], None]:
+def make_report(event: str, level: int = logging.INFO) -> Callable[[str], None]:
     """A function that logs each sentence as a line of one event, for a neuron's reports."""
-    return partial(logger.info, "%s", extra={"event": event})
+    return partial(logger.log, level, "%s", extra={"event": event})
 
 
 def make_formatter(as_json: bool, console: Console) -> logging.Formatter:
@@ -145,18 +152,27 @@ def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _write_sentence(coloured: bool, _: WrappedLogger, __: str, event: EventDict) -> str:
-    """A line for people: time, window, phase, hotkey, and the sentence."""
-    level, message = event["level"], event["message"]
-    printable = make_printable(message)
-    if level not in ("debug", "info"):
-        printable = f"{level}: {printable}"
+    """A line for people: time, level, the known ones of window, phase and hotkey, and the
+    sentence."""
+    level, program = event["level"], LOG_CONTEXT.program
+    printable = make_printable(event["message"])
+    if program is not None:  # its hotkey's field names it already
+        printable = printable.removeprefix(f"{program}: ")
     clock = time.strftime("%H:%M:%S", time.localtime(event["at"]))
-    known = (event[name] for name in ("window", "phase", "hotkey"))
-    where = " ".join("–" if value is None else str(value)[:_SHOWN] for value in known)
+    fields = {
+        "window": event["window"],
+        "phase": event["phase"] and event["phase"].lower(),
+        program or "hotkey": event["hotkey"] and f"{event['hotkey'][:_HOTKEY]}…",
+    }
+    where = " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+    mark = level.replace("warning", "warn").upper().ljust(_LEVEL)
+    rest = f"{where}  " if where else ""
     if not coloured:
-        return f"{clock}  {where}  {printable}"
+        return f"{clock} {mark} {rest}{printable}"
     shade = {"warning": "\x1b[33m", "error": "\x1b[31m"}.get(level, "")
-    return f"\x1b[2m{clock}  {where}\x1b[0m  {shade}{printable}\x1b[0m"
+    return (
+        f"\x1b[2m{clock}\x1b[0m {shade}{mark}\x1b[0m \x1b[2m{rest}\x1b[0m{shade}{printable}\x1b[0m"
+    )
 
 
 class LineWriter(logging.Handler):

@@ -232,7 +232,7 @@ class ProgramLoop:
         before, self._trouble = self._trouble, trouble
         if trouble is None:
             logger.info(
-                "over: %s",
+                "resolved: %s",
                 shorten(str(before), _SHORT, placeholder=" …"),
                 extra={"event": "trouble_over"},
             )

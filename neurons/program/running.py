@@ -41,7 +41,7 @@ def open_program(
     """
     placement = open_placement(settings.compute)
     with (
-        log_lines(wants_json(settings, as_json), quiet),
+        log_lines(wants_json(settings, as_json), quiet, program=kind),
         serve_metrics(settings.metrics.listen, kind, settings.metrics.hosts) as note,
         join_network(settings, program_settings.dir, kind, placement) as session,
     ):

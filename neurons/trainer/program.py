@@ -28,7 +28,7 @@ from assay.neurons.program.status import SHOWN, describe_workers
 from assay.neurons.trainer.background_judge import BackgroundJudge
 from assay.neurons.trainer.gate_monitor import GateMonitor
 from assay.neurons.trainer.lessons import Lesson, Silence
-from assay.neurons.trainer.monitor import LearningMonitor, TrainerWithMonitor
+from assay.neurons.trainer.monitor import HeldOutPoint, LearningMonitor, TrainerWithMonitor
 from assay.neurons.trainer.setup import make_trainer_config
 from assay.neurons.trainer.status import (
     describe_course,
@@ -226,12 +226,17 @@ def _get_pace(trainer: Trainer, session: NeuronSession) -> PaceFigures | None:
     return trainer.pace.describe(timing.window_blocks * timing.slot_ms / 1_000)
 
 
-def _describe_proposals(lesson: Lesson) -> str:
-    """What became of proposals, where any wait for their reward."""
-    waiting, delayed, expired = lesson.waiting, lesson.delayed, lesson.expired
-    if not (waiting or delayed or expired):
-        return ""
-    return f"; of proposals {waiting} groups wait, {delayed} had waited, {expired} expired"
+def write_step(step: StepStatus, newest: HeldOutPoint | None, pace: PaceFigures | None) -> str:
+    """The figures of a step by which a person follows a run. Eval accuracy is that of the newest
+    checkpoint with one, whose number follows it: 0.657@18."""
+    parts = [f"step={step['checkpoint']}"]
+    if step["reward"] is not None:
+        parts.append(f"reward={step['reward']:.3f}")
+    if newest is not None:
+        parts.append(f"eval={newest.correct / newest.problems:.3f}@{newest.number}")
+    if pace is not None and pace.tokens_per_second is not None:
+        parts.append(f"tokens/s={pace.tokens_per_second:.0f}")
+    return " ".join(parts)
 
 
 class LessonNotes:
@@ -255,22 +260,14 @@ class LessonNotes:
         """Take a lesson that was learned and published."""
         count = len(lesson.rewards)
         reward = round(sum(lesson.rewards) / count / 1e6, 4) if count else None
+        step = describe_step(lesson, reward)
+        points = self._monitor.points
         logger.info(
-            "window %d: %d groups, mean reward %.3f, %d without signal (%d of %d tokens drawn "
-            "and judged for nothing)%s, checkpoint %d (%s…); %s",
-            lesson.window,
-            count,
-            reward or 0.0,
-            lesson.stats.dropped,
-            lesson.silent_tokens,
-            lesson.tokens,
-            _describe_proposals(lesson),
-            lesson.published.number,
-            lesson.published.digest.hex()[:16],
-            self._get_pace(),
-            extra={"event": "step_learned"},
+            "%s",
+            write_step(step, points[-1] if points else None, self._get_pace()),
+            extra={"event": "step_learned", "step": step},
         )
-        self._steps.append(describe_step(lesson, reward))
+        self._steps.append(step)
         del self._steps[:-SHOWN]
         self.silence = None
         self._tally.add("trainer_steps")

@@ -74,14 +74,16 @@ def test_a_checkpoint_is_tried_and_drawn(world, tmp_path):
 
 
 def test_a_step_whose_groups_have_no_reward_yet_is_told(world, tmp_path, caplog):
-    """Of proposals that wait, nothing is compared with held-out success."""
+    """Of proposals that wait, nothing is compared with eval accuracy."""
     caplog.set_level("INFO")
     monitor, tally = make_monitor(world, tmp_path, []), Counters()
     suites = SimpleNamespace(note=lambda lesson: None)
     notes = LessonNotes(monitor, suites, tally, lambda: None)
     notes.note(replace(make_lesson(world), rewards=(), waiting=3, delayed=2, expired=1))
     assert not monitor.step()
-    assert "; of proposals 3 groups wait, 2 had waited, 1 expired, checkpoint 0" in caplog.text
+    (record,) = caplog.records
+    assert record.message == "step=0"  # there is nothing to say of reward, accuracy or speed
+    assert [record.step[name] for name in ("waiting", "delayed", "expired")] == [3, 2, 1]
     counted = {name: sum(by.values()) for name, by in tally.read().items()}
     assert (counted["groups"], counted["step_tokens"]) == (0, 40)
     console = Console(width=200)

@@ -30,7 +30,7 @@ def play(windows, window_s=100.0, own=0, beside=False):
             pace.note_lesson(came, used, 1_000 * used)
         pace.end_window(judged_s)
     found = pace.describe(window_s)
-    return None if found is None else asdict(found) | {"said": str(found)}
+    return None if found is None else asdict(found)
 
 
 def test_nothing_is_said_before_a_window_is_done_with():
@@ -40,7 +40,7 @@ def test_nothing_is_said_before_a_window_is_done_with():
 def test_words_and_fields_are_those_of_status_and_metrics():
     assert (*Activity, SKIPPED, SILENT) == HINDRANCES
     found = play([({LEARNING: 1}, 0, 1, 1)])
-    assert found.keys() - {"said"} == get_type_hints(PaceStatus).keys()
+    assert found.keys() == get_type_hints(PaceStatus).keys()
 
 
 def test_a_trainer_that_waits_has_too_few_groups():
@@ -57,7 +57,6 @@ def test_a_trainer_that_waits_has_too_few_groups():
         "groups_came": 10.0,
         "groups_usable": 18,
         "tokens_per_second": round(30_000 / 90, 3),
-        "said": "bottleneck: too few groups; 10 groups arrive a window, 18 could be used",
     }
 
 
@@ -105,7 +104,6 @@ def test_windows_without_a_step_count_as_windows():
     none = play([({WAITING: 100}, 0, 0, 0)])
     assert (none["holds_back"], none["groups_usable"]) == ("too few groups", None)
     assert none["tokens_per_second"] is None
-    assert none["said"] == "bottleneck: too few groups; 0 groups arrive a window"
 
 
 def test_groups_without_signal_are_not_too_few():

@@ -43,9 +43,8 @@ def start():
         miner = subnet.start(kind)
         stores = {LOCATOR: subnet.store}
         sources = JudgeSources(subnet.chain, subnet.beacons, subnet.checkpoints, stores)
-        review = MinerReview(
-            ALICE, ParameterHistory(subnet.parameters), sources, subnet.history, subnet.lines.append
-        )
+        parameters, say = ParameterHistory(subnet.parameters), subnet.lines.append
+        review = MinerReview(ALICE, parameters, sources, subnet.history, say, say)
 
         def run_to(block):
             while subnet.chain.get_head() < block:

@@ -12,8 +12,11 @@ from rich.console import Console
 
 from assay.neurons.program.logs import LOG_CONTEXT, log_lines, make_formatter, mask_secrets
 from assay.neurons.program.status import ChainStatus
+from assay.neurons.trainer.monitor import HeldOutPoint
+from assay.neurons.trainer.program import write_step
 from assay.protocol.parameters import DEMO_TIMING
 from assay.protocol.window import Block
+from assay.training.pace import PaceFigures
 from tests.statuses import EVENTS
 from tests.tree import ROOT, list_sources
 
@@ -46,7 +49,8 @@ def test_every_line_has_an_event_of_the_table_and_every_event_a_line() -> None:
     for where, call in find_calls():
         extra = {word.arg: word.value for word in call.keywords}.get("extra")
         assert isinstance(extra, ast.Dict), where
-        event = ast.literal_eval(extra)["event"]
+        names = [ast.literal_eval(key) for key in extra.keys if key is not None]
+        event = ast.literal_eval(extra.values[names.index("event")])
         assert event in EVENTS, where
         used.add(event)
     text = "".join(path.read_text() for path in SOURCES)
@@ -65,7 +69,7 @@ def make_record(message: str, level: int = logging.INFO) -> logging.LogRecord:
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests' programs have left theirs."""
-    for name in ("hotkey", "seen", "timing"):
+    for name in ("program", "hotkey", "seen", "timing"):
         monkeypatch.setattr(LOG_CONTEXT, name, None)
 
 
@@ -73,6 +77,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def origin(nowhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     head = Block(3 * DEMO_TIMING.window_blocks + 1, bytes(32), 0)
     monkeypatch.setattr(LOG_CONTEXT, "hotkey", "5abcdefghijklmn")
+    monkeypatch.setattr(LOG_CONTEXT, "program", "miner")
     monkeypatch.setattr(LOG_CONTEXT, "seen", ChainStatus(head))
     monkeypatch.setattr(LOG_CONTEXT, "timing", DEMO_TIMING)
 
@@ -107,10 +112,36 @@ def test_a_line_for_people_is_plain_in_a_file_and_coloured_on_a_terminal(
         return make_formatter(False, console).format(warning)
 
     plain = draw(terminal=False)
-    assert plain.endswith("  3 CHALLENGE 5abcdefghij  warning: no node?[2J")
+    assert plain.endswith(" WARN  window=3 phase=challenge miner=5abc…  no node?[2J")
     assert "\x1b[33m" in draw(terminal=True)
     monkeypatch.setenv("NO_COLOR", "1")
     assert draw(terminal=True) == plain
+
+
+def test_a_line_names_only_what_is_known_and_the_program_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    formatter = make_formatter(False, Console(file=io.StringIO()))
+    assert formatter.format(make_record("miner: no node")).endswith(" INFO  miner: no node")
+    monkeypatch.setattr(LOG_CONTEXT, "program", "miner")
+    assert formatter.format(make_record("miner: no node")).endswith(" INFO  no node")
+
+
+@pytest.mark.parametrize("window", [31, 1_234_567])
+def test_a_step_of_the_trainer_fits_into_120_characters(
+    origin: None, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    head = Block(window * DEMO_TIMING.window_blocks + 1, bytes(32), 0)
+    monkeypatch.setattr(LOG_CONTEXT, "seen", ChainStatus(head))
+    monkeypatch.setattr(LOG_CONTEXT, "program", "trainer")
+    step = {"checkpoint": 12_345, "reward": 0.53449}
+    newest = HeldOutPoint(12_344, 0.5, 0.1, 657, 1_000, None)
+    pace = PaceFigures(1, 0, 0, 0, 0, "learning", 0, None, 1_234_567.8)
+    said = write_step(step, newest, pace)
+    assert said == "step=12345 reward=0.534 eval=0.657@12344 tokens/s=1234568"
+    line = make_formatter(False, Console(file=io.StringIO())).format(make_record(said))
+    assert line.endswith(f" INFO  window={window} phase=challenge trainer=5abc…  {said}")
+    assert len(line) <= 120
 
 
 @pytest.mark.parametrize(
@@ -138,7 +169,7 @@ def test_quiet_leaves_warnings(capsys: pytest.CaptureFixture[str]) -> None:
         logging.getLogger("assay.chain").warning("heard", extra={"event": "node_lost"})
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert "warning: heard" in captured.err
+    assert captured.err.endswith(" WARN  heard\n")
     assert captured.out == ""
 
 

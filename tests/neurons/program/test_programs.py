@@ -93,7 +93,7 @@ def test_a_trouble_is_said_once_and_so_is_its_end(
         wait_for("no node"),
         wait_for(None),
     )
-    assert [r.message for r in caplog.records] == ["no beacon", "no node", "over: no node"]
+    assert [r.message for r in caplog.records] == ["no beacon", "no node", "resolved: no node"]
     status = json.loads((tmp_path / "status.json").read_text())
     assert (status["trouble"], status["trouble_kind"]) == (None, None)
 
