@@ -27,7 +27,6 @@ from assay.audit.opening import (
 from assay.audit.ports import Public
 from assay.judge.about import read_about
 from assay.judge.seal import ABOUT_FILE, SUMS_FILE
-from assay.protocol.beacon import QUICKNET
 from assay.settings.loading import ConfigError, parse_hotkey
 from assay.settings.sections import Settings
 
@@ -53,7 +52,6 @@ class ExportedBundle:
 
     out: Path
     report: AuditReport
-    is_public: bool  # its beacons are quicknet's, which nobody makes alone
     needed: tuple[bytes, ...]  # checkpoints of which an audit with a model needs the tensors
     file: BundleFile | None  # all of it in one file, if that was requested
 
@@ -87,8 +85,7 @@ def export_record(
                 request.base,
             )
         file = pack_bundle(out, out.absolute().parent) if request.as_file else None
-    is_public = reached.public.parameters.beacon == QUICKNET
-    return ExportedBundle(out, report, is_public, tuple(list_needed(out)), file)
+    return ExportedBundle(out, report, tuple(list_needed(out)), file)
 
 
 @contextmanager

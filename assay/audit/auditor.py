@@ -14,7 +14,7 @@ from assay.artifacts.records.reader import (
     follow_links,
     open_reader,
 )
-from assay.audit.findings import Aspect, AuditReport, Findings
+from assay.audit.findings import NO_RECORD, UNANNOUNCED, Aspect, AuditReport, Findings
 from assay.audit.gate_check import CourseChecks
 from assay.audit.ports import Public
 from assay.audit.settlement_check import check_settlement
@@ -22,6 +22,7 @@ from assay.audit.window_check import Ledgers, check_window
 from assay.network.chain.errors import ForgottenError
 from assay.network.store.base import StoreError
 from assay.protocol.amendment import UnknownParametersError
+from assay.protocol.beacon import QUICKNET
 from assay.protocol.commitment import Tag, parse_commitment
 from assay.protocol.record import (
     NOTHING,
@@ -175,6 +176,7 @@ def audit(
         tuple(found_windows),
         tuple(found_settlements),
         public.models is not None,
+        public.parameters.beacon != QUICKNET,
         {epoch: read for epoch, read in published.settlements.items() if read is not None},
         {window: read for window, read in published.windows.items() if read is not None},
     )
@@ -284,10 +286,7 @@ def _check_settlement(published: _Published, epoch: int, windows: range) -> Find
                 Aspect.WINDOWS, f"window {number} of its epoch has a record, and is not settled"
             )
     if silent:
-        findings.notes.append(
-            f"windows {silent[0]} to {silent[-1]} of its epoch have no record: the validator had "
-            f"not begun, was away, or left them out; nobody can prove which"
-        )
+        findings.notes.append(f"windows {silent[0]} to {silent[-1]} {NO_RECORD}")
     return findings
 
 
@@ -322,10 +321,7 @@ def _check_announced(published: _Published, findings: Findings) -> None:
         chain.get_commitments(chain.get_head()).get(published.reader.validator, b"")
     )
     if slot is None or slot.tag is not Tag.RECORD:
-        findings.notes.append(
-            "its slot on chain announces no record, so it can show different records to "
-            "different readers"
-        )
+        findings.notes.append(UNANNOUNCED)
         return
     if slot.number < findings.number:
         findings.notes.append(

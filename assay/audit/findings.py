@@ -20,6 +20,18 @@ from assay.session.gate_evidence import CourseFault
 DIFFERENCES_MAX = 32
 #: Most faults of the trainer's course that are kept of one window.
 FAULTS_MAX = 32
+#: Ends of notes that a development network always gets: its validator begins late, and a demo's
+#: announces nothing.
+NO_INPUTS = "the record has no inputs of this window"
+NO_RECORD = (
+    "of its epoch have no record: the validator had not begun, was away, or left them out; nobody "
+    "can prove which"
+)
+ABSTAINED_EARLY = "the validator abstained before the window's inputs were known"
+ABSTAINED = "the validator abstained; nobody can prove whether it had to"
+UNANNOUNCED = (
+    "its slot on chain announces no record, so it can show different records to different readers"
+)
 #: Text for state that the nodes have forgotten.
 FORGOTTEN = "the nodes have forgotten block {}'s state: it needs an archive endpoint"
 
@@ -164,6 +176,7 @@ class AuditReport:
     windows: tuple[Findings, ...]
     settlements: tuple[Findings, ...]
     has_model: bool
+    is_local: bool  # of a development network: its beacons are not quicknet's
     #: the records that were read, by epoch block and by window
     settlement_records: Mapping[int, SettlementRecord] = field(default_factory=dict)
     window_records: Mapping[int, WindowRecord] = field(default_factory=dict)

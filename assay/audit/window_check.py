@@ -21,7 +21,7 @@ from assay.artifacts.submissions.judge import (
 from assay.artifacts.submissions.judging_threads import judge_beside
 from assay.artifacts.submissions.reading import SubmissionReader, read_submission
 from assay.audit.derived_context import derive_context
-from assay.audit.findings import Aspect, Findings
+from assay.audit.findings import ABSTAINED, ABSTAINED_EARLY, NO_INPUTS, Aspect, Findings
 from assay.audit.gate_check import CourseChecks
 from assay.audit.ports import Public, Submissions
 from assay.audit.window_parameters import check_parameters, choose_parameters
@@ -82,7 +82,7 @@ def check_window(
     public = then
     number = compute_block(public.parameters.timing, record.window, Phase.COMMIT)
     if record.challenge is None:  # its parameters may be later ones: nothing uses them
-        findings.notes.append("the record has no inputs of this window")
+        findings.notes.append(NO_INPUTS)
     else:
         by_then = check_parameters(public, record.parameters, record.window, number, findings)
         if by_then is None:
@@ -91,7 +91,7 @@ def check_window(
     context = derive_context(public, record, findings)
     _check_outcome(record, findings)
     if context is None or record.audit is None:
-        findings.notes.append("the validator abstained before the window's inputs were known")
+        findings.notes.append(ABSTAINED_EARLY)
         return public.models is not None  # the validator judged nobody, and no ledger has changed
     return _check_rows(public, record, context, ledgers, findings, courses)
 
@@ -103,7 +103,7 @@ def _check_outcome(record: WindowRecord, findings: Findings) -> None:
     if fault is not None:
         findings.differ(Aspect.VERDICTS, fault)
     elif record.outcome is Outcome.ABSTAINED:
-        findings.notes.append("the validator abstained; nobody can prove whether it had to")
+        findings.notes.append(ABSTAINED)
 
 
 def _check_rows(

@@ -1,7 +1,7 @@
 """What `assay audit`, `assay audit export` and `assay audit round` print."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,23 @@ from rich.progress import Progress as ProgressBar
 
 from assay.audit.acts import ExportedBundle
 from assay.audit.auditor import Progress
-from assay.audit.findings import Aspect, AuditReport, Findings
+from assay.audit.findings import (
+    ABSTAINED,
+    ABSTAINED_EARLY,
+    NO_INPUTS,
+    NO_RECORD,
+    UNANNOUNCED,
+    Aspect,
+    AuditReport,
+    Findings,
+)
 from assay.audit.provenance.round_audit import RoundAudit
 from assay.cli.console import open_console
 from assay.cli.exits import COULD_NOT_RUN, FINDING, OK
 from assay.protocol.ss58 import encode_ss58
+
+#: Ends of notes that a development network always gets.
+_NORMAL = (ABSTAINED, ABSTAINED_EARLY, NO_INPUTS, NO_RECORD, UNANNOUNCED)
 
 
 @contextmanager
@@ -62,7 +74,7 @@ def show_exported(bundle: ExportedBundle, as_json: bool) -> int:
         print(json.dumps(describe_report(bundle.report) | {"bundle": fields}))
         return get_code(bundle.report)
     _print_report(bundle.report)
-    local = "" if bundle.is_public else " --allow-local-beacon"
+    local = " --allow-local-beacon" if bundle.report.is_local else ""
     console = open_console()
     console.print(f"{bundle.out} is complete: `assay audit --offline {bundle.out}{local}`")
     if needed:
@@ -95,41 +107,76 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
 
 
 def _print_report(report: AuditReport) -> None:
+    """The result first, then each part, then what a reader should know besides."""
     console = open_console()
+    result, style = _name_result(report)
+    console.print(result, style=style)
     console.print(f"validator {encode_ss58(report.validator)}")
-    for part in report.windows:
-        print_findings(console, f"window {part.number}", part)
-    for part in report.settlements:
-        print_findings(console, f"settlement at block {part.number}", part)
-    claims = sum(part.claims for part in (*report.windows, *report.settlements))
-    if claims:
-        need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
-        console.print(f"{need} the model: --model FOLDER runs its forward passes again.")
-    words = sum(part.words for part in report.windows)
-    if words:
-        console.print(
-            f"{words} refusals are the validator's word, which nobody can check: compare with "
-            "other validators' records.",
-            style="yellow",
-        )
-    if report.has_course_faults:
-        console.print(
-            "The trainer's course is not what public data say. That voids no window, and is no "
-            "fault of this record.",
-            style="bold red",
-        )
+    remarks: dict[str, list[str]] = {}  # note → the parts that it is about
+    for title, part in _list_parts(report):
+        _print_state(console, title, part)
+        for note in part.notes:
+            remarks.setdefault(note, []).append(title)
+    further = [*_find_remarks(report)]
+    if remarks or further:
+        console.print("Remarks")
+    for note, titles in remarks.items():
+        normal = " (normal for a demo)" if report.is_local and note.endswith(_NORMAL) else ""
+        console.print(f"  {_join(titles)}: {note}{normal}", style="dim", markup=False)
+    for sentence in further:
+        console.print(f"  {sentence}", style="yellow", markup=False)
+
+
+def _list_parts(report: AuditReport) -> list[tuple[str, Findings]]:
+    return [
+        *((f"window {part.number}", part) for part in report.windows),
+        *((f"settlement at block {part.number}", part) for part in report.settlements),
+    ]
+
+
+def _name_result(report: AuditReport) -> tuple[str, str]:
+    """One line, and its style."""
+    parts = _list_parts(report)
     if report.differs:
-        console.print("This record contradicts public data.", style="bold red")
-    elif report.has_course_faults:
-        return
-    elif report.matched:
-        console.print("Everything matches public data.", style="bold green")
-    else:
-        console.print("Nothing differs, but not everything could be checked.", style="yellow")
+        named = ", ".join(title for title, part in parts if part.differences)
+        return f"This record contradicts public data: {named}.", "bold red"
+    if report.has_course_faults:
+        named = ", ".join(title for title, part in parts if part.course_faults)
+        return f"The trainer's checkpoints are not what public data say: {named}.", "bold red"
+    if report.matched:
+        return "Everything matches public data.", "bold green"
+    named = ", ".join(title for title, part in parts if part.unknown)
+    return f"Nothing differs, but not everything could be checked: {named}.", "yellow"
+
+
+def _find_remarks(report: AuditReport) -> Iterator[str]:
+    """What the result does not cover."""
+    if report.has_course_faults:
+        yield "The trainer's fault voids no window, and is no fault of this record."
+    parts = [part for _, part in _list_parts(report)]
+    if claims := sum(part.claims for part in parts):
+        need = "1 verdict needs" if claims == 1 else f"{claims} verdicts need"
+        yield f"{need} the model: --model FOLDER runs its forward passes again."
+    if words := sum(part.words for part in report.windows):
+        yield (
+            f"{words} refusals are the validator's word, which nobody can check: compare with "
+            "other validators' records."
+        )
+
+
+def _join(titles: Sequence[str]) -> str:
+    """Titles of parts as one: window 1, 2, 3."""
+    return ", ".join([titles[0], *(title.removeprefix("window ") for title in titles[1:])])
 
 
 def print_findings(console: Console, title: str, findings: Findings) -> None:
-    """Print what was checked, what differs, and what could not be checked."""
+    """Print what was checked, what differs, what could not be checked, and the notes."""
+    _print_state(console, title, findings)
+    for note in findings.notes:
+        console.print(f"  {note}", style="dim", markup=False)
+
+
+def _print_state(console: Console, title: str, findings: Findings) -> None:
     state, style = "matches", "green"
     if findings.differences:
         state, style = "DIFFERS", "bold red"
@@ -144,8 +191,6 @@ def print_findings(console: Console, title: str, findings: Findings) -> None:
         console.print(f"  {check.value} not checked: {sentence}", style="yellow", markup=False)
     for fault in findings.course_faults:
         console.print(f"  the trainer's course: {fault}", style="red", markup=False)
-    for note in findings.notes:
-        console.print(f"  {note}", style="dim", markup=False)
 
 
 def show_round(audit: RoundAudit, as_json: bool, quiet: bool, indent: int | None) -> None:

@@ -48,4 +48,5 @@ To watch it:
   assay status --dir {folder / "miner"}
   assay metagraph {at}
   assay doctor {at} --wallet miner
-Ctrl-C stops it; the same command continues."""
+Ctrl-C stops it; the same command continues. The chain is a simulator: docs/localnet.md says what
+is real, and `subtensor-devnet --verbose` lists what it lacks."""

@@ -175,4 +175,4 @@ def _log_to_stderr(*, verbose: bool) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     package = logging.getLogger("subtensor_devnet")
     package.handlers, package.propagate = [handler], False
-    package.setLevel(logging.INFO if verbose else logging.WARNING)
+    package.setLevel(logging.DEBUG if verbose else logging.WARNING)

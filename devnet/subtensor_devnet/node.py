@@ -188,7 +188,7 @@ class Devnet:
             self.endpoint,
             extra={"event": "devnet_started"},
         )
-        logger.info("%s", DESCRIPTION, extra={"event": "devnet_described"})
+        logger.debug("%s", DESCRIPTION, extra={"event": "devnet_described"})
 
     def stop(self) -> None:
         """Stops serving; `start` goes on where it was. `DevnetError`: why it had stopped by

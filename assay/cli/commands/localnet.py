@@ -27,8 +27,8 @@ _LOOK_S = 0.5
 def localnet(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> None:
     """Run a subnet on this machine: a development chain, a beacon, a store and parameters.
 
-    The chain is a simulator that the unchanged SDK connects to. At the start the command prints
-    what the simulator lacks. It runs until Ctrl-C. After that or a kill, the same command
+    The chain is a simulator that the unchanged SDK connects to. The command prints addresses and
+    the next commands to type. It runs until Ctrl-C. After that or a kill, the same command
     continues. Other commands join with --localnet DIR. With --json it prints DIR/localnet.json when
     everything runs. With --recipe the subnet has that recipe's rules, problems and model, in short
     windows.
