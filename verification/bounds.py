@@ -35,13 +35,13 @@ class Bound:
 
 MARGIN_MAX = Bound(
     "margin_max",
-    "largest margin",
+    "largest logit gap",
     "logits",
     lambda tests: tests.margin_cap / (1 << FRACTION_BITS),
     gt,
 )
 LOG_CAPITAL = Bound(
-    "log_capital", "sampling martingale", "ln", lambda tests: log(2 * tests.alpha_inverse), ge
+    "log_capital", "sequential test", "ln", lambda tests: log(2 * tests.alpha_inverse), ge
 )
 LOGPROB_RMS = Bound(
     "logprob_rms",
@@ -51,7 +51,11 @@ LOGPROB_RMS = Bound(
     gt,
 )
 SKETCH_MEAN = Bound(
-    "sketch_mean", "sketch distance", "steps", lambda tests: tests.sketch_rollout_bound / 1_000, gt
+    "sketch_mean",
+    "fingerprint distance",
+    "steps",
+    lambda tests: tests.sketch_rollout_bound / 1_000,
+    gt,
 )
 LEDGER_CAPITAL = Bound(
     "ledger_capital", "settlement's ledger", "ln", lambda tests: log(tests.alpha_inverse), ge
@@ -62,7 +66,7 @@ BOUNDS = (MARGIN_MAX, LOG_CAPITAL, LOGPROB_RMS, SKETCH_MEAN, LEDGER_CAPITAL)
 #: Bounds on parts of a rollout, which no field of `Statistics` has.
 SKETCH_BLOCK = Bound(
     "sketch_block",
-    "sketch distance of a block",
+    "fingerprint distance of a block",
     "steps",
     lambda tests: tests.sketch_block_bound / 1_000,
     gt,

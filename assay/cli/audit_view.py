@@ -211,4 +211,4 @@ def _print(audit: RoundAudit) -> None:
     for step in audit.steps:
         print(f"  {step.hotkey}  window {step.window}, {words[step.equal]}: {step.detail}")
     for success in audit.successes:
-        print(f"  {success.hotkey}  held-out success, {words[success.equal]}: {success.detail}")
+        print(f"  {success.hotkey}  eval accuracy, {words[success.equal]}: {success.detail}")

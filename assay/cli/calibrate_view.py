@@ -51,13 +51,15 @@ def _render_report(report: dict[str, Any], out: Path) -> RenderableType:
     lines = [
         f"{report['a']} against {report['b']}: {report['tokens']:,} tokens of "
         f"{report['contexts']:,} contexts, mean Gini impurity {report['mean_gini']:.3g}",
-        f"  margins   beyond the cap of {report['cap']:.3g} logits: {report['rate_beyond_cap']:.2g}"
+        f"  gaps      logit gaps beyond the cap of {report['cap']:.3g} logits: "
+        f"{report['rate_beyond_cap']:.2g}"
         f" a token (at most 1e-10); {report['margin_once_in_1e8']:.2g} is passed once in 1e8",
         f"  envelope  held-out rates are {envelope['worst_bin']:.3g} of the bound in the worst "
         f"Gini bin, {envelope['worst_context']:.3g} in the worst context; α grows by "
         f"{envelope['alpha_growth']:.3g}",
         f"  manifest  {compared}",
-        f"  sketch    worst block {honest['sketch_block']:.3g} of {honest['sketch_block_bound']}, "
+        f"  prints    activation fingerprints: worst block {honest['sketch_block']:.3g} of "
+        f"{honest['sketch_block_bound']}, "
         f"worst rollout {honest['sketch_rollout']:.3g} of {honest['sketch_rollout_bound']}",
         f"  logprobs  largest {honest['logprob_max']} of {honest['logprob_max_bound']}, worst RMS "
         f"{honest['logprob_rms']:.3g} of {honest['logprob_rms_bound']}, in 2^-16 nats",
@@ -72,7 +74,13 @@ def _render_report(report: dict[str, Any], out: Path) -> RenderableType:
             f"{100 * report['attacks']['bf16']['rate_above_0']:.2g} % of the tokens"
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for heading in ("attack", "flips a token", "beyond the cap", "sketch fails", "logprobs fail"):
+    for heading in (
+        "attack",
+        "flips a token",
+        "beyond the cap",
+        "fingerprint fails",
+        "logprobs fail",
+    ):
         table.add_column(heading, justify="left" if heading == "attack" else "right", no_wrap=True)
     for name, row in report["attacks"].items():
         table.add_row(

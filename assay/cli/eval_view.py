@@ -36,7 +36,7 @@ def _render(document: Mapping[str, Any], out: Path) -> Group:
         for reason, rows in suite["left_out"].items():
             first = ", ".join(map(str, rows["first"][:5]))
             more = ", …" if rows["rows"] > 5 else ""
-            text = f"  {rows['rows']:,} not asked: {make_printable(reason)} (row {first}{more})"
+            text = f"  {rows['rows']:,} filtered out: {make_printable(reason)} (row {first}{more})"
             parts.append(Text(text))
         for file, why in suite["uncompared"].items():
             line = f"  not all compared with the training file {file}: {why}"

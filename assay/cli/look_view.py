@@ -58,12 +58,12 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
     table.add_row("columns", Text(make_printable(parts) or "none that is known"))
     counts = ", ".join(f"{level}: {count:,}" for level, count in sorted(look.per_level.items()))
     table.add_row("levels", Text(f"{look.levels} ({counts or 'none'})"))
-    table.add_row("asked", Text(f"{look.asked:,} rows"))
+    table.add_row("kept", Text(f"{look.asked:,} rows"))
     if look.documents:
         table.add_row("searched", Text(f"{look.documents:,} documents"))
     for reason, rows in sorted(look.left_out.items(), key=lambda entry: -len(entry[1])):
         meant = _MEANT.get(reason, reason)
-        table.add_row("not asked", Text(f"{len(rows):,} {meant} ({_name(rows)})"))
+        table.add_row("filtered", Text(f"{len(rows):,} {meant} ({_name(rows)})"))
     for fault, rows in look.damaged.items():
         table.add_row("refused for", Text(make_printable(f"{_name(rows)}: {fault}")))
     if look.shown:
@@ -83,7 +83,7 @@ def _describe(look: Look, origin: Origin | None, write: Path | None, written: st
     for family, rows in look.fits.items():
         more = len(missed.intersection(rows))
         line = f"--as {family}: {family}:SHA256 asks {len(rows):,} rows {_FITS[family]}"
-        table.add_row("fits too", Text(f"{line}; {more:,} of them are not asked here"))
+        table.add_row("fits too", Text(f"{line}; {more:,} of them are filtered out here"))
     for suite, rows in look.suites.items():
         table.add_row("in a suite", Text(f"{len(rows):,} rows are in {suite} ({_name(rows)})"))
     for suite, why in look.uncompared.items():

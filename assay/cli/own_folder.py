@@ -85,8 +85,8 @@ CONTEST = OwnFolder(
 EVALUATION = OwnFolder("evaluation", ("eval.json", "completions.jsonl", "results.json", "model-*"))
 #: What every preparation writes.
 _PREPARED = "learner-*", "model", "model-*", "adapter.safetensors"
-WARM_START = OwnFolder("warm start", ("warm_start.json", "own_answers*", *_PREPARED))
-PREFERENCES = OwnFolder("course of preferences", ("dpo.json", "reference.json", *_PREPARED))
+WARM_START = OwnFolder("SFT cold start", ("warm_start.json", "own_answers*", *_PREPARED))
+PREFERENCES = OwnFolder("preference training", ("dpo.json", "reference.json", *_PREPARED))
 DISTILLATION = OwnFolder("distillation", ("distill.json", *_PREPARED))
 TRACE = OwnFolder("trace", ("trace.json", "trace.roots", "trace.operators"))
 #: Command → the folder that its --out names.

@@ -127,13 +127,13 @@ def _describe_levels(plan: CoursePlan) -> str:
     steering = plan.rules.steering
     shares = ", ".join(f"{level} ({share:.1%})" for level, share in plan.shares.items())
     if not steering.weight_step:
-        return f"levels at the start: {shares}; their weights stay"
+        return f"curriculum at the start: levels {shares}; their weights stay"
     low, high = (bound / 10 for bound in (steering.success_low, steering.success_high))
     least, most = (bound / 1_000 for bound in (steering.weight_min, steering.weight_max))
     return (
-        f"levels at the start: {shares}; each checkpoint changes their weights by at most "
-        f"{steering.weight_step / 10:g} %, between {least:g} and {most:g}, toward levels that "
-        f"teach, of which {low:g} to {high:g} % are solved"
+        f"curriculum at the start: levels {shares}; each checkpoint changes their weights by at "
+        f"most {steering.weight_step / 10:g} %, between {least:g} and {most:g}, toward levels with "
+        f"few zero-variance groups, of which {low:g} to {high:g} % are solved"
     )
 
 
@@ -153,8 +153,8 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
     )
     replies = f", with replies of {course.reply_tokens}" if course.reply_tokens else ""
     position_cost = (
-        f"each own token before it adds {plan.late_share / 1e4:.2f} % of a first token's cost to a "
-        f"token; position_share pays {plan.rules.work.position_share / 1e4:.2f} %"
+        f"each earlier token of a completion makes a token {plan.late_share / 1e4:.2f} % more "
+        f"costly, and pays it {plan.rules.work.position_share / 1e4:.2f} % more (position_share)"
     )
     return (
         f"{plan.recipe.about}",

@@ -356,7 +356,15 @@ def _render_trainer(status: TrainerStatus) -> list[RenderableType]:
     if not status["steps"]:
         return [*pace, Text("no step yet", style="dim")]
     tried = {point["number"]: point["correct"] / point["problems"] for point in status["held_out"]}
-    names = ("window", "groups", "mean reward", "no signal", "checkpoint", "held-out", "digest")
+    names = (
+        "window",
+        "groups",
+        "mean reward",
+        "zero-variance",
+        "checkpoint",
+        "eval accuracy",
+        "digest",
+    )
     table = make_table(*names, left=("digest",))
     for step in status["steps"]:
         digest = step["digest"][:16] + "…"

@@ -27,9 +27,9 @@ def _render(verdict: dict[str, Any], loading: float) -> RenderableType:
     statistics = verdict["statistics"]
     if verdict["accepted"] or any(statistics.values()):  # otherwise no model was run
         text.append(
-            f"  largest margin {statistics['margin_max']:.2g} logits, log capital "
+            f"  largest logit gap {statistics['margin_max']:.2g} logits, sequential test "
             f"{statistics['log_capital']:.2f}, logprob RMS {statistics['logprob_rms']:.2g} nats, "
-            f"sketch distance {statistics['sketch_mean']:.3f}\n",
+            f"fingerprint distance {statistics['sketch_mean']:.3f}\n",
             style="dim",
         )
     for group in verdict["groups"]:

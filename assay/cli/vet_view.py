@@ -18,6 +18,8 @@ from assay.subnet.vetting import VettedEnvironment, VettedFile
 
 #: Characters of an answer that are shown.
 _SHOWN = 60
+#: Titles of checks, of those whose name is not the field's.
+_TITLES = {"hostile answers": "adversarial answers", "hostile turns": "adversarial turns"}
 
 
 def show_vetted_file(vetted: VettedFile, as_json: bool) -> None:
@@ -30,7 +32,9 @@ def show_vetted_file(vetted: VettedFile, as_json: bool) -> None:
         "checks": [asdict(check) for check in report.checks],
     }
     verdict = (
-        "fit for a subnet" if report.is_fit else f"not fit for a subnet: {', '.join(report.failed)}"
+        "fit for a subnet"
+        if report.is_fit
+        else f"not fit for a subnet: {', '.join(map(_name_check, report.failed))}"
     )
     place = "no file was written or replaced" if file is None else file
     lines = Text(f"{report.subject}\n  {place}\n  {verdict}")
@@ -49,10 +53,10 @@ def show_vetted_environment(vetted: VettedEnvironment, as_json: bool) -> None:
         "levels": [asdict(one) for one in vetted.answers],
         "checks": [asdict(check) for check in checks],
     }
-    table = make_table("level", "right", "parts met", "read", "the best answer without thought")
+    table = make_table("level", "right", "parts met", "read", "best reward-hacking baseline")
     for one in vetted.answers:
         table.add_row(*_describe(one))
-    failed = [check.name for check in checks if not check.passed]
+    failed = [_name_check(check.name) for check in checks if not check.passed]
     verdicts = Text("\n".join(_list_verdicts(vetted.too_right, floor, failed)))
     tables = [table, _make_checks_table(checks)] if checks else [table]
     print_result(document, as_json, Group(*tables, verdicts))
@@ -64,8 +68,12 @@ def _make_checks_table(checks: Iterable[VetCheck]) -> Table:
     for check in checks:
         mark = Text("✓", "green") if check.passed else Text("✗", "red")
         detail = make_printable(check.detail).replace("\n", "?")
-        table.add_row(check.name, mark, Text(detail))
+        table.add_row(_name_check(check.name), mark, Text(detail))
     return table
+
+
+def _name_check(name: str) -> str:
+    return _TITLES.get(name, name)
 
 
 def _describe(one: ThoughtlessAnswer) -> list[Text]:
@@ -82,7 +90,7 @@ def _describe(one: ThoughtlessAnswer) -> list[Text]:
 def _list_verdicts(too_right: list[int], floor: int, failed: list[str]) -> list[str]:
     lines = []
     if failed:
-        lines.append(f"not fit for a subnet: its worlds fail {', '.join(failed)}")
+        lines.append(f"not fit for a subnet: its multi-turn environment fails {', '.join(failed)}")
     if too_right:
         lines.append(
             f"not fit for a subnet: such an answer is right in more than one of {SHARE} "
@@ -95,4 +103,4 @@ def _list_verdicts(too_right: list[int], floor: int, failed: list[str]) -> list[
         )
         full = "do not pay for parts here: such an answer meets all of them"
         lines.append(advice if floor < MILLION else full)
-    return lines or ["answers without thought earn next to nothing"]
+    return lines or ["reward-hacking baselines earn next to nothing"]

@@ -154,7 +154,7 @@ def _describe_file(file: Path) -> EnvironmentEntry:
         skipped: Mapping[str, Sequence[int]] = getattr(environment, "skipped", {})
         count = sum(map(len, skipped.values()))
         if count:
-            about += f", {count} rows not asked: {describe_skipped(skipped)}"
+            about += f", {count} rows filtered out: {describe_skipped(skipped)}"
         levels, settings = tuple(environment.levels), KINDS[family].list_settings(str(file))
         return EnvironmentEntry(environment.name, levels, settings, about, skipped=count)
     return EnvironmentEntry(f"{gsm.NAME}:{file}", (), {}, f"{file}: {'; '.join(faults)}", False)

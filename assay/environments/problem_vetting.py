@@ -68,7 +68,7 @@ def vet_problem_file(file: Path, family: str | None = None) -> VetReport:
 def _describe_rows(look: Look) -> str:
     summary = f"{look.asked:,} of {look.rows:,} are asked"
     if look.left_out:
-        summary += f"; not asked: {describe_skipped(look.left_out)}"
+        summary += f"; filtered out: {describe_skipped(look.left_out)}"
     if look.damaged:
         fault, numbers = next(iter(look.damaged.items()))
         summary += f"; refused for row {numbers[0]}: {fault}"
@@ -168,7 +168,7 @@ def _try_hedges(environment: _FileEnvironment, asked: Sequence[Problem]) -> VetC
             texts.append(f"{written}\n{refused}")
         tried += len(texts)
         earned += [text for text in texts if _earns(environment, problem, text)]
-    detail = f"{earned[0][:60]!r} earns" if earned else f"none of {tried} hedges and copies earns"
+    detail = f"{earned[0][:60]!r} earns" if earned else f"none of {tried} adversarial answers earns"
     return VetCheck("hostile answers", not earned, detail)
 
 

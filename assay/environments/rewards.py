@@ -40,7 +40,9 @@ def list_unearned(rewards: Rewards, rated: Collection[str]) -> list[str]:
     """What an owner may not expect of rewards for an environment that rates these parts."""
     notes = []
     if rewards.quality_weight and "quality" not in rated:
-        notes.append(f"nothing here earns the {say_share(rewards.quality_weight)} for quality")
+        notes.append(
+            f"nothing here earns the {say_share(rewards.quality_weight)} for the steps (quality)"
+        )
     if rewards.satisfaction_weight and "satisfaction" not in rated:
         notes.append(
             "nothing here meets a task in parts: satisfaction_weight pays as correctness_weight "

@@ -170,10 +170,10 @@ class LevelStanding:
         if self.weight_before is None and self.asked is None:
             return f"{line}, as at the start"
         before = "none" if self.weight_before is None else f"{self.weight_before / WEIGHT_START:g}"
-        tried = "not tried on held-out problems"
+        tried = "not evaluated on held-out problems"
         if self.asked is not None:
             tried = (
-                f"of {self.asked} held-out problems {self.solved} were solved, and two tries "
+                f"of {self.asked} held-out problems {self.solved} were solved, and two samples "
                 f"differed on {self.mixed}"
             )
         return f"{line} ({before} before): {tried}"

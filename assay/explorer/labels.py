@@ -28,24 +28,25 @@ MARKS = (_ACCEPTED, _CHEATING, _WITHHELD, _OTHER, _ABSENT, _UNKNOWN)
 #: What became of a trainer's child in a merge, by the finding's name.
 FINDINGS = {
     "taken": "it is merged",
-    "absent": "its slot on chain had no child at the deadline, or its child equals the parent",
-    "withheld": "the child, or something that it names, could not be read in time",
+    "absent": "its slot on chain had no worker update at the deadline, or its update equals the "
+    "parent",
+    "withheld": "the worker update, or something that it names, could not be read in time",
     "misfit": "its record names another version, round or trainer, or its weights do not fit",
     "stale": "it began with another checkpoint than the round’s parent",
     "broken": "its steps do not follow from each other",
     "strange": "its steps name windows, parameters or groups that are not its own to learn from",
-    "doubled": "another child has the same weights",
+    "doubled": "another worker update has the same weights",
     "endless": "one of its weights is not a finite number",
     "large": "its weights moved further from the parent than the bound allows",
 }
 
 #: What an audit does with a rollout.
 ROLLOUT_MARKS = {
-    "audited": ("●", "goes through the model"),
+    "audited": ("●", "recomputed with the model"),
     "valued": ("○", "read and scored with its group, not run"),
     "sampled": ("◇", "its bytes are compared with the commitment"),
     "unread": ("·", "not looked at"),
-    "unknown": ("?", "only the miner’s file shows whether it goes through the model"),
+    "unknown": ("?", "only the miner’s file shows whether it is recomputed with the model"),
 }
 
 _ABSENCES = {Reason.NO_COMMITMENT, Reason.NOT_REGISTERED}

@@ -178,7 +178,8 @@ class RoundKeeper:
             try:
                 child = self._make_child(course, place, of, in_haste=head >= of.opening)
             except FormError as error:
-                self._report(f"round {of.end}: this trainer's child {error}; its steps are dropped")
+                line = f"this trainer's worker update {error}; its steps are dropped"
+                self._report(f"round {of.end}: {line}")
                 return self._places.restart(course, RoundEvent.CHILD_FAILED, place.beginning)
             place = self._places.enter(RoundEvent.CHILD_MADE, replace(place, stage=Named(child)))
         if head < of.opening or not isinstance(place.stage, Named):

@@ -58,7 +58,7 @@ def make_child(
     form = choose_form(of.rounds)
     residual = folder.load_residual(place.residual or ZERO_DIGEST)
     if residual is None:
-        report("the last child's residual is missing: this child is made without it")
+        report("the last worker update's residual is missing: this one is made without it")
     pieces, left = form.encode(place.outer.masters, pick_masters(whole), residual or {})
     decoded = form.decode(place.outer.masters, pieces)
     counts: HeldOutCounts = ()

@@ -73,7 +73,9 @@ def find_shortage(named: int, withheld: int) -> str | None:
     None. A measurer could otherwise leave out whom it likes, until its own child decides alone."""
     if 2 * withheld < max(named, 1):
         return None
-    return f"{withheld} of the {named} children named on chain are withheld, not fewer than half"
+    return (
+        f"{withheld} of the {named} worker updates named on chain are withheld, not fewer than half"
+    )
 
 
 def gather_child(
@@ -81,7 +83,7 @@ def gather_child(
 ) -> FoundChild:
     """Read and judge one child."""
     if commitment is None:
-        absent = ChildFinding.ABSENT, "its slot had no child at the deadline"
+        absent = ChildFinding.ABSENT, "its slot had no worker update at the deadline"
         return FoundChild(hotkey, ZERO_DIGEST, absent)
     form = choose_form(facts.of.rounds)
     try:
@@ -190,7 +192,7 @@ class RoundMerge:
             if child.finding is _WITHHELD and finding is not _WITHHELD:
                 why = "the trainer that published the merge could not read it, and this one could"
             name = child.hotkey.hex()[:16]
-            lines.append(f"the child of {name}… is left out, {child.finding.value}: {why}")
+            lines.append(f"the worker update of {name}… is left out, {child.finding.value}: {why}")
         return lines
 
     def _describe(self, what: str, record: MergeRecord, merge: Merge) -> str:
@@ -203,7 +205,7 @@ class RoundMerge:
                 finding = "nothing" if theirs is None else theirs.finding.value
                 why = self.gathered[child.hotkey].judgment[1]
                 return (
-                    f"it says {finding} of {child.hotkey.hex()[:16]}…'s child, which is "
+                    f"it says {finding} of {child.hotkey.hex()[:16]}…'s worker update, which is "
                     f"{child.finding.value}: {why}"
                 )
         return "its record names others than the trainers"

@@ -67,9 +67,9 @@ def _list_others(trainer: TrainerSettings, device: str) -> list[str]:
         # one of a team has its own count; torchrun's hosts have several processes by themselves
         cards = 0 if is_member() else _count_cards()
         if 0 < cards < trainer.processes:  # without a card they learn on the CPU
-            have = "one card" if cards == 1 else f"{cards} cards"
+            have = "one GPU" if cards == 1 else f"{cards} GPUs"
             found.append(
-                f"processes: {trainer.processes} learn on one card each, and this machine has "
+                f"processes: {trainer.processes} learn on one GPU each, and this machine has "
                 f"{have}: set processes = {cards}, or device = cpu"
             )
     return found

@@ -215,7 +215,7 @@ class CalibrateSettings(_Section):
         None, ge=2, description="number of prompts to compare; None: all of the set"
     )
     cap: Annotated[float, Flag("LOGITS")] | None = Field(
-        None, gt=0, le=16, description="cap on the margin, in logits; None: 2e-4"
+        None, gt=0, le=16, description="cap on the logit gap (margin), in logits; None: 2e-4"
     )
     out: Dir = Field(Path("assay-calibration"), description="folder for the results")
 
@@ -295,7 +295,7 @@ class StoreSettings(_Section):
     )
     readable: tuple[Url, ...] = Field(
         (),
-        description="URLs that locators on chain may lead to, or to a path below them; https at a "
+        description="URLs that store URLs on chain may lead to, or to a path below; https at a "
         "public address is always allowed",
     )
     mirrors: tuple[str, ...] = Field(
@@ -318,7 +318,8 @@ class ComputeSettings(_Section):
         "auto", description="cpu, cuda:0, …; auto is the first GPU, or the CPU if there is none"
     )
     implementation: Annotated[str, Flag("NAME")] = Field(
-        "fp32-sdpa", description="implementation of the reference: fp32-sdpa, fp32-eager or split3"
+        "fp32-sdpa",
+        description="implementation of the verification pass: fp32-sdpa, fp32-eager or split3",
     )
     memory_share: Annotated[float, Flag("SHARE")] = Field(
         0.9, gt=0, le=1, description="largest share of the device's free memory to use"
@@ -421,8 +422,7 @@ class TrainerSettings(_Section):
         5e-5, gt=0, le=1, description="highest learning rate of the optimiser"
     )
     schedule: Literal["constant", "linear", "cosine", "wsd"] = Field(
-        "constant",
-        description="course of the learning rate after the warm-up; wsd falls at the end",
+        "constant", description="shape of the learning rate after the warm-up; wsd falls at the end"
     )
     warmup_steps: int = Field(
         0, ge=0, lt=1 << 24, description="steps in which the learning rate rises to its highest"
@@ -448,14 +448,16 @@ class TrainerSettings(_Section):
     groups_per_batch: int = Field(8, ge=1, le=16_384, description="groups in one optimiser update")
     refill: bool = Field(
         False,
-        description="fill each update up to groups_per_batch groups with a signal, from further "
+        description="fill each update up to groups_per_batch groups with non-zero advantage, "
+        "from further "
         "groups of the window",
     )
     tokens_per_pass: int = Field(
         8_192, ge=1, le=1 << 24, description="tokens in one forward pass; gradients are summed"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="precision of products; masters, gradients and moments are float32"
+        "float32",
+        description="precision of products; master weights, gradients and moments are float32",
     )
     recompute: bool = Field(
         False, description="compute layers twice to save memory: takes a third more time"
@@ -505,13 +507,15 @@ class TrainerSettings(_Section):
         None,
         ge=0,
         le=16_384,
-        description="most groups of miners, with a signal, to learn from in a window; None: all",
+        description="most groups of miners, without the zero-variance ones, to learn from in a "
+        "window; None: all",
     )
     replay_share: float = Field(
         0.0,
         ge=0,
         le=0.9,
-        description="share of the miners' groups with a signal that a step may replay from earlier "
+        description="share of the miners' groups with non-zero advantage that a step may replay "
+        "from earlier "
         "windows",
     )
     replay_staleness: int = Field(
@@ -521,7 +525,7 @@ class TrainerSettings(_Section):
         0,
         ge=0,
         le=1 << 16,
-        description="tries of a proposal's problems before a step learns from it, also from how "
+        description="samples of a proposal's problems before a step learns from it, also from how "
         "learnable they are; 0: it learns at once, from whether it is valid",
     )
     sft: File | None = Field(
@@ -557,7 +561,8 @@ class TrainerSettings(_Section):
         10, ge=1, le=1_000_000, description="checkpoints from one evaluation on suites to the next"
     )
     tracker: Literal["off", "wandb"] = Field(
-        "off", description="where a course's figures are also shown; needs the extra of that name"
+        "off",
+        description="where a training run's figures are also shown; needs the extra of that name",
     )
     tracker_project: str = Field(
         "assay",

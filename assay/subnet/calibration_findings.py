@@ -95,7 +95,8 @@ class CalibrationFindings:
         )
         return [
             f"calibration: {a} against {b} on {self.calibration.tokens:,} tokens",
-            f"  largest margin, exceeded once in 1e8 tokens: {self.margin:.2g} logits; margin_cap "
+            f"  largest logit gap, exceeded once in 1e8 tokens: {self.margin:.2g} logits; "
+            f"margin_cap "
             f"is {tests.margin_cap / unit:.2g} ({tests.margin_cap:,}), by the rule at least "
             f"{largest} ({self.cap:,})",
             f"  honest rates and their limits, by level: {rates}",

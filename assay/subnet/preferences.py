@@ -55,7 +55,7 @@ def run_preferences(
 
 
 class _Preferences(PreparationFolder):
-    what: ClassVar[str] = "course of preferences"
+    what: ClassVar[str] = "preference training"
     state: ClassVar[str] = "dpo.json"
 
     def __init__(

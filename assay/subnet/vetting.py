@@ -113,7 +113,7 @@ def vet_environment(
     """Try answers without thought and right ones behind thoughts, and attack worlds. `open_report`:
     the report of an event. Raises WorkerError: a scorer cannot run here."""
     levels = choose_levels(environment)
-    doing = f"trying answers without thought in {PROBLEMS} problems at {len(levels)} levels"
+    doing = f"trying reward-hacking baselines in {PROBLEMS} problems at {len(levels)} levels"
     with telling(open_report("answers_tried"), doing):
         answers = measure_thoughtless(environment, levels)
         thoughts = try_thoughts(environment, levels)

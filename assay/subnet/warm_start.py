@@ -65,7 +65,7 @@ def run_warm_start(
 
 
 class _WarmStart(PreparationFolder):
-    what: ClassVar[str] = "warm start"
+    what: ClassVar[str] = "SFT cold start"
     state: ClassVar[str] = "warm_start.json"
 
     def __init__(

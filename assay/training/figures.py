@@ -129,7 +129,7 @@ class GroupFigures:
             nothing.
         length_mean, length_p10, length_p50, length_p90, length_max: of completions.
         at_limit: share of completions that used all tokens they may.
-        distinct: mean number of different completions in a group.
+        distinct: mean number of distinct completions in a group.
         size: mean number of completions in a group.
         same: share of groups, among those not all right, in which all completions are the same.
         commonest: share of all completions that are the most frequent one, whatever was asked.

@@ -392,7 +392,7 @@ def _take_card() -> str:
     """A GPU for this process. Raises TeamError: there are fewer GPUs than processes."""
     rank, cards = dist.get_node_local_rank(), torch.cuda.device_count()
     if rank >= cards:
-        raise TeamError(f"this machine has {cards} cards: take no more processes")
+        raise TeamError(f"this machine has {cards} GPUs: take no more processes")
     torch.cuda.set_device(rank)
     return f"cuda:{rank}"
 

@@ -270,7 +270,7 @@ RULES = (
     Rule(
         "longer",
         CourseState.COLLAPSES,
-        "rise of the share of completions that use all tokens they may",
+        "rise of the share of truncated completions",
         True,
         0.4,
         NEWEST,
@@ -294,7 +294,7 @@ RULES = (
         True,
         0.9,
         NEWEST,
-        "a warm start (assay train warm-start), easier levels or more tokens a rollout",
+        "an SFT cold start (assay train warm-start), easier levels or more tokens a rollout",
         _of_groups(lambda groups: groups.all_wrong),
     ),
     Rule(
@@ -310,7 +310,7 @@ RULES = (
     Rule(
         "no_signal",
         CourseState.STARVED,
-        "share of groups that teach",
+        "share of groups with non-zero advantage",
         False,
         0.1,
         NEWEST,
@@ -370,7 +370,7 @@ class CourseVerdict:
 
     def __str__(self) -> str:
         """One line."""
-        return f"the course {self.state.value}: {self.text}"
+        return f"the training run {self.state.value}: {self.text}"
 
 
 def judge_course(rows: Sequence[WatchedWindow]) -> CourseVerdict:

@@ -263,7 +263,9 @@ def list_faster_ways(spent: DraftingStatus, rollouts: int) -> list[str]:
     if rollouts < FLYING:
         ways.append(f"a groups_per_step of {FLYING} rollouts would keep the servers busier")
     if reading > _UNEVEN * drafting:
-        ways.append("the reference is the bottleneck: give it its own GPU, or split3 on a GPU")
+        ways.append(
+            "the verification pass is the bottleneck: give it its own GPU, or split3 on a GPU"
+        )
     if drafting > _UNEVEN * reading:
         ways.append("the servers are the bottleneck: add one")
     return ways

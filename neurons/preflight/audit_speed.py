@@ -102,7 +102,8 @@ def check_audit_speed(
     names = ", ".join(f"{worker.device} on {worker.host}" for worker in workers)
     by = f" by {len(workers)} workers ({names})" if workers else ""
     detail = (
-        f"{speed.tokens_per_second:,.0f} tokens a second through the reference{by}; the audit of "
+        f"{speed.tokens_per_second:,.0f} tokens a second through the verification pass{by}; the "
+        f"audit of "
         f"{miners} miners takes {share:.1%} of a window, of {_MINERS} it would take {full:.1%}"
     )
     if share >= _FULL:

@@ -57,16 +57,20 @@ MINER: tuple[Metric[MinerStatus], ...] = (
     counter("assay_miner_tokens", "tokens", "completion tokens of generated groups"),
     counter("assay_miner_rollouts", "rollouts", "rollouts of generated groups"),
     counter("assay_miner_turns", "turns", "turns of these rollouts"),
-    counter("assay_miner_reply_tokens", "replies", "tokens that worlds replied in these rollouts"),
+    counter(
+        "assay_miner_reply_tokens",
+        "replies",
+        "tokens of the environment's replies in these rollouts",
+    ),
     counter(
         "assay_miner_broken_episodes",
         "broken",
-        "of these rollouts, ended by the sandbox in which their world runs",
+        "of these rollouts, ended by the sandbox in which their environment runs",
     ),
     counter(
         "assay_miner_drafted_tokens",
         "drafted",
-        "drafted tokens, kept or discarded by the reference",
+        "drafted tokens, kept or discarded by the verification pass",
         outcome=("kept", "discarded"),
     ),
     counter(
@@ -76,11 +80,11 @@ MINER: tuple[Metric[MinerStatus], ...] = (
     counter(
         "assay_miner_reading_seconds",
         "reading_seconds",
-        "seconds of the reference's passes, which overlap with drafting",
+        "seconds of verification passes, which overlap with drafting",
     ),
     gauge(
         "assay_miner_draft_ahead_tokens",
-        "tokens by which drafts run ahead of the reference; absent without engines",
+        "tokens by which drafts run ahead of the verification pass; absent without engines",
         lambda s: s["drafting"] and s["drafting"]["ahead"],
     ),
     gauge(

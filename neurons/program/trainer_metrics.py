@@ -57,20 +57,20 @@ TRAINER: tuple[Metric[TrainerStatus], ...] = (
     counter(
         "assay_trainer_groups",
         "groups",
-        "groups of all steps, and of windows that teach nothing, but those that wait",
+        "groups of all steps, and of windows without a step, but those that wait",
     ),
     counter(
         "assay_trainer_silent_groups",
         "silent_groups",
-        "groups without signal: all their rewards were equal",
+        "zero-variance groups: all their rewards were equal",
     ),
     counter(
         "assay_trainer_tokens",
         "step_tokens",
-        "completion tokens of all groups, with and without signal, also of those that wait",
+        "completion tokens of all groups, also of zero-variance groups and of those that wait",
     ),
     counter(
-        "assay_trainer_silent_tokens", "silent_tokens", "completion tokens of groups without signal"
+        "assay_trainer_silent_tokens", "silent_tokens", "completion tokens of zero-variance groups"
     ),
     gauge(
         "assay_trainer_learning_rate",
@@ -134,12 +134,12 @@ TRAINER: tuple[Metric[TrainerStatus], ...] = (
     ),
     gauge(
         "assay_trainer_diverged",
-        "1 while reward rises and held-out accuracy does not rise enough with it",
+        "1 while reward rises and eval accuracy does not rise enough with it",
         lambda s: s["alarm"] is not None,
     ),
     gauge(
         "assay_trainer_course",
-        "1 for what the course does: begins, learns, is flat, falls, is starved, collapses",
+        "1 for what the training run does: begins, learns, is flat, falls, is starved, collapses",
         lambda s: mark(s["course"]["state"], COURSE_STATES),
         "state",
     ),
@@ -219,7 +219,7 @@ TRAINER: tuple[Metric[TrainerStatus], ...] = (
     ),
     gauge(
         "assay_trainer_at_limit_ratio",
-        "share of the newest window's completions that use all tokens they may",
+        "share of the newest window's completions that were truncated",
         _groups(lambda f: f["at_limit"]),
     ),
     gauge(
@@ -236,7 +236,7 @@ TRAINER: tuple[Metric[TrainerStatus], ...] = (
     ),
     gauge(
         "assay_trainer_distinct_completions",
-        "mean number of different completions in the newest window's groups",
+        "mean number of distinct completions in the newest window's groups",
         _groups(lambda f: f["distinct"]),
     ),
     gauge(

@@ -50,12 +50,12 @@ VALIDATOR: tuple[Metric[ValidatorStatus], ...] = (
     counter(
         "assay_validator_judged_reply_tokens",
         "judged_replies",
-        "tokens that worlds replied in these rollouts, derived and read again",
+        "tokens of the environment's replies in these rollouts, derived and read again",
     ),
     counter(
         "assay_validator_judged_broken_episodes",
         "judged_broken",
-        "of these rollouts, ended by the sandbox in which their world runs",
+        "of these rollouts, ended by the sandbox in which their environment runs",
     ),
     counter(
         "assay_validator_judging_seconds",

@@ -109,7 +109,7 @@ class StepChooser:
             return []
         return [
             f"rollouts are {behind} checkpoints behind, and with more than {most} no proposal is "
-            "tried in time to be learned from (proposal_tries)"
+            "sampled in time to be learned from (proposal_tries)"
         ]
 
     def _find_given_up(self, parent: Checkpoint) -> list[str]:
@@ -126,7 +126,7 @@ class StepChooser:
         if not was.proposal_tries or name_choice(before) == name_choice(config):
             return []
         return [
-            "proposals that waited for their tries are given up by other settings: proposal_tries "
+            "proposals that waited for samples are given up by other settings: proposal_tries "
             f"was {was.proposal_tries} and is {now.proposal_tries}, external_groups was "
             f"{was.external_groups} and is {now.external_groups}"
         ]

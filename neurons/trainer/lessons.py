@@ -70,16 +70,17 @@ class Silence:
         reward = sum(self.rewards) / len(self.rewards) / 1e6
         beside = f" beside {self.waiting} of proposals" if self.waiting else ""
         return (
-            f"window {self.window}: none of its {len(self.rewards)} groups{beside} teaches, as the "
-            f"rollouts of each earn the same ({reward:.3f} on average), so checkpoint "
+            f"window {self.window}: all of its {len(self.rewards)} groups{beside} are "
+            f"zero-variance, "
+            f"as the rollouts of each earn the same ({reward:.3f} on average), so checkpoint "
             f"{self.checkpoint} stays: {self._find_help()}"
         )
 
     def _find_help(self) -> str:
         if not any(self.rewards):
             return (
-                "no rollout earned anything; a warm start (assay train warm-start), easier levels "
-                "or more tokens a rollout would help"
+                "no rollout earned anything; an SFT cold start (assay train warm-start), easier "
+                "levels or more tokens a rollout would help"
             )
         if min(self.rewards) >= _WHOLE:
             return "every rollout earned everything; harder levels would help"

@@ -96,7 +96,7 @@ def find_divergence(points: Sequence[HeldOutPoint]) -> str | None:
         return None
     return (
         f"the reward rose by {rise:.3f} (± {rise_error:.3f}) over the last {2 * HALF} checkpoints, "
-        f"held-out success by {gain:.3f} (± {gain_error:.3f}): the model may have learned to "
+        f"eval accuracy by {gain:.3f} (± {gain_error:.3f}): the model may have learned to "
         f"please the scorer; look at answers of checkpoint {points[-1].number} before you continue"
     )
 
@@ -217,8 +217,9 @@ class LearningMonitor:
         self.points = [*(p for p in self.points if p.number < number), point][-_KEPT:]
         low, high = accuracy.interval
         self._report(
-            f"checkpoint {number}: {100 * accuracy.value:.1f} % of {accuracy.asked} held-out "
-            f"problems (95 %: {100 * low:.1f} to {100 * high:.1f})"
+            f"eval accuracy of checkpoint {number}: {100 * accuracy.value:.1f} % of "
+            f"{accuracy.asked} "
+            f"held-out problems (95 %: {100 * low:.1f} to {100 * high:.1f})"
         )
         alarm = find_divergence(self.points)
         if alarm is not None and self.alarm is None:
@@ -266,13 +267,13 @@ def draw(points: Sequence[HeldOutPoint]) -> str:
             interval="band",
         ),
         Series(
-            "held-out success (95 %)",
+            "eval accuracy (95 %)",
             [Point(number, score.value, *score.interval) for number, score in scores],
             interval="band",
         ),
     ]
     axis = make_count_axis([point.number for point in points], "checkpoint")
-    plot = Plot(axis, make_share_axis("reward and held-out success"), series)
+    plot = Plot(axis, make_share_axis("reward and eval accuracy"), series)
     return draw_picture("Progress of training", [plot])
 
 

@@ -55,10 +55,10 @@ class TrainerEvent(StrEnum):
     SETTLED = "no file is missing, or is looked for any longer"
     LEARNED = "a step has made a checkpoint"
     LEARNED_IN_ROUND = "the same in a round, which announces its last one alone"
-    SILENT = "no checkpoint: the window's groups teach nothing"
+    SILENT = "no checkpoint: all groups of the window are zero-variance"
     SKIPPED = "the window is left out: nobody can learn from it, or not any longer"
     TAKEN_BACK = "the step could not be made or kept: its folder says what stands"
-    PREPARED = "meanwhile its newest checkpoint was tried on held-out problems"
+    PREPARED = "meanwhile its newest checkpoint was evaluated on held-out problems"
     WAITING = "nothing is to be done before the next block"
     FAILED = "something outside failed, such as chain or store: the same again after a pause"
 

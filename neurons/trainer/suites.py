@@ -53,7 +53,7 @@ def read_suites(
     for suite in suites:
         for reason, rows in suite.left_out.items():
             first = ", ".join(map(str, rows[:_NAMED])) + ", …" * (len(rows) > _NAMED)
-            report(f"suite {suite.name}: {len(rows)} rows are not asked, {reason}: row {first}")
+            report(f"suite {suite.name}: {len(rows)} rows are filtered out, {reason}: row {first}")
         for file, why in suite.uncompared.items():
             report(f"suite {suite.name}: not all compared with the training file {file}: {why}")
     return suites

@@ -350,7 +350,7 @@ class Trainer:
     def _skip(self, course: Course, skip: Skip) -> TrainerEvent:
         """Go on with the window behind one that is left out."""
         course.window = max(course.window, skip.window or 0)
-        self._reporter.say(f"window {course.window} teaches nothing: {skip.why}")
+        self._reporter.say(f"nothing is learned from window {course.window}: {skip.why}")
         self._leave(course, skip.stale)
         self._keeper.save(course)
         return TrainerEvent.SKIPPED
@@ -417,7 +417,8 @@ class Trainer:
         number = self._sources.checkpoints.get_outline(evidence.milestone).manifest.number
         self._reporter.say(
             f"checkpoint {record.number} is milestone {number} again: {why}; what {number + 1} to "
-            f"{record.number - 1} have learned is given up, and window {window} teaches nothing"
+            f"{record.number - 1} have learned is given up, and nothing is learned from window "
+            f"{window}"
         )
         return TrainerEvent.LEARNED
 

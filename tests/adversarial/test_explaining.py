@@ -186,7 +186,9 @@ def sketch_of_zeros(world, case):
     zeros = np.zeros_like(group[case.rollout].sketch)
     case.groups[case.audited] = change(group, case.rollout, sketch=zeros)
     bound = world.parameters.tests.sketch_rollout_bound / 1_000
-    return {"rollout": case.rollout, "token": 0}, [("sketch over the rollout", ..., bound)]
+    return {"rollout": case.rollout, "token": 0}, [
+        ("fingerprint distance over the rollout", ..., bound)
+    ]
 
 
 @attack(Reason.LOGPROB_MISMATCH)
@@ -208,7 +210,7 @@ def cheap_model_generates(world, case):
         drawn = draft(world, "alice", WINDOW, index, model=cheap)
         case.groups[index] = world.prefill("alice", WINDOW, index, drawn)
     cap = world.parameters.tests.margin_cap / 2**20
-    return {}, [("largest margin", ..., cap)]
+    return {}, [("largest logit gap", ..., cap)]
 
 
 def run_verify(command):

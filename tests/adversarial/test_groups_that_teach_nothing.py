@@ -125,8 +125,10 @@ def test_status_and_metrics_of_a_silent_window():
     notes = LessonNotes(None, None, tally, lambda: None)
     notes.note_silence(silence)
     assert notes.silence == (
-        "window 7: none of its 3 groups teaches, as the rollouts of each earn the same (0.000 on "
-        "average), so checkpoint 3 stays: no rollout earned anything; a warm start (assay train "
+        "window 7: all of its 3 groups are zero-variance, as the rollouts of each earn the same "
+        "(0.000 on "
+        "average), so checkpoint 3 stays: no rollout earned anything; an SFT cold start (assay "
+        "train "
         "warm-start), easier levels or more tokens a rollout would help"
     )
     counted = {name: sum(by.values()) for name, by in tally.read().items()}

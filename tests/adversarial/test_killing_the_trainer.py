@@ -348,7 +348,7 @@ def test_windows_whose_state_every_node_has_forgotten(bench):
     bench.chain.head = STATE_BLOCKS + 10  # block 12 is remembered, block 0 is not
     bench.start()
     bench.run()
-    assert ["window 0 teaches nothing" in line for line in bench.said] == [True]
+    assert ["nothing is learned from window 0" in line for line in bench.said] == [True]
     assert len(bench.published) == 1
 
 

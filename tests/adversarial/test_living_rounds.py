@@ -121,7 +121,8 @@ def test_sequential_rounds_learn_from_their_parent_alone(tmp_path):
             window
             for window in second.windows
             if any(
-                f"window {window} teaches nothing" in line and "too old for this round" in line
+                f"nothing is learned from window {window}" in line
+                and "too old for this round" in line
                 for line in bench.said[name]
             )
         }
@@ -321,7 +322,7 @@ def test_one_cannot_write_its_child_and_one_is_away_too_long(tmp_path, monkeypat
     bench.run_round(0, without=("third",))
     dropped = [line.partition(": ")[2] for line in bench.said["second"] if "dropped" in line]
     assert [line for line in dropped if f"round {WINDOWS}: " in line] == [
-        f"round {WINDOWS}: this trainer's child cannot be written: a number is not finite; "
+        f"round {WINDOWS}: this trainer's worker update cannot be written: a number is not finite; "
         "its steps are dropped"
     ]
     assert bench.get_base("second") == bench.get_base("trainer")

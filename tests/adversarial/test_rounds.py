@@ -417,13 +417,13 @@ def test_a_measurer_cannot_leave_out_the_others(bench):
         if len(withheld) == 1:
             assert fault is None
         else:
-            assert "2 of the 3 children named on chain are withheld" in fault
+            assert "2 of the 3 worker updates named on chain are withheld" in fault
     # nor the only other one, of two that are named; an absent child cannot be withheld
     honest.commitments = {**honest.commitments, others[0]: None}
     del honest.gathered[others[0]]
     merge = gather(bench, honest).merge(frozenset(others[1:]))
     record = make_record(bench, honest, merge, LIAR)
-    assert "1 of the 2 children" in find_fault(honest, record)[0]
+    assert "1 of the 2 worker updates" in find_fault(honest, record)[0]
     both = honest.merge(frozenset(others))
     fault, _ = find_fault(honest, make_record(bench, honest, both, LIAR))
     assert "it says withheld of" in fault

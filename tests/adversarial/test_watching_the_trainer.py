@@ -103,7 +103,7 @@ def test_windows_are_kept_and_judged_and_survive_a_restart(world, tmp_path, capl
     with caplog.at_level("WARNING", logger="assay"):
         for window in windows:
             monitor.watch(window)
-    assert caplog.text.count("the course is starved") == 1  # said once, not in each window
+    assert caplog.text.count("the training run is starved") == 1  # said once, not in each window
     assert make_monitor(world, tmp_path, []).verdict == monitor.verdict
     again = WatchedWindow(2, 3, 1, make_figures(), STATS)
     monitor.watch(again)  # a step that was taken back is made again

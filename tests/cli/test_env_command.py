@@ -221,7 +221,7 @@ def test_an_environment_of_ones_own_is_laid_down_vetted_and_asked(
     assert f"vetting {folder / 'letters'}" in done.stderr
     assert done.returncode == 1
     assert ",units=400" in done.stdout
-    assert "not fit for a subnet: hostile answers" in done.stdout.replace("wrong answers, ", "")
+    assert "not fit for a subnet: adversarial answers" in done.stdout.replace("wrong answers, ", "")
 
 
 def test_list_fails_for_a_named_file_that_cannot_be_used(tmp_path: Path) -> None:

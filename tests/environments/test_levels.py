@@ -179,7 +179,7 @@ def test_the_standing_of_levels_says_their_share_and_why() -> None:
     assert [one.share for one in (first, second, third)] == [300_000, 300_000, 400_000]
     assert first.describe() == (
         "level 1004: 30.0 % of the problems, weight 1 (1 before): of 64 held-out problems 30 were "
-        "solved, and two tries differed on 20"
+        "solved, and two samples differed on 20"
     )
     assert second.describe().endswith("weight 1, as at the start")
     assert {one.share for one in list_standings(made, None)} == {None}

@@ -406,7 +406,9 @@ def test_a_file_is_listed_with_what_is_left_out(tmp_path, known):
     environment = write(tmp_path / "math.jsonl", ROWS)
     (entry,) = (e for e in list_environments() if e.name == environment.name)
     assert entry.usable
-    assert entry.about.endswith("2 rows not asked: 1 no level of 1 to 5 (row 5), 1 words (row 4)")
+    assert entry.about.endswith(
+        "2 rows filtered out: 1 no level of 1 to 5 (row 5), 1 words (row 4)"
+    )
 
 
 def test_a_parquet_file_is_the_same(tmp_path, known):

@@ -147,7 +147,7 @@ def test_who_does_not_listen_finds_little(capsys: pytest.CaptureFixture[str]) ->
     vetted = vet_environment(open_named_environment("doors"))
     assert vetted.is_fit
     show_vetted_environment(vetted, as_json=False)
-    assert "answers without thought earn next to nothing" in capsys.readouterr().out
+    assert "reward-hacking baselines earn next to nothing" in capsys.readouterr().out
 
 
 def test_keys_are_spread_evenly(world: Environment) -> None:

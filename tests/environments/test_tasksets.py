@@ -141,7 +141,7 @@ def test_tasks_that_are_not_asked_are_told(tmp_path: Path) -> None:
     add_problem_files([file])
     (entry,) = [entry for entry in list_environments() if entry.file == str(file)]
     assert entry.skipped == 2
-    assert f"{len(WORDS)} tasks, 2 more not asked: without a prompt" in entry.about
+    assert f"{len(WORDS)} tasks, 2 more filtered out: without a prompt" in entry.about
 
 
 def test_rows_that_a_taskset_makes_itself(tmp_path: Path) -> None:

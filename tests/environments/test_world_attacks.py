@@ -128,4 +128,4 @@ def test_vet_names_the_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "open_named_environment", lambda name: GUESS)
     done = run_command("env", "vet", "guess", "--quiet")
     assert done.returncode == 1
-    assert "its worlds fail guess: replies" in done.stdout
+    assert "its multi-turn environment fails guess: replies" in done.stdout

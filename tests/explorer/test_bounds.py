@@ -28,10 +28,10 @@ TESTS = replace(
 COUNT = 40
 #: The name that `assay explain` gives a statistic.
 EXPLAINED = {
-    "margin_max": "largest margin",
-    "log_capital": "sampling martingale",
+    "margin_max": "largest logit gap",
+    "log_capital": "sequential test",
     "logprob_rms": "log-probabilities, root mean square",
-    "sketch_mean": "sketch over the rollout",
+    "sketch_mean": "fingerprint distance over the rollout",
     "ledger_capital": "settlement's ledger",
 }
 

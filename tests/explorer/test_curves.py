@@ -159,7 +159,7 @@ def test_a_point_under_the_mouse_is_told(page, served):
 def test_a_part_is_zoomed_by_dragging_and_the_whole_comes_back(page):
     page.goto("/training")
     box, whole = page.locator("#curve-reward .plot"), page.locator("#curve-reward")
-    whole = whole.get_by_role("button", name="Whole")
+    whole = whole.get_by_role("button", name="Reset zoom")
     over = box.locator(".u-over")
     over.scroll_into_view_if_needed()
     first, last = get_shown(box)
@@ -253,7 +253,7 @@ def test_a_renewed_page_keeps_the_zoom_and_shows_new_points(page, beside):
         row = page.locator("#runs tbody tr", has_text="seed-2").first
         row.locator(f"data[value='{points[-1]['x']}']").first.wait_for()
         assert get_shown(figure.locator(".plot")) == shown
-        figure.get_by_role("button", name="Whole").click()
+        figure.get_by_role("button", name="Reset zoom").click()
         assert get_shown(figure.locator(".plot"))[1] == points[-1]["x"]
     finally:
         beside.write_text(before)

@@ -91,7 +91,7 @@ def test_a_rollout_is_a_conversation(inside):
     spoken = [read["prompt"], *(one for turn in turns for one in (turn["text"], turn["reply"]))]
     places = find_in_order(text, [" ".join(show_hidden(one).split()) for one in spoken if one])
     for count in replies[:-1]:
-        assert f"Reply the world; derived, {count} tokens, paid as prompt" in text
+        assert f"Reply the environment; derived, {count} tokens, paid as prompt" in text
     assert places[-1] < text.index(f"The episode ended because {read['end']}.")
     for turn, row in zip(turns, read["rows"], strict=False):
         assert turn["off"] == 0
@@ -197,15 +197,15 @@ def test_explain_names_the_turn_and_what_was_said_before_it(run, name):
     assert (done.returncode, found["reason"]) == (1, FORGED[name].value), done.stderr
     assert found["turn"] >= 0
     seen = "\n".join(found["seen"])
-    assert "before this turn the world replied, as derived here in " in seen
+    assert "before this turn the environment replied, as derived here in " in seen
     causes = "\n".join(found["causes"])
     if name == "bob":
         assert "An episode ends with the turn" in found["rule"]
         assert "the world replies to its last turn" in seen
         assert f"of turn {found['turn']}; turns count from 0" in seen
     else:
-        assert "the first turn whose sketch is another is turn 1; turns count from 0" in seen
-        assert "a reply before the turn was not the world's" in causes
+        assert "the first turn whose fingerprint differs is turn 1; turns count from 0" in seen
+        assert "a reply before the turn was not the environment's" in causes
 
 
 @pytest.mark.parametrize("name", ["bob", "mallory"])

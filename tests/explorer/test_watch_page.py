@@ -59,7 +59,7 @@ def test_a_collapse_is_named_with_its_rule_and_drawn(copy):
         found = wait_for_course(inside.get_json)
         text = inside.get("/watch").text
     assert (found["state"], found["is_own"]) == ("collapses", True)
-    assert found["sentence"].startswith("the course collapses: mean length of completions")
+    assert found["sentence"].startswith("the training run collapses: mean length of completions")
     assert [row["rule"] for row in found["rules"]] == [rule.name for rule in RULES]
     (rule,) = (row for row in found["rules"] if row["holds"])
     shown = [rule[name] for name in ("rule", "value", "threshold", "highest", "windows")]
@@ -69,7 +69,7 @@ def test_a_collapse_is_named_with_its_rule_and_drawn(copy):
     assert {p["y"] for p in curves["entropy"]} == {1.0}
     assert {p["y"] for p in curves["distinct"]} == {2.0}
     page = Page(text)
-    assert "The course collapses: mean length of completions" in "".join(page.text)
+    assert "The training run collapses: mean length of completions" in "".join(page.text)
     drawn = [json.loads(look["data-curve"]) for tag, look in page.elements if tag == "figure"]
     names = {curve["name"] for curve in drawn}
     assert names == {"reward", "teaching", "entropy", "distinct", "length", "at-limit"}

@@ -115,7 +115,7 @@ def test_a_killed_course_ends_with_the_same_bits(request_, tmp_path, monkeypatch
 def test_a_folder_is_of_one_plan(request_):
     request = replace(request_, config=STEP)
     run(request)
-    with pytest.raises(ConfigError, match="course of preferences with other beta: name another"):
+    with pytest.raises(ConfigError, match="preference training with other beta: name another"):
         run(replace(request, beta=0.2))
 
 

@@ -102,7 +102,8 @@ def test_a_rule_holds_from_its_last_window_on_and_not_before(rule):
 def test_the_line_has_figure_value_and_threshold():
     verdict = judge_course(make_course(*[BAD["shorter"]] * 3))
     assert str(verdict).startswith(
-        "the course collapses: mean length of completions, of that of the beginning: 0.39, below "
+        "the training run collapses: mean length of completions, of that of the beginning: 0.39, "
+        "below "
         "0.4 in 3 windows one after the other, last in window 7: look at answers"
     )
     shown = describe_course(verdict)

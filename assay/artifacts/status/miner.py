@@ -21,8 +21,8 @@ class DraftingStatus(TypedDict):
     tokens: int  # completion tokens of its finished groups
     rollouts: int  # of these groups
     turns: int  # of these rollouts
-    replies: int  # tokens that worlds replied in them
-    broken: int  # of these rollouts, ended by the sandbox in which their world runs
+    replies: int  # tokens of the environment's replies in them
+    broken: int  # of these rollouts, ended by the sandbox in which their environment runs
     seconds: float
     kept: float | None  # share of the drafted tokens that the reference kept; null: no drafts
     ahead: int | None  # tokens by which drafts run ahead of the reference; null: whole drafts

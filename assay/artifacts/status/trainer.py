@@ -21,7 +21,7 @@ class PaceStatus(TypedDict):
 
 
 class CourseStatus(TypedDict):
-    """What a trainer's course does: see docs/owner.md."""
+    """What a trainer's training run does: see docs/owner.md."""
 
     state: str  # begins, learns, is flat, falls, is starved, collapses
     sentence: str  # all of it in one line
@@ -100,7 +100,7 @@ class StatsStatus(TypedDict):
     """What learning from a window did; means run over the learned tokens unless said otherwise."""
 
     groups: int
-    dropped: int  # of these, without signal
+    dropped: int  # of these, zero-variance groups
     updates: int  # optimizer steps
     tokens: int  # learned tokens
     mean_reward: float
@@ -170,14 +170,14 @@ class StepStatus(TypedDict):
     delayed_staleness: int | None  # as `staleness`, of delayed groups; null: there are none
     reward: float | None  # mean of all rollouts; null: there were none
     tokens: int  # completion tokens of all groups
-    silent_tokens: int  # of these, of groups without signal
+    silent_tokens: int  # of these, of zero-variance groups
     checkpoint: int  # number of the checkpoint that it made
     digest: str  # of that checkpoint
     stats: StatsStatus
 
 
 class HeldOutStatus(TypedDict):
-    """A checkpoint that was tested on held-out problems."""
+    """A checkpoint that was evaluated on held-out problems."""
 
     number: int
     reward: float  # mean over its step's groups
@@ -201,10 +201,10 @@ class LearningStatus(TypedDict):
     steps: list[StepStatus]  # the newest 16 steps
     #: why the newest window taught nothing, and what would help; null: it taught something
     silence: str | None
-    alarm: str | None  # the divergence of reward and held-out accuracy; null: none
-    course: CourseStatus  # whether it learns
+    alarm: str | None  # the divergence of reward and eval accuracy; null: none
+    course: CourseStatus  # whether the training run learns
     figures: FiguresStatus | None  # figures of the newest window with its step; null: none yet
-    held_out: list[HeldOutStatus]  # the newest 16 checkpoints tested on held-out problems
+    held_out: list[HeldOutStatus]  # the newest 16 checkpoints evaluated on held-out problems
     pace: PaceStatus | None  # null before the first finished window
 
 

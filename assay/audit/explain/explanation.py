@@ -245,18 +245,20 @@ def _list_seen(
 
         if reason is Reason.SAMPLING_MISMATCH:
             seen.append(
-                f"it submitted id {name(close.claimed)}; the keyed draw is id {name(close.drawn)}"
+                f"it submitted id {name(close.claimed)}; seeded Gumbel-max sampling draws id "
+                f"{name(close.drawn)}"
             )
             seen.append(
-                f"{close.off} of the rollout's {close.tokens} tokens are not the keyed draw, "
-                f"{close.above_cap} of them beyond the cap; the sketches, which are compared "
+                f"{close.off} of the rollout's {close.tokens} tokens are not the ones that "
+                f"seeded Gumbel-max sampling draws, "
+                f"{close.above_cap} of them beyond the cap; the fingerprints, which are compared "
                 f"first, passed"
             )
         if reason is Reason.LOGPROB_MISMATCH:
             claimed, measured = close.logprobs
             seen.append(
                 f"at token {rejudged.fault.token} it claims {claimed:.6f} nats (−ln p), and the "
-                f"reference has {measured:.6f}"
+                f"verification pass has {measured:.6f}"
             )
     committed = facts.context.commitments.get(facts.hotkey)
     if reason is Reason.NOT_REVEALED and committed is not None:
@@ -271,16 +273,21 @@ def _describe_turn(rejudgment: Rejudgment, reason: Reason | None) -> list[str]:
     assert place is not None  # the caller has checked
     if reason is Reason.SKETCH_MISMATCH and unlike is not None:
         place = unlike
-        seen = [f"the first turn whose sketch is another is turn {place.turn}; turns count from 0"]
+        seen = [
+            f"the first turn whose fingerprint differs is turn {place.turn}; turns count from 0"
+        ]
     else:
         seen = [f"this token is token {place.token} of turn {place.turn}; turns count from 0"]
     if place.reply is not None:
         seen.append(
-            f"before this turn the world replied, as derived here in {place.reply_tokens} tokens "
+            f"before this turn the environment replied, as derived here in {place.reply_tokens} "
+            f"tokens "
             f"with the text around it: {place.reply!r}"
         )
     elif place.turn:
-        seen.append("before this turn the episode had ended, as derived here: no world replied")
+        seen.append(
+            "before this turn the episode had ended, as derived here: the environment gave no reply"
+        )
     return seen
 
 

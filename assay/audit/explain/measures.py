@@ -146,16 +146,18 @@ def _measure_sketch(
     close = rejudgment.measured
     if close is not None:
         first, end, worst = close.statistics.block
-        name = f"sketch over tokens {first} to {end - 1}"
+        name = f"fingerprint distance over tokens {first} to {end - 1}"
         measures.append(_compare(SKETCH_BLOCK, worst, tests, name, unit))
         mean = close.statistics.sketch_mean
     if mean is not None:
-        whole = _compare(SKETCH_MEAN, mean, tests, "sketch over the rollout", unit)
+        whole = _compare(SKETCH_MEAN, mean, tests, "fingerprint distance over the rollout", unit)
         measures.append(whole)
     if close is None and mean is not None and mean > 0 and not whole.exceeded:
         block = SKETCH_BLOCK.compute(tests)
         words = f"not known here; at most {block:g} {unit} is allowed over each 32 tokens"
-        measures.append(Measure("sketch over a block", "unknown", block, unit, False, words))
+        measures.append(
+            Measure("fingerprint distance over a block", "unknown", block, unit, False, words)
+        )
     return tuple(measures)
 
 

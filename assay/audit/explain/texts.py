@@ -20,11 +20,12 @@ class Text:
 
 
 _DRAFT = (
-    "let the fp32 reference decide every token: `assay mine` and "
+    "let the fp32 verification pass decide every token: `assay mine` and "
     "`assay.inference.generate.generate_groups` do this with any drafter"
 )
 _PRECISION = (
-    "the last step was not the fp32 reference: bf16, fp16, TF32 or a quantised model drew the token"
+    "the last step was not the fp32 verification pass: bf16, fp16, TF32 or a quantised model drew "
+    "the token"
 )
 _STALE = "the model was another than the window's checkpoint: a stale, fine-tuned or smaller one"
 _ENCODE = "write the file with `assay.protocol.submission.encode_submission`, as `assay mine` does"
@@ -68,17 +69,17 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.NOT_REVEALED: Text(
         8,
-        "The file must be readable under the committed locator, from the audit's round up to "
+        "The file must be readable under the committed store URL, from the audit's round up to "
         "FETCH_END.",
         (
             "the store is not readable from outside: private, behind a login or a firewall",
-            "the locator on chain names another place than the one written to",
+            "the store URL on chain names another place than the one written to",
             "the upload failed, was cut off, or ended after FETCH_END",
             "the store was down, too slow, or answered with a redirect to another host",
             "the validator does not open stores of this kind or place",
         ),
         (
-            "read the file from another machine than the miner's, under exactly the locator on "
+            "read the file from another machine than the miner's, under exactly the store URL on "
             "chain, and compare its size with the written one",
             "keep files in place until the window's verdicts are final",
         ),
@@ -138,7 +139,8 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.WRONG_CHECKPOINT: Text(
         2,
-        "The work must be done with the checkpoint in force: the one that the trainer's slot named "
+        "The work must be done with the checkpoint in force: the one that the trainer's "
+        "commitment named "
         "at the window's checkpoint block.",
         (
             "the miner continued with the checkpoint of an earlier window",
@@ -177,12 +179,13 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.SKETCH_MISMATCH: Text(
         6,
-        "Two bytes a token sketch the hidden state that drew it, and may differ from the "
-        "checkpoint's own by an occasional rounding.",
+        "Two bytes a token, the activation fingerprint, are of the hidden state that drew it. They "
+        "may differ from the checkpoint's own by an occasional rounding.",
         (
             _STALE,
             "the states were computed in bf16 or from quantised weights",
-            "the sketch is of another row: the state that drew the token, before it was appended, "
+            "the fingerprint is of another row: the state that drew the token, before it was "
+            "appended, "
             "after the final norm",
             "it was made under another window's projection, or the tokens were changed afterwards",
         ),
@@ -192,7 +195,8 @@ TEXTS: Mapping[Reason, Text] = {
         6,
         "At positions that the audit draws, the log-probabilities are the checkpoint's own.",
         (
-            "they come from the engine that drafted (bf16, quantised) and not from the reference",
+            "they come from the engine that drafted (bf16, quantised) and not from the "
+            "verification pass",
             "they are at another temperature, or over a truncated vocabulary: they must be at "
             "T = 1 over all ids that may be drawn",
             _STALE,
@@ -214,14 +218,15 @@ TEXTS: Mapping[Reason, Text] = {
     ),
     Reason.LEDGER_MISMATCH: Text(
         5,
-        "Over all audited rollouts of a seat in one settlement, small deviations from the keyed "
-        "draw stay within what honest noise can add up to.",
+        "Over all audited rollouts of a seat in one settlement, small deviations from "
+        "seeded Gumbel-max sampling stay within what honest noise can add up to.",
         (
-            "the reference runs in a precision that is slightly off: TF32, bf16 in a part of it, "
+            "the verification pass runs in a precision that is slightly off: TF32, bf16 in a "
+            "part of it, "
             "another attention",
-            "tokens are steered among near ties",
+            "tokens are steered among numerical ties",
         ),
-        ("compare your machine with the reference: `assay calibrate --model FOLDER`", _DRAFT),
+        ("compare two implementations on your machine: `assay calibrate --model FOLDER`", _DRAFT),
     ),
     Reason.ACCEPTED: Text(
         8,
@@ -240,22 +245,27 @@ TEXTS: Mapping[Reason, Text] = {
 }
 
 _OTHER_REPLY = (
-    "a reply before the turn was not the world's, or was given to the model with other tokens "
+    "a reply before the turn was not the environment's, or was given to the model with other "
+    "tokens "
     "around it"
 )
 #: What is said of episodes in place of that.
 _OF_EPISODES: Mapping[Reason, Text] = {
     Reason.WRONG_TERMINATION: Text(
         3,
-        "An episode ends with the turn that its world does not reply to, with the last of the "
+        "An episode ends with the turn that its environment does not reply to, with the last of "
+        "the "
         "turns or tokens that it may have, or where its context has no room; and it goes on after "
         "every other turn.",
         (
             "the completion was truncated: a time limit, or a smaller max_tokens in the engine",
             "the engine ignored the end token of a turn, or stripped it",
-            "the world was played by another version of the environment, or by other parameters",
+            "the episode was played by another version of the environment, or by other parameters",
         ),
-        ("let `assay mine` play the world: it asks an engine for one turn after the other", _DRAFT),
+        (
+            "let `assay mine` play the episode: it asks an engine for one turn after the other",
+            _DRAFT,
+        ),
     ),
     Reason.SKETCH_MISMATCH: replace(
         TEXTS[Reason.SKETCH_MISMATCH], causes=(*TEXTS[Reason.SKETCH_MISMATCH].causes, _OTHER_REPLY)

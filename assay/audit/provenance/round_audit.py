@@ -154,7 +154,7 @@ def audit_round(
     if of.end != record.end:
         raise RoundError(f"its record names window {record.end}, which ends no round")
     merging = _open_merging(sources, of, record, reader)
-    say(f"round {of.end}: {len(of.rounds.trainers)} trainers' children")
+    say(f"round {of.end}: {len(of.rounds.trainers)} trainers' worker updates")
     merging.gather(dict.fromkeys(merging.commitments, sources.stores), CHILD_SECONDS)
     fault, merge = merging.find_fault(manifest, record)
     recorded = {child.hotkey: child.finding.value for child in record.children}
@@ -308,7 +308,7 @@ def _measure_again(
         why = f"its records name {asked:,} held-out problems and {last.threads:,} threads"
         return SuccessAudit(hotkey, None, f"{why}: more than anybody has")
     torch.set_num_threads(last.threads)  # their number may change last bits
-    say(f"the child of {hotkey}: {asked:,} held-out problems")
+    say(f"the worker update of {hotkey}: {asked:,} held-out problems")
     parameters = facts.of.parameters
     base = sources.checkpoints.get(parent, parameters)
     found = count_held_out(base, parameters, asked, round_masters(files.masters))

@@ -24,7 +24,8 @@ def adopt(
         Path | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Folder of a model, a GGUF file, a warm start's adapter, or ORG/NAME on the Hub.",
+            help="Folder of a model, a GGUF file, an SFT cold start's adapter, or ORG/NAME on "
+            "the Hub.",
         ),
     ] = None,
     base: Annotated[
@@ -59,7 +60,7 @@ def adopt(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a model's folder into one that Assay takes, or say in one line why not.
+    """Import a model: convert its folder into one that Assay can use, or say why it cannot.
 
     It joins shards, converts weights to bf16, takes the text part of a model that also sees, merges
     an adapter, finds the chat template and the tokens that end a completion, and drops what is no

@@ -245,7 +245,7 @@ def round_(
         typer.Argument(metavar="DIGEST", help="A merged checkpoint [default: the one in force]."),
     ] = None,
     steps: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Steps of each child to repeat.")
+        int, typer.Option(metavar="N", min=0, help="Steps of each worker update to repeat.")
     ] = 1,
     store: StepStores = None,
     directory: StepFetched = Path("assay-rounds"),
@@ -260,12 +260,12 @@ def round_(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Recompute a round of several trainers: the merged children, and why others were left out.
+    """Recompute a round of trainers: merged worker updates, and why others were left out.
 
-    It also repeats some steps of each child, drawn by the deadline's block, if their trainers
-    publish the states, and measures its held-out success again. Run it with --follow beside each
-    trainer. Exit codes: 0 the checkpoint and everything repeated are equal, 1 something differs
-    (it names the trainer that lied), 2 could not run, or could not repeat something.
+    It also repeats some steps of each worker update, drawn by the deadline's block, if their
+    trainers publish the states, and measures its eval accuracy again. Run it with --follow beside
+    each trainer. Exit codes: 0 the checkpoint and everything repeated are equal, 1 something
+    differs (it names the trainer that lied), 2 could not run, or could not repeat something.
     """
     settings = invocation.load_settings()
     require_subnet(settings)

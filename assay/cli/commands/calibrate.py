@@ -25,7 +25,7 @@ app = typer.Typer(cls=PagedGroup)
     lambda s: (s.calibrate, s.compute),
 )
 def calibrate(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) -> int:
-    """Measure how much two implementations of the reference differ, and fit the honest rates.
+    """Measure how much two implementations of the verification pass differ, and fit honest rates.
 
     Implementations are fp32-sdpa, fp32-eager and split3; bf16 and split2 are examples that fail. It
     writes calibration.json (a manifest names its digest), report.json and calibration.svg. Exit

@@ -101,7 +101,8 @@ def sample(
     play: Annotated[
         bool,
         typer.Option(
-            "--play", help="Play them: each line of stdin is a turn, to which the world replies."
+            "--play",
+            help="Play them: each line of stdin is a turn, to which the environment replies.",
         ),
     ] = False,
     model: Annotated[
@@ -214,13 +215,13 @@ def look(
         typer.Option(
             "--write",
             metavar="FILE",
-            help="Write the rows that are asked as JSON Lines, into a new file.",
+            help="Write the rows that are kept as JSON Lines, into a new file.",
         ),
     ] = None,
     read_as: Family = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show how a file of problems would be read: columns, levels, rows that are not asked, and why.
+    """Show how a file of problems would be read: columns, levels, filtered rows, and why.
 
     Exit code 1 if no environment can use the file as it is, and none is written.
     """
@@ -296,7 +297,7 @@ def new(
         Path | None, typer.Option("--dir", metavar="DIR", help="New folder [default: NAME].")
     ] = None,
     turns: Annotated[
-        bool, typer.Option("--turns", help="A world that replies: episodes of several turns.")
+        bool, typer.Option("--turns", help="A multi-turn environment, which replies to the model.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -369,9 +370,9 @@ def vet(
 ) -> int:
     """Test whether a package, a taskset of verifiers 0.4 or a file of problems is fit for a subnet.
 
-    It gives the reasons. Of an environment, it says what answers without thought earn, and which
-    `satisfaction_floor` keeps pay for parts from them, and it attacks worlds that reply. Exit code
-    1 if it is not fit, 2 if it cannot be read or tried.
+    It gives the reasons. For an environment, it says what reward-hacking baselines earn, and which
+    `satisfaction_floor` keeps partial credit from them, and it attacks multi-turn environments.
+    Exit code 1 if it is not fit, 2 if it cannot be read or tested.
     """
     settings = invocation.load_settings()
     options = data, units, problems, read_as

@@ -28,7 +28,7 @@ def plan(
     ] = None,
     implementation: Annotated[
         Literal["fp32-sdpa", "fp32-eager", "split3"] | None,
-        typer.Option(help="Implementation of the reference [default: the recipe's]."),
+        typer.Option(help="Implementation of the verification pass [default: the recipe's]."),
     ] = None,
     price: Price = None,
     as_json: AsJson = False,

@@ -22,7 +22,7 @@ def status(
     record: Annotated[
         str | None,
         typer.Option(
-            metavar="STORE", help="Show a validator's public record: a folder or a locator."
+            metavar="STORE", help="Show a validator's public record: a folder or a store URL."
         ),
     ] = None,
     hotkey: Annotated[

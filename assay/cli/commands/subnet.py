@@ -93,7 +93,7 @@ def start(invocation: Invocation, yes: Yes = False, as_json: AsJson = False) -> 
 def publish(
     invocation: Invocation, yes: Yes = False, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
-    """Publish a network's parameters and first checkpoint, and name them in the owner's slot.
+    """Publish a network's parameters and first checkpoint, and name them on chain.
 
     The wallet must be the subnet owner's. With a recipe and a model's folder, it first makes
     checkpoint 0 from that model. A second run with the same parameters changes nothing. A run with

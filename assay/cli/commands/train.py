@@ -55,7 +55,7 @@ PreparedModel = Annotated[
     typer.Argument(metavar="MODEL", help="Folder of a model, a GGUF file, or ORG/NAME on the Hub."),
 ]
 PreparedFolder = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Folder of the course and its result.")
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the training run and its result.")
 ]
 PreparedEnvironment = Annotated[
     str | None, typer.Option(metavar="NAME", help="Environment [default: the recipe's].")
@@ -191,12 +191,12 @@ def warm_start(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> int:
-    """Teach a model the form of a recipe's answers, before a network pays for them.
+    """Fine-tune a model before RL (SFT cold start), so that some of its answers are right.
 
-    A network learns from groups of answers of which some are right. A model that never answers
-    right first imitates worked solutions, by the recipe's learner, until at least 95 % of its
-    answers can be read and the loss on held-out examples falls no more. DIR/model is then for
-    `assay subnet publish --model`. After a stop, the same command continues.
+    A network learns nothing from groups without a right answer. The model first imitates worked
+    solutions of the recipe's problems, by the recipe's learner, until at least 95 % of its answers
+    can be read and the loss on held-out examples falls no more. DIR/model is then for `assay
+    subnet publish --model`. After a stop, the same command continues.
     """
     recipe = _require_recipe(invocation)
     settings = invocation.load_settings()
@@ -268,8 +268,8 @@ def dpo(
     """Teach a model which of two answers somebody prefers, by direct preference optimisation.
 
     The pairs are those of `assay contest`, or anybody's; nobody is paid by them. Of ten pairs one
-    is held out, up to 64: the course ends when the loss on these falls no more, or after all steps.
-    Each trial also answers the recipe's held-out problems. DIR/model is then for `assay subnet
+    is held out, up to 64: training ends when the loss on these falls no more, or after all steps.
+    Each evaluation also answers the recipe's held-out problems. DIR/model is then for `assay subnet
     publish --model`. After a stop, the same command continues.
     """
     recipe = _require_recipe(invocation)
@@ -330,7 +330,7 @@ def distill(
 
     The model answers the recipe's problems itself, and the teacher rates each token that it draws:
     the loss is the reverse KL divergence from the teacher. Both must have the same tokenizer. Each
-    trial also answers held-out problems. DIR/model is then for `assay subnet publish --model`.
+    evaluation also answers held-out problems. DIR/model is then for `assay subnet publish --model`.
     After a stop, the same command continues.
     """
     recipe = _require_recipe(invocation)
@@ -466,7 +466,7 @@ def verify_step(
 
 @command(app, "watch", "assay train watch --dir assay-train", lambda s: (s.trainer.dir,))
 def watch(invocation: Invocation, as_json: AsJson = False) -> int:
-    """Say in one line whether a course learns, is flat, collapses or is starved, and what helps.
+    """Say whether a training run learns, is flat, collapses or is starved, and what helps.
 
     It reads the folder of a trainer or of a demo. Of a trainer whose folder has no windows.json it
     reads the steps, with fewer figures: anyone can fetch them. Exit codes: 0 neither of the last

@@ -61,7 +61,7 @@ class TasksetArchive(GuestArchive):
         asked = f"{len(self.tasks):,} tasks"
         why = f"without a prompt of 1 to {PROMPT_MAX:,} characters of text"
         asked += f", in episodes of up to {self.turns} turns" if self.turns > 1 else ""
-        return f"{asked}, {self.skipped:,} more not asked: {why}" if self.skipped else asked
+        return f"{asked}, {self.skipped:,} more filtered out: {why}" if self.skipped else asked
 
     def find_prompt_fault(self, prompt: str) -> str | None:
         if is_prompt(prompt):

@@ -189,7 +189,7 @@ class WatchedRow(TypedDict):
     groups: Count | None
     teaching: Annotated[
         float | None,
-        Field(description="share of groups whose rewards differ: others teach nothing"),
+        Field(description="share of groups whose rewards differ: the others are zero-variance"),
     ]
     reward: float | None
     entropy: Annotated[float | None, Field(description="at the completions' tokens, nats")]

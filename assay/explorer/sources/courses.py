@@ -41,7 +41,7 @@ class Courses:
             _IDLE_S,
             "a course",
             _decode,
-            "the course is being read: it takes a moment.",
+            "the training run is being read: it takes a moment.",
             "no step can be read",
             on_change,
         )

@@ -216,7 +216,7 @@ class GroupReader:
             cause = f"checkpoint {short}… does not open"
         why = (
             f"The model was not run here: {cause}. Tokens, claimed log-probabilities and the "
-            "reward come from the miner’s file; margins and distances take a forward pass"
+            "reward come from the miner’s file; logit gaps and distances take a forward pass"
         )
         why += ", for which --model names a folder of checkpoints." if folder is None else "."
         if outline is None:

@@ -307,7 +307,7 @@ function enhance(figure) {
   const box = make("div", "plot");
   const said = make("p", "reading");
   const head = make("div", "head");
-  const names = [["+", "Zoom in"], ["−", "Zoom out"], ["⤢", "Whole"], ["PNG", "PNG"]];
+  const names = [["+", "Zoom in"], ["−", "Zoom out"], ["⤢", "Reset zoom"], ["PNG", "PNG"]];
   const buttons = names.map(([text, name]) => {
     const button = make("button", "", text);
     button.type = "button";

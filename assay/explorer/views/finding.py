@@ -204,7 +204,8 @@ def _find_digest(reader: PageReader, digits: str, is_contract: bool) -> _Hits:
     ledger = "" if named else "; transactions need an EVM node: --evm URL --contract 0x…"
     return _miss(
         f"nothing has a digest that begins with {digits[:16]}{'…' if len(digits) > 16 else ''}: "
-        f"no record, root, block, beacon, commitment, checkpoint, child, key or transaction{ledger}"
+        f"no record, root, block, beacon, commitment, checkpoint, worker update, key or "
+        f"transaction{ledger}"
     )
 
 
@@ -291,7 +292,7 @@ def _find_checkpoints(reader: PageReader, digits: str) -> Iterator[SearchHit]:
 
 def _find_children(reader: PageReader, digits: str) -> Iterator[SearchHit]:
     for one, path in find_children(reader, digits):
-        yield _hit("round", f"Round of window {one.end:,}", path, "a child of its trainers")
+        yield _hit("round", f"Round of window {one.end:,}", path, "a worker update of its trainers")
 
 
 def _list_origins(reader: PageReader) -> Iterator[tuple[str, CheckpointOrigin]]:

@@ -39,7 +39,7 @@ FIGURES: Mapping[str, tuple[StepFigure, ...]] = {
             _complement,
         ),
         StepFigure("all-right", "groups/all_right", "Share of groups all right", 1),
-        StepFigure("distinct", "groups/distinct", "Different completions of a group"),
+        StepFigure("distinct", "groups/distinct", "Distinct completions of a group"),
         StepFigure("groups", "groups/groups", "Groups of the step"),
     ),
     "Optimisation": (

@@ -16,9 +16,9 @@ _AGES_MAX = 16
 #: Name, title, field of a row, greatest value of the axis.
 _CURVES = (
     ("reward", "Reward of all groups of the step", "reward", 1.0),
-    ("teaching", "Share of groups that teach", "teaching", 1.0),
+    ("teaching", "Share of groups with non-zero advantage", "teaching", 1.0),
     ("entropy", "Entropy at completions’ tokens, nats", "entropy", None),
-    ("distinct", "Different completions of a group", "distinct", None),
+    ("distinct", "Distinct completions of a group", "distinct", None),
     ("length", "Tokens of a completion, mean", "length", None),
     ("at-limit", "Share of truncated completions", "at_limit", 1.0),
 )

@@ -451,7 +451,7 @@ def test_a_window_of_proposals_alone_only_grows_the_pool(
     assert (silence.rewards, silence.waiting) == ((wrong.group.rewards[0],), 1)
     tokens = [sum(map(len, one.group.completions)) for one in (invalid, wrong)]
     assert (silence.tokens, silence.silent_tokens) == (sum(tokens), tokens[1])
-    assert "none of its 1 groups beside 1 of proposals teaches" in str(silence)
+    assert "all of its 1 groups beside 1 of proposals are zero-variance" in str(silence)
     assert [window.groups and window.groups.groups for window in waiting.windows] == [None, None, 1]
     assert [window.waiting for window in waiting.windows] == [1, 1, 1]
     assert read_course(tmp_path)[0].waiting == 1

@@ -59,7 +59,7 @@ def test_rows_of_the_training_file_are_named_before_anything_is_asked(tmp_path):
     suites = read_suites([write(tmp_path / "suite.jsonl", range(2, 6))], [trained], said.append)
     assert [row.number for row in suites[0].rows] == [2, 3, 4]
     assert said == [
-        f"suite suite.jsonl: 1 rows are not asked, in the training file {trained}: row 1"
+        f"suite suite.jsonl: 1 rows are filtered out, in the training file {trained}: row 1"
     ]
     with pytest.raises(EvaluationError, match="none of its 3 rows can be asked: 3 in the training"):
         read_suites([trained], [trained], said.append)
