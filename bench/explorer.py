@@ -5,11 +5,14 @@ The validator's own code makes the record: real encodings, real links, beacons s
 chain; only the verdicts are made up. Seconds of a page are those within the process, from request
 to last byte, compared with a Starlette page of constant text, requested in the same way. The
 program's memory is read from a separate process that has served each kind of page. It is compared
-with the memory of a program without a child, which loads PyTorch and the model's code itself.
-`--fast` takes 500 windows.
+with the memory of a program without a child, which loads PyTorch and the model's code itself. The
+first paint and the bytes are a browser's (Debian's chromium; without it they are left out), of the
+overview with its charts and of the training page with its curves: bytes of a first visit with all
+files, paint of a later one. `--fast` takes 500 windows.
 """
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -59,8 +62,22 @@ from assay.subnet.presets import make_demo_parameters
 from assay.verification import Result, Seat, compute_settlement, compute_weights
 
 WINDOWS, MINERS, TOGETHER = (500 if FAST else 10_000), 32, 12
+#: Newest windows that have statistics, and with them rewards and tokens: as many as are drawn.
+CHARTED = 1_000
 NOW_MS = 1_767_225_600_000
 VALUES = (250, 251, 252, 253)
+CHROMIUM, VISITS = Path("/usr/bin/chromium"), 15
+#: Bytes of what a page has loaded, the page itself included.
+SIZE = (
+    "['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))"
+    ".filter(one => !one.name.endsWith('/events'))"
+    ".reduce((sum, one) => sum + one.encodedBodySize, 0)"
+)
+PAINT = (
+    "new Promise(done => new PerformanceObserver(seen => seen.getEntriesByName("
+    "'first-contentful-paint').forEach(one => done(one.startTime)))"
+    ".observe({type: 'paint', buffered: true}))"
+)
 HTML = {"accept": "text/html"}
 REASONS = (Reason.ACCEPTED, Reason.ACCEPTED, Reason.ACCEPTED, Reason.SAMPLING_MISMATCH)
 
@@ -107,7 +124,9 @@ class Record:
             previous, epoch_before = settlement.digest, settlement.epoch
         latest = {"epoch": epoch_before, "digest": previous.hex()}
         self._write(make_latest_name(ADDRESS), json.dumps(latest).encode())
-        self._write(make_statistics_name(ADDRESS, WINDOWS), make_statistics().encode())
+        for window in range(max(1, WINDOWS - CHARTED + 1), WINDOWS + 1):
+            data = make_statistics(window, self.parameters.work.group_size).encode()
+            self._write(make_statistics_name(ADDRESS, window), data)
 
     def _make_moment(self, window: int, phase: Phase) -> Moment:
         block = compute_block(DEMO_TIMING, window, phase)
@@ -121,7 +140,7 @@ class Record:
     def _make_window(self, window: int, previous: bytes) -> WindowRecord:
         rows = []
         for uid, hotkey in enumerate(HOTKEYS):
-            reason = REASONS[(uid + window // 50) % len(REASONS)]
+            reason = find_reason(window, uid)
             accepted = reason is Reason.ACCEPTED
             seen = Seen(digest(f"root {uid}"), 24, "https://a-store.example/miners")
             rows.append(
@@ -185,8 +204,12 @@ class Record:
         )
 
 
-def make_statistics() -> str:
-    """Statistics of the newest window, which its page shows in addition to its record."""
+def find_reason(window: int, uid: int) -> Reason:
+    return REASONS[(uid + window // 50) % len(REASONS)]
+
+
+def make_statistics(window: int, group_size: int) -> str:
+    """Statistics beside a window's record: measurements, rewards and lengths."""
     statistics = {
         "margin_max": 1e-5,
         "log_capital": 0.1,
@@ -194,16 +217,25 @@ def make_statistics() -> str:
         "sketch_mean": 0.01,
         "ledger_capital": 0.2,
     }
-    reason = REASONS[WINDOWS // 50 % len(REASONS)]
+    draw = random.Random(window)
     verdicts = [
         {
             "hotkey": encode_ss58(hotkey),
-            "reason": reason.value,
+            "reason": find_reason(window, uid).value,
             "detail": "8 rollouts judged, all genuine; 4 of 24 groups valued",
             "statistics": statistics,
-            "groups": [],
+            "tokens": draw.randrange(2_000, 3_000),
+            "groups": [
+                {
+                    "index": index,
+                    "audited": [draw.randrange(group_size)],
+                    "rewards": [draw.choice((0, 1_000_000)) for _ in range(group_size)],
+                    "correctness": [],
+                }
+                for index in range(len(VALUES))
+            ],
         }
-        for hotkey in HOTKEYS
+        for uid, hotkey in enumerate(HOTKEYS)
     ]
     return json.dumps({"verdicts": verdicts})
 
@@ -261,6 +293,37 @@ def measure_memory(record: Path, index: Path) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1_024
 
 
+def measure_browser(record: Path, index: Path) -> list[Figure]:
+    """What a browser takes for the overview and the training page; nothing without a browser."""
+    if not CHROMIUM.exists():
+        print(f"{CHROMIUM} is not there: no figure of a browser")
+        return []
+    from playwright.sync_api import sync_playwright
+
+    figures = []
+    with run_program(record, index) as (address, _), sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        for name, path, bound in (("overview", "/", 50), ("training page", "/training", None)):
+            page = browser.new_page()
+            with page.expect_event("load"):
+                page.goto(address + path)
+            size = page.evaluate(SIZE)
+            drawings = page.locator("main svg").count()
+            paints = []
+            for _ in range(VISITS):
+                page.goto(address + path, wait_until="load")
+                paints.append(page.evaluate(PAINT))
+            figures += [
+                Figure(f"{name}, first paint, warm", min(paints), "ms", bound=bound),
+                Figure(f"{name} with all files, {drawings} drawings", size / 1e3, "kB", bound=150),
+            ]
+            page.close()
+        browser.close()
+    return figures
+
+
 def measure_without_child() -> float:
     """MiB of a process that has loaded the explorer and the model code of its child."""
     modules = ("assay.explorer", "assay.explorer.sources.group_child")
@@ -288,6 +351,7 @@ def main() -> None:
                 bound=150,
             )
         )
+        figures += measure_browser(folder, index_folder)
         report(f"explorer: {WINDOWS:,} windows, {MINERS} miners", figures, threads=1)
 
 

@@ -7,9 +7,9 @@ its own.
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from assay.protocol.score_tree import compute_weights_digest, make_score_tree
 from assay.protocol.ss58 import encode_ss58
 
 #: Changes with the tables below: an older file is replaced.
-_VERSION = 5
+_VERSION = 6
 #: Largest number that the index holds.
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
@@ -26,7 +26,8 @@ _WAIT_S = 5.0
 #: Bytes of a digest in the index: enough to find its record.
 DIGEST_BYTES = 16
 
-#: What is read of a record.
+#: What is read of a record. What epochs of the chain paid stays when a record is read again: a node
+#: may have forgotten it.
 TABLES = ("settlements", "windows", "miners", "rows", "scores", "weights", "digests")
 _SCHEMA = """
 CREATE TABLE about (version INTEGER NOT NULL, validator BLOB NOT NULL, parameters BLOB NOT NULL);
@@ -58,7 +59,7 @@ CREATE TABLE miners (
 CREATE TABLE rows (
     miner INTEGER NOT NULL, window INTEGER NOT NULL, uid INTEGER NOT NULL,
     registered_at INTEGER NOT NULL, groups INTEGER NOT NULL, reason TEXT, score INTEGER NOT NULL,
-    PRIMARY KEY (miner, window)
+    tokens INTEGER NOT NULL, PRIMARY KEY (miner, window)
 ) WITHOUT ROWID;
 CREATE INDEX rows_by_window ON rows (window);
 CREATE TABLE scores (
@@ -72,6 +73,11 @@ CREATE TABLE weights (
 CREATE TABLE digests (
     digest BLOB NOT NULL, kind TEXT NOT NULL, window INTEGER NOT NULL, miner INTEGER NOT NULL,
     PRIMARY KEY (digest, kind, window, miner)
+) WITHOUT ROWID;
+CREATE TABLE chain_epochs (epoch INTEGER PRIMARY KEY);
+CREATE TABLE chain_pay (
+    hotkey BLOB NOT NULL, epoch INTEGER NOT NULL, incentive INTEGER NOT NULL,
+    emission INTEGER NOT NULL, PRIMARY KEY (hotkey, epoch)
 ) WITHOUT ROWID;
 """
 
@@ -92,8 +98,8 @@ class IndexedWindow:
     #: reward_sum, rewards: of all rollouts of accepted valued groups, millionths, and how many
     reward_sum: int = 0
     rewards: int = 0
-    #: of accepted rollouts, as their audited ones let estimate
-    tokens: int = 0
+    #: hotkey → completion tokens of its accepted file, as its audited rollouts let estimate
+    tokens: Mapping[bytes, int] = field(default_factory=dict)
 
 
 class Index:
@@ -263,7 +269,7 @@ class Index:
                 str(sum(row.score for row in members)),
                 _fit(indexed.reward_sum),
                 indexed.rewards,
-                _fit(indexed.tokens),
+                _fit(sum(indexed.tokens.values())),
             ),
         )
         rows, window = [], indexed.window
@@ -271,7 +277,8 @@ class Index:
             miner = ids.get(row.hotkey, row.uid)
             groups = 0 if row.committed is None else row.committed.groups
             score, registered = _fit(row.score), _fit(row.registered_at)
-            rows.append((miner, window, row.uid, registered, groups, reason, score))
+            tokens = _fit(indexed.tokens.get(row.hotkey, 0))
+            rows.append((miner, window, row.uid, registered, groups, reason, score, tokens))
             refused = reason not in (None, "ACCEPTED", "NO_COMMITMENT")
             database.execute(
                 "UPDATE miners SET windows = windows + 1, committed = committed + ?1, "
@@ -280,12 +287,19 @@ class Index:
                 "reason = iif(seen <= ?5, ?7, reason), seen = max(seen, ?5) WHERE id = ?8",
                 (groups > 0, reason == "ACCEPTED", refused, score, window, row.uid, reason, miner),
             )
-        database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        database.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         named = [
             (digest[:DIGEST_BYTES], kind, window, 0 if hotkey is None else ids.get(hotkey, 0))
             for digest, kind, hotkey in _list_digests(record)
         ]
         database.executemany("INSERT OR IGNORE INTO digests VALUES (?, ?, ?, ?)", named)
+
+    def put_pay(self, epoch: int, pay: Iterable[tuple[bytes, int, int]]) -> None:
+        """Add what the chain's epoch at a block paid: hotkey, incentive, emission of each uid."""
+        with self.write() as database:
+            database.execute("INSERT OR IGNORE INTO chain_epochs VALUES (?)", (epoch,))
+            rows = [(hotkey, epoch, incentive, _fit(rao)) for hotkey, incentive, rao in pay if rao]
+            database.executemany("INSERT OR IGNORE INTO chain_pay VALUES (?, ?, ?, ?)", rows)
 
 
 def _list_digests(record: WindowRecord | None) -> Iterator[tuple[bytes, str, bytes | None]]:

@@ -44,8 +44,15 @@ class IndexProgress:
 
 
 class Indexer:
-    """Keeps an index up to date with a record. on_change: called after each change, from the
-    indexer's thread; it must not block."""
+    """Keeps an index up to date with a record.
+
+    Args:
+        on_change: called after each change, from the indexer's thread; it must not block.
+
+    Attributes:
+        prepare: called from that thread whenever all that is readable was read. It raises what
+            reading the index may raise.
+    """
 
     def __init__(self, subject: ShownRecord, index: Index, on_change: Callable[[], None]) -> None:
         self._subject = subject
@@ -56,6 +63,7 @@ class Indexer:
         self._unreadable: dict[int, float] = {}  # epoch → when it was last tried
         self._logged: str | None = None  # the last logged trouble
         self.progress = IndexProgress()
+        self.prepare: Callable[[], None] = lambda: None
 
     @property
     def _reader(self) -> RecordReader:
@@ -73,6 +81,7 @@ class Indexer:
         while not self._stop.is_set():
             try:
                 self.step()
+                self.prepare()
             except (OperatorError, OSError) as error:
                 self._log_trouble(f"the record cannot be read: {error}")
                 self._note(problem="the record cannot be read just now")
@@ -228,14 +237,14 @@ def _sum_rewards(verdicts: dict[str, dict[str, Any]] | None) -> tuple[int, int]:
 
 def _estimate_tokens(
     record: WindowRecord, verdicts: dict[str, dict[str, Any]] | None, work: Work
-) -> int:
-    """Completion tokens of all accepted files: of a file's audited rollouts, which were drawn at
-    random, times all its rollouts."""
-    total = 0
+) -> dict[bytes, int]:
+    """Completion tokens of each accepted file, by its miner's hotkey: of the file's audited
+    rollouts, which were drawn at random, times all its rollouts."""
+    found = {}
     for row in record.members:
         if row.reason is not Reason.ACCEPTED or row.committed is None:
             continue
         tokens = (verdicts or {}).get(encode_ss58(row.hotkey), {}).get("tokens") or 0
         rollouts = row.committed.groups * work.group_size
-        total += tokens * rollouts // max(1, min(work.audited_rollouts, rollouts))
-    return total
+        found[row.hotkey] = tokens * rollouts // max(1, min(work.audited_rollouts, rollouts))
+    return found

@@ -112,7 +112,7 @@ class ShownWeights:
 class Uid:
     """The holder of a uid on chain. hotkey, coldkey: 32 bytes; stake: rao of alpha; permit: whether
     it may set weights; incentive: u16 share of the miners' pay at the last epoch; emission: rao of
-    alpha that the last epoch paid."""
+    alpha that the last epoch paid; records: whether its slot names a record."""
 
     uid: int
     hotkey: bytes
@@ -122,6 +122,7 @@ class Uid:
     permit: bool
     incentive: int
     emission: int
+    records: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +388,11 @@ def _know_nothing(*_: object) -> None:
     """The answer of a source that is not there."""
 
 
+def _know_no_pay(epochs: Sequence[int]) -> Mapping[int, Sequence[Uid]]:
+    """The answer without a chain."""
+    return {}
+
+
 @dataclass(slots=True)
 class PageSources:
     """Sources around the record: each is the function that answers pages. None raises: data that
@@ -403,14 +409,12 @@ class PageSources:
     #: if it ever shows them, otherwise the first ones
     read_shown: Callable[[int, Mapping[int, int]], ShownWeights | None]
     read_training: Callable[[], Training | None]
-    #: what the trainer's course does; waits for a bounded time. Takes the digests of the records of
-    #: published steps, hex, in order, for where the trainer's folder is not at hand
-    read_course: Callable[[Sequence[str]], CourseReading | ReadingLack]
-    #: the same as far as it is known: waits for nothing
-    peek_course: Callable[[Sequence[str]], CourseReading | ReadingLack]
-    #: the newest proposals and who solved them; waits for a bounded time, and reads one step more
-    #: each time. Takes the same digests
-    read_proposals: Callable[[Sequence[str]], ProposalsReading | ReadingLack]
+    #: what the trainer's course does; waits for so many seconds at most. Takes the digests of the
+    #: records of published steps, hex, in order, for where the trainer's folder is not at hand
+    read_course: Callable[[Sequence[str], float], CourseReading | ReadingLack]
+    #: the newest proposals and who solved them; waits for so many seconds at most, and reads one
+    #: step more each time. Takes the same digests
+    read_proposals: Callable[[Sequence[str], float], ProposalsReading | ReadingLack]
     read_beside: Callable[[], Mapping[str, Sequence[Curve]]]  # other runs' curves, by their names
     #: the output of `assay audit compare --json`, not checked; None: there is no comparison here
     read_comparison: Callable[[], Mapping[str, Any] | None]
@@ -429,11 +433,14 @@ class PageSources:
     #: an invalid one is empty
     read_evaluations: Callable[[], Sequence[Mapping[str, Any]]]
     #: a group of the file of a miner, a hotkey of 32 bytes, measured again if there is a model;
-    #: waits for a bounded time
-    read_group: Callable[[Context, bytes, int], GroupReading | ReadingLack]
+    #: waits for so many seconds at most
+    read_group: Callable[[Context, bytes, int, float], GroupReading | ReadingLack]
     #: the subnet's neurons, at most a minute old while the chain answers; None: no chain is named,
     #: or it has not answered yet
     read_neurons: Callable[[], Neurons | None] = _know_nothing
+    #: what the chain's epochs at these blocks paid, of those that were read since the last call:
+    #: each is told once, the others are read meanwhile. It waits for no node
+    read_pay: Callable[[Sequence[int]], Mapping[int, Sequence[Uid]]] = _know_no_pay
     #: the ledger's own events from a block on, as far as they are read: it waits for no node. None:
     #: no EVM node is named
     read_ledger: Callable[[int], LedgerReading | None] = _know_nothing

@@ -38,6 +38,7 @@ from assay.explorer.page_addresses import PAGES, PageAddress
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.pages import STATIC, STATIC_FOLDERS, Pages, make_mark
 from assay.explorer.ports import PageSources, ShownRecord
+from assay.explorer.preparation import Preparation
 from assay.explorer.views.common import ROWS_MAX, Query
 from assay.network.web.guard import RATE, Guard, get_network
 
@@ -54,6 +55,9 @@ STREAMS, STREAMS_PER_CLIENT = 64, 8
 _LASTS_S, _BEAT_S = 300.0, 15.0
 #: Seconds between two events of one stream, at least.
 _PAUSE_S = 1.0
+#: Seconds that a page in a browser waits for what has to be read first. Then it shows how far that
+#: is.
+_PAGE_WAITS_S = 0.8
 #: Reason for a refused stream. A script can read it only from HEAD, not from a stream.
 _FULL = "too many pages are open"
 #: Rules for caches: of a page behind a proxy, which the next block changes, and of a file whose
@@ -100,7 +104,9 @@ class Explorer:
     def answer(self, page: PageAddress, request: Request) -> Response:
         """One page, its JSON, or a table of it; runs in a thread of its own."""
         try:
-            query = Query(dict(request.query_params.items()))
+            asked = dict(request.query_params.items())
+            is_page = find_format(request) == "html"
+            query = Query(asked, _PAGE_WAITS_S) if is_page else Query(asked)
             document = page.view(self._reader, query, **_parse_path(request))
             table = query.get("table")
             if table or find_format(request) == "csv":
@@ -326,7 +332,9 @@ def make_app(
     stops. hosts: see `Guard`."""
     events = Events()
     indexer = Indexer(subject, index, events.notify)
-    explorer = Explorer(PageReader(subject, index, indexer, sources))
+    reader = PageReader(subject, index, indexer, sources)
+    indexer.prepare = Preparation(reader).run
+    explorer = Explorer(reader)
     # a rollout may take seconds, and must not delay other pages
     quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
 

@@ -127,4 +127,13 @@ def list_pages(demo):
 
 def list_looks(demo):
     """These, and what else a browser is shown."""
-    return [*list_pages(demo), "/api", "/search", "/search?q=4", "/search?q=nobody"]
+    summary = json.loads((demo / "summary.json").read_text())
+    window = summary["windows"][1]
+    honest = next(v["hotkey"] for v in window["verdicts"] if v["role"] == "honest")
+    (record,) = (demo / "record").iterdir()
+    return [
+        *list_pages(demo),
+        f"/miner/{honest}",
+        f"/miner/{record.name}",
+        *("/api", "/search", "/search?q=4", "/search?q=nobody"),
+    ]

@@ -5,9 +5,11 @@ import re
 import subprocess
 import tempfile
 import time
+from itertools import product
 
 import pytest
 
+from assay.explorer.page_addresses import PAGES
 from assay.explorer.routes import STREAMS_PER_CLIENT
 from assay.protocol.record import decode_settlement_record
 from tests.commands import start_program
@@ -15,24 +17,30 @@ from tests.explorer.conftest import CHROMIUM
 from tests.explorer.program import Served, list_looks, serve
 
 pytestmark = pytest.mark.slow
-WIDTHS = (320, 768, 1_400)
+WIDTHS = (320, 390, 768, 1_280, 1_400)
+#: Of a telephone and of a laptop.
+SMALL, LARGE = 390, 1_280
 
 
-#: Every how manieth page is looked at.
-SOME, ALL = 10, 1
-EVERY = pytest.mark.parametrize(
-    "every", [SOME, pytest.param(ALL, marks=pytest.mark.nightly)], ids=["some", "all"]
-)
+def test_every_address_of_a_page_is_looked_at(demo):
+    """By enumeration: a new page cannot be forgotten."""
+    looks = [path.partition("?")[0] for path in list_looks(demo)]
+    for address in [*PAGES, "/api"]:
+        pattern = re.sub(r"\{\w+\}", "[^/]+", address)
+        assert any(re.fullmatch(pattern, path) for path in looks), (
+            f"add an address of {address} to list_looks in tests/explorer/program.py"
+        )
 
 
-@EVERY
-def test_no_page_is_wider_than_its_window(page, demo, every):
-    for path in list_looks(demo)[::every]:
+def test_no_page_is_wider_than_its_window(page, demo):
+    for path in list_looks(demo):
         page.goto(path)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 800})
-            found = page.evaluate("document.documentElement.scrollWidth")
-            assert found <= width, (path, width)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 800})
+                found = page.evaluate("document.documentElement.scrollWidth")
+                assert found <= width, (path, width, scheme)
 
 
 def test_a_long_locator_and_a_command_in_a_sentence_fit_a_telephone(page, demo):
@@ -53,20 +61,21 @@ def test_a_long_locator_and_a_command_in_a_sentence_fit_a_telephone(page, demo):
     assert max(height for _, height in words) < 30, "each is on one line"
 
 
-@EVERY
-def test_no_page_breaks_a_rule_of_accessibility(page, demo, every):
-    """By axe, all its rules of WCAG 2.2 A and AA, and its best practices; in the dark those again
-    that look at colours."""
+def test_no_page_breaks_a_rule_of_accessibility(page, demo):
+    """By axe, all its rules of WCAG 2.2 A and AA, and its best practices, at the width of a
+    telephone and of a laptop; in the dark those again that look at colours."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     told = {"resultTypes": ["violations"]}  # axe works out no more of what is well
     page.emulate_media(reduced_motion="reduce")  # no colour on its way from one scheme to the other
-    for path in list_looks(demo)[::every]:
+    for path in list_looks(demo):
         page.goto(path)
-        for scheme, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        for width, scheme in product((SMALL, LARGE), ("light", "dark")):
+            page.set_viewport_size({"width": width, "height": 800})
             page.emulate_media(color_scheme=scheme)
+            rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
             found = axe.run(page, options=told | rules).response["violations"]
             seen = [(rule["id"], [n["html"][:200] for n in rule["nodes"][:3]]) for rule in found]
-            assert seen == [], (path, scheme)
+            assert seen == [], (path, width, scheme)
 
 
 def test_keys_alone_reach_everything(page):
@@ -104,7 +113,7 @@ def test_everything_works_without_script(chromium, served, demo):
     context = chromium.new_context(base_url=served.address, java_script_enabled=False)
     page = context.new_page()
     page.goto("/miners")
-    page.get_by_label("Hotkey, uid, name or verdict").fill("SKETCH")
+    page.get_by_label("Hotkey, uid, name, role or verdict").fill("SKETCH")
     page.get_by_role("button", name="Show").click()
     assert page.locator("tbody tr").count() == 1
     page.locator("tbody a").first.click()

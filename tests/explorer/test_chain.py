@@ -41,9 +41,31 @@ def test_head_and_weights_come_from_the_chain(demo, tmp_path):
                 time.sleep(1)
                 paid = explorer.get_json("/index.json")["screen"]["paid"]
             assert all(row["paid"] is not None and row["alpha"] is not None for row in paid)
+            _check_earnings(explorer, paid[0]["hotkey"])
             maps = Path(f"/proc/{explorer.process.pid}/maps").read_text()
             assert "torch" not in maps
             assert "arrow" not in maps
+
+
+def _check_earnings(explorer, hotkey):
+    """Of every settlement's epoch the chain tells what it paid; and who may set weights."""
+    ends = time.monotonic() + 240
+    while True:
+        document = explorer.get_json(f"/miner/{hotkey}.json")
+        found = document["earnings"]
+        if found["of"] and found["epochs"] == len(explorer.get_json("/weights")["settlements"]):
+            break
+        assert time.monotonic() < ends, found
+        time.sleep(1)
+    alphas = [row["alpha"] for row in document["settlements"]]
+    assert found["alpha"] == pytest.approx(sum(alphas))
+    assert found["alpha"] > 0
+    assert found["alpha_day"] > 0
+    assert found["tao_day"] > 0
+    (curve,) = [c for c in document["curves"] if c["name"] == "alpha"]
+    assert [point["y"] for point in curve["series"][0]["points"]] == alphas[::-1]
+    roles = [row["roles"] for row in explorer.get_json("/miners.json")["miners"] if row["roles"]]
+    assert sorted(roles) == [["owner"], ["trainer"], ["validator"]]
 
 
 def test_a_helper_ends_when_it_idles_and_starts_again():

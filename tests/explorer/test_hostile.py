@@ -37,7 +37,7 @@ class HostileGroups:
     """Completions that nobody's tokenizer would have to hold back. Rollouts of odd numbers are
     episodes."""
 
-    def read(self, context, hotkey, group):
+    def read(self, context, hotkey, group, wait_s):
         tokens = [
             TokenRow(
                 number=n // 7,

@@ -100,9 +100,10 @@ def test_a_chain_says_whether_it_pays(inside, keys):
     pay, _ = look(inside, honest, read_payment=None, read_neurons=half)
     assert pay["paid"] is True
     assert "50.0% of the miners' share, 1.0000 alpha" in pay["because"]
-    unknown, _ = look(inside, honest, read_payment=None, read_neurons=None)
+    unknown, steps = look(inside, honest, read_payment=None, read_neurons=None)
     assert unknown["paid"] is None
-    assert "does not know what the chain paid" in unknown["because"]
+    assert "% of the" in unknown["because"], "what nobody knows here is no miner's headline"
+    assert "does not know what the chain paid" in steps["Pay"]["said"][-1]
 
 
 def test_a_validator_without_permit_and_weights_that_are_not_on_chain_are_named(inside, keys):

@@ -275,7 +275,7 @@ EVIL = (
 class HostileProposals:
     """What no sandbox would have to hold back."""
 
-    def read(self, steps):
+    def read(self, steps, wait_s):
         long = "x" * 4_000
         row = ProposalRow(
             digest="ab" * 32,
@@ -356,6 +356,7 @@ def test_a_document_has_a_bounded_size(network, monkeypatch):
         "stores": [],
         "published": [],
         "scratch": str(network.folder),
+        "progress": str(network.folder / "progress"),
         "most": proposals.STEPS,
         "found": {},
         "unread": [],

@@ -3,7 +3,7 @@
 They are a trainer's own figures, or else follow from what its steps consumed, which is public.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +20,25 @@ from assay.training.figures import compute_group_figures
 from assay.training.watch import BEGINNING, COMPARED, WINDOWS_FILE, WatchedWindow, read_windows
 
 _T = TypeVar("_T")
+#: Told how many items were read, and of how many.
+Tell = Callable[[int, int], None]
 
 
-def read_course(folder: Path) -> list[WatchedWindow]:
+def _tell_nobody(done: int, of: int) -> None:
+    """What is told to nobody."""
+
+
+def read_course(folder: Path, tell: Tell = _tell_nobody) -> list[WatchedWindow]:
     """The windows of a course, in order: a trainer's own figures, or else those that follow from
-    its steps' groups, of the first and the newest steps. Raises ConfigError or StepError: there are
-    none, or they cannot be read; WorkerError: no child can be started to read steps."""
+    its steps' groups, of the first and the newest steps.
+
+    Args:
+        tell: called before each step with how many were read, and of how many.
+
+    Raises:
+        ConfigError, StepError: there are none, or they cannot be read.
+        WorkerError: no child can be started to read steps.
+    """
     own = folder / WINDOWS_FILE
     if own.exists():
         try:
@@ -38,23 +51,26 @@ def read_course(folder: Path) -> list[WatchedWindow]:
             f"{folder} has neither {WINDOWS_FILE} nor steps: name a trainer's or a demo's folder "
             "with --dir"
         )
-    read = map(read_step, _pick_ends(steps))
+    read = map(read_step, _count(_pick_ends(steps), tell))
     return list(_read_steps((step, _find_max_tokens(folder, step)) for step in read))
 
 
-def read_published_course(stores: Sequence[Path], digests: Sequence[bytes]) -> list[WatchedWindow]:
+def read_published_course(
+    stores: Sequence[Path], digests: Sequence[bytes], tell: Tell = _tell_nobody
+) -> list[WatchedWindow]:
     """The windows of a course, in order, that follow from the groups of the first and the newest of
     published steps. Steps that no store has are left out.
 
     Args:
         stores: folders of stores, asked in order.
         digests: of the steps' records, in order.
+        tell: see `read_course`.
 
     Raises:
         StepError: a step cannot be read.
         WorkerError: no child can be started to read steps.
     """
-    return list(_read_steps(_find_published(stores, _pick_ends(digests))))
+    return list(_read_steps(_find_published(stores, _count(_pick_ends(digests), tell))))
 
 
 def _pick_ends(items: Sequence[_T]) -> Sequence[_T]:
@@ -64,7 +80,13 @@ def _pick_ends(items: Sequence[_T]) -> Sequence[_T]:
     return [*items[:BEGINNING], *items[-COMPARED:]]
 
 
-def _find_published(stores: Sequence[Path], digests: Sequence[bytes]) -> Iterator[tuple[Step, int]]:
+def _count(items: Sequence[_T], tell: Tell) -> Iterator[_T]:
+    for number, item in enumerate(items):
+        tell(number, len(items))
+        yield item
+
+
+def _find_published(stores: Sequence[Path], digests: Iterable[bytes]) -> Iterator[tuple[Step, int]]:
     for digest in digests:
         step = find_published_step(stores, digest)
         if step is not None:

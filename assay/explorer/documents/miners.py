@@ -8,11 +8,14 @@ from typing_extensions import TypedDict
 from assay.explorer.documents.curves import Curve
 from assay.explorer.documents.shared import (
     AuditedDocument,
+    Block,
     Count,
     CountedReason,
     Epoch,
+    Hex,
     Hotkey,
     ListPart,
+    Roles,
     Share,
     Verdict,
     VerdictStrip,
@@ -25,6 +28,7 @@ class MinerCounts(TypedDict):
 
     hotkey: Hotkey
     name: str | None
+    roles: Roles
     uid: Count
     windows: Count
     committed: Count
@@ -76,6 +80,7 @@ class MinerWindow(TypedDict):
     groups: Count
     reason: Verdict | None
     score: Count
+    speed: Annotated[float | None, Field(description="accepted tokens a second, estimated")]
 
 
 class MinerSettlement(TypedDict):
@@ -87,6 +92,7 @@ class MinerSettlement(TypedDict):
     weight: Count
     share: Share | None
     paid: Share | None
+    alpha: Annotated[float | None, Field(description="that the chain's epoch at that block paid")]
     why: list[str]
 
 
@@ -108,9 +114,60 @@ class MinerPay(TypedDict):
     command: str | None
 
 
-class MinerDocument(AuditedDocument, MinerCounts):
-    """One miner: whether it is paid, its verdicts, settlements and windows."""
+class MinerEarnings(TypedDict):
+    """What a miner earns, by the record; and by the chain, if one is named and has answered."""
 
+    rank: Annotated[Count | None, Field(description="by weight in the newest settlement, from 1")]
+    ranked: Annotated[Count, Field(description="hotkeys with a weight there")]
+    share: Annotated[Share | None, Field(description="of the newest settlement's score")]
+    settlements: Annotated[Count, Field(description="that gave it a weight")]
+    of: Annotated[Count, Field(description="known settlements that gave anybody one")]
+    paid: Annotated[
+        Share | None, Field(description="of the miners' pay, by the newest pay that is known")
+    ]
+    paid_at: Annotated[Block | None, Field(description="block at which the chain paid that")]
+    alpha_day: Annotated[
+        float | None, Field(description="a day's, by the epochs that were read of the newest day")
+    ]
+    alpha: Annotated[float | None, Field(description="of all epochs that were read")]
+    tao_day: Annotated[float | None, Field(description="what that is worth by the pool's reserves")]
+    tao: float | None
+    epochs: Annotated[Count, Field(description="epochs of the chain that were read")]
+    since: Annotated[Block | None, Field(description="the first of them")]
+    speed: Annotated[
+        float | None,
+        Field(description="accepted tokens a second in its newest accepted window, estimated"),
+    ]
+
+
+class NextWindow(TypedDict):
+    """What the next window takes. Blocks and times are null where no block is known."""
+
+    window: Window | None
+    block: Annotated[Block | None, Field(description="at which it begins")]
+    begins_in: Annotated[Count | None, Field(description="blocks")]
+    begins_in_seconds: float | None
+    commit_by: Annotated[Block | None, Field(description="at which commitments are read")]
+    seconds: Annotated[float, Field(description="from its challenge to that")]
+    checkpoint: Annotated[Hex | None, Field(description="in force in the newest window known")]
+    number: Annotated[Count | None, Field(description="that checkpoint's")]
+    groups: Annotated[Count, Field(description="at most")]
+    group_size: Count
+    max_tokens: Annotated[Count, Field(description="of a completion")]
+    submitted: Annotated[Count | None, Field(description="groups of its newest accepted file")]
+    full_speed: Annotated[
+        float | None,
+        Field(description="tokens a second, if it filled all groups with files of its length"),
+    ]
+
+
+class MinerDocument(AuditedDocument, MinerCounts):
+    """One miner: what it earns, whether it is paid, its verdicts, settlements and windows."""
+
+    earnings: MinerEarnings
+    following: Annotated[
+        NextWindow | None, Field(description="null: the run has ended, or it does not mine")
+    ]
     strip: VerdictStrip
     curves: list[Curve]
     reasons: list[MinerReason]

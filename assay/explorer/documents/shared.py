@@ -1,6 +1,6 @@
 """Types of fields, and what several pages share."""
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -14,6 +14,8 @@ Block = Annotated[int, Field(description="number of a block", ge=0)]
 Epoch = Annotated[int, Field(description="epoch block of a settlement", ge=0)]
 Milliseconds = Annotated[int, Field(description="Unix time in milliseconds")]
 Millionths = Annotated[int, Field(description="millionths")]
+Role = Literal["owner", "trainer", "validator"]
+Roles = Annotated[list[Role], Field(description="what the hotkey is there for beside mining")]
 Verdict = Annotated[str, Field(description="reason code of the specification, section 8")]
 
 
@@ -117,6 +119,7 @@ class SeatWeight(TypedDict):
     ]
     hotkey: Hotkey | None
     name: str | None
+    roles: Roles
     score: Count
     derived_score: Count | None
     weight: Count

@@ -1,6 +1,6 @@
 """Documents of the pages about windows: of one, of a miner's part in it, of a rollout."""
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -17,6 +17,7 @@ from assay.explorer.documents.shared import (
     Millionths,
     Milliseconds,
     OtherRecords,
+    Roles,
     UnreadStatistics,
     Verdict,
     Window,
@@ -94,6 +95,7 @@ class MemberSummary(TypedDict):
 
     hotkey: Hotkey
     name: str | None
+    roles: Roles
     uid: Count
     groups: Count
     reason: Verdict | None
@@ -179,11 +181,22 @@ class MemberDocument(AuditedDocument, MemberSummary, ReasonAdvice):
     unread: UnreadStatistics | None
 
 
+class ReadingProgress(TypedDict):
+    """How far a reading is: done of so many parts, and the part that is under way."""
+
+    done: Count
+    of: Count
+    what: str
+
+
 class ReadingLack(TypedDict):
     """Why a rollout cannot be shown; passing: it may be there a little later."""
 
     why: str
     passing: bool
+    progress: NotRequired[
+        Annotated[ReadingProgress | None, Field(description="null: it has not begun")]
+    ]
 
 
 class RewardPart(TypedDict):

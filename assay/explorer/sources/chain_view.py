@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import Future, TimeoutError
 from contextlib import ExitStack, suppress
 
@@ -28,6 +28,9 @@ _EVERY_S, _WAIT_S, _STALE_S = 3.0, 3.0, 60.0
 _AGAIN_S = 30.0
 #: Seconds between two readings of the uids.
 _NEURONS_S = 60.0
+#: Epochs whose pay one look reads, and seconds before one that the node has forgotten is tried
+#: again.
+_EPOCHS, _FORGOTTEN_S = 8, 600.0
 #: Settlements' weights in memory.
 _CACHED = 1_024
 #: Longest wait for the thread's end, seconds.
@@ -47,6 +50,10 @@ class ChainView:
         self._opening = threading.Lock()
         self._live: tuple[float, int] | None = None
         self._neurons: tuple[float, Neurons] | None = None
+        # epochs whose pay is wanted, what was read of it, and when an epoch could not be read
+        self._wanted: Sequence[int] = ()
+        self._pay: dict[int, Sequence[Uid]] = {}
+        self._forgotten: dict[int, float] = {}
         self._health = PeerHealth("the chain’s node", TroubleKind.CHAIN)
         self._shown: BoundedCache[int, tuple[float, ShownWeights | None]] = BoundedCache(_CACHED)
         self._lock = threading.Lock()
@@ -131,7 +138,20 @@ class ChainView:
         now = time.monotonic()
         if self._neurons is not None and now - self._neurons[0] < _NEURONS_S:
             return
-        rows = [
+        recorders = {
+            hotkey
+            for hotkey, payload in self._open().get_commitments(head).items()
+            if (slot := parse_commitment(payload)) is not None and slot.tag is Tag.RECORD
+        }
+        rows = self._list_uids(head, recorders)
+        price = None
+        with suppress(OperatorError):  # uids are worth more than what alpha is worth
+            price = self._open().get_alpha_price()
+        with self._lock:
+            self._neurons = now, Neurons(head, rows, price)
+
+    def _list_uids(self, block: int, recorders: Container[bytes] = ()) -> list[Uid]:
+        return [
             Uid(
                 row.uid,
                 row.hotkey,
@@ -141,14 +161,32 @@ class ChainView:
                 row.permit,
                 row.incentive,
                 row.emission,
+                row.hotkey in recorders,
             )
-            for row in self._open().get_metagraph(head)
+            for row in self._open().get_metagraph(block)
         ]
-        price = None
-        with suppress(OperatorError):  # uids are worth more than what alpha is worth
-            price = self._open().get_alpha_price()
+
+    def read_pay(self, epochs: Sequence[int]) -> Mapping[int, Sequence[Uid]]:
+        """What the chain's epochs at these blocks paid, of those that were read since the last
+        call: each is told once. The others are read with the next looks."""
+        now = time.monotonic()
         with self._lock:
-            self._neurons = now, Neurons(head, rows, price)
+            found = {epoch: self._pay.pop(epoch) for epoch in epochs if epoch in self._pay}
+            late = {e for e, at in self._forgotten.items() if now - at < _FORGOTTEN_S}
+            self._wanted = [e for e in epochs if e not in found and e not in late]
+        return found
+
+    def _update_pay(self, head: int) -> None:
+        with self._lock:
+            wanted = [epoch for epoch in self._wanted if epoch <= head and epoch not in self._pay]
+        for epoch in wanted[:_EPOCHS]:
+            try:
+                rows = self._list_uids(epoch)
+            except OperatorError:  # most nodes forget states that are an hour old
+                self._forgotten[epoch] = time.monotonic()
+                return
+            with self._lock:
+                self._pay[epoch] = rows
 
     def read_shown(self, epoch: int, wanted: Mapping[int, int]) -> ShownWeights | None:
         """The weights at the first block after an epoch that shows the wanted ones, otherwise at
@@ -210,7 +248,8 @@ class ChainView:
         return cached, same or time.monotonic() - when < _AGAIN_S
 
     def look(self) -> None:
-        """Read the head, once a window the parameters, and once a minute the uids."""
+        """Read the head, once a window the parameters, once a minute the uids, and the pay of some
+        epochs."""
         self._health.begin()
         try:
             head = self._open().get_head()
@@ -218,6 +257,7 @@ class ChainView:
                 self._live = time.monotonic(), head
             self._follow(head)
             self._update_neurons(head)
+            self._update_pay(head)
         except OperatorError as error:
             if not self._stop.is_set():
                 self._health.end(str(error))

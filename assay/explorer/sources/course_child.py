@@ -8,6 +8,7 @@ from typing import Any, cast
 from assay.audit.provenance.course import read_course, read_published_course
 from assay.explorer.documents.training import RuleRow, StaleRow, WatchedRow
 from assay.explorer.ports import CourseReading
+from assay.explorer.sources.progress import note_progress
 from assay.protocol.errors import OperatorError
 from assay.training.watch import (
     NEWEST,
@@ -24,13 +25,18 @@ def answer(request: bytes) -> bytes:
     """A course as JSON, or what the operator should know of why there is none."""
     order = json.loads(request)
     folder = Path(order["folder"])
+
+    def tell(done: int, of: int) -> None:
+        note_progress(order["progress"], done, of, "steps")
+
     is_own = (folder / WINDOWS_FILE).is_file()
     try:
         if is_own or any((folder / "steps").glob("step-*.json")):
-            windows = read_course(folder)
+            windows = read_course(folder, tell)
         else:
             digests = [bytes.fromhex(step) for step in order["steps"]]
-            windows = read_published_course([Path(store) for store in order["stores"]], digests)
+            stores = [Path(store) for store in order["stores"]]
+            windows = read_published_course(stores, digests, tell)
     except (OperatorError, OSError) as error:
         return json.dumps({"course": None, "message": str(error)}).encode()
     document: dict[str, Any] = {"course": None, "message": None}

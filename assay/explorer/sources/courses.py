@@ -29,10 +29,13 @@ class Courses:
     Args:
         folder: a trainer's. It may not exist.
         stores: folders of stores, for steps that were published.
+        scratch: in which the helper notes how far it is.
         on_change: called when a reading ends, for pages that no longer wait for it.
     """
 
-    def __init__(self, folder: Path, stores: Sequence[Path], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: Path, stores: Sequence[Path], scratch: Path, on_change: Callable[[], None]
+    ) -> None:
         self._folder = folder
         self._stores = stores
         self._reading = HelperReading(
@@ -41,19 +44,16 @@ class Courses:
             _IDLE_S,
             "a course",
             _decode,
-            "the training run is being read: it takes a moment.",
+            "the first and the newest steps are being read",
             "no step can be read",
+            scratch,
             on_change,
         )
 
     def close(self) -> None:
         self._reading.close()
 
-    def peek(self, steps: Sequence[str]) -> CourseReading | ReadingLack:
-        """The course as far as it is known: nothing is waited for."""
-        return self.read(steps, wait=False)
-
-    def read(self, steps: Sequence[str], wait: bool = True) -> CourseReading | ReadingLack:
+    def read(self, steps: Sequence[str], wait_s: float) -> CourseReading | ReadingLack:
         """The course. steps: see `PageSources.read_course`."""
         published = list_published(self._stores, steps)
         mark = self._make_mark(published)
@@ -68,7 +68,7 @@ class Courses:
             "stores": [str(store) for store in self._stores],
             "steps": published,
         }
-        return self._reading.read(lambda: self._make_mark(published), lambda: order, wait)
+        return self._reading.read(lambda: self._make_mark(published), lambda: order, wait_s)
 
     def _make_mark(self, steps: Sequence[str]) -> Mark:
         figures = None

@@ -7,6 +7,7 @@ machine's reference; two machines differ by less than the cap.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from assay.explorer.documents.windows import (
 )
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
+from assay.explorer.sources.groups import PARTS
+from assay.explorer.sources.progress import note_progress
 from assay.inference.checkpoint import Checkpoint, Outline
 from assay.inference.folder import CheckpointError
 from assay.network.store.base import StoreError
@@ -84,6 +87,8 @@ class GroupReader:
     def _read(
         self, order: dict[str, Any], context: Context, hotkey: bytes, group: int
     ) -> GroupReading | ReadingLack:
+        tell = partial(note_progress, order["progress"], of=PARTS)
+        tell(1, what="the miner’s file")
         read = self._read_group(order, context, hotkey, group)
         if not isinstance(read, ReadGroup):
             return read
@@ -91,6 +96,7 @@ class GroupReader:
             rollouts = [_decode(read, number) for number in read.audited]
         except EncodingError as error:
             return _refuse(f"the group cannot be read: it {error}")
+        tell(2, what="the checkpoint")
         outline, checkpoint, note = self._open_model(order, context)
         if outline is None:
             return _refuse(
@@ -101,6 +107,7 @@ class GroupReader:
         except ValueError as error:  # such as with a file that is not here
             self._message = str(error)
             return _refuse("its problems cannot be made here: their environment does not open")
+        tell(3, what="the problem, and what was answered")
         levels = outline.manifest.levels
         problem = make_miner_problem(environment, context.challenge_seed, hotkey, group, levels)
         vocabulary = len(outline.tokenizer.drawable)
@@ -115,6 +122,7 @@ class GroupReader:
         ]
         measured: list[Measurement | None] = [None] * len(rollouts)
         if checkpoint is not None:
+            tell(4, what=f"{len(rollouts)} rollouts through the model")
             numbered = dict(enumerate(rollouts))
             measured = [
                 *measure_rollouts(

@@ -18,9 +18,10 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from assay.explorer.documents.windows import ReadingLack
+from assay.explorer.documents.windows import ReadingLack, ReadingProgress
 from assay.explorer.page_reader import BoundedCache
 from assay.explorer.ports import GroupReading, RolloutReading
+from assay.explorer.sources.progress import note_progress, read_progress, watch_progress
 from assay.protocol.context import Context, context_to_json
 from assay.sandbox import Budget, Lost, Sandbox, WorkerError
 from assay.settings.sections import StoreSettings
@@ -31,8 +32,8 @@ _BOOT = (
     "from assay.explorer.sources.group_child import GroupReader;"
     "serve(GroupReader().answer, None)"
 )
-#: Seconds that a page waits for a group.
-WAIT_S = 8.0
+#: Parts of a reading whose progress is told: the child's start, and four of its own.
+PARTS = 5
 #: Groups measured in a minute, at most, for all visitors; and seconds before a failed one is tried
 #: again.
 _A_MINUTE, _AGAIN_S = 30, 20.0
@@ -146,6 +147,7 @@ class Groups:
             ),
             "scratch": str(scratch),
         }
+        self._scratch = scratch
         self._on_change = on_change
         self._helper = HelperProcess("model", _BOOT)
         self._lock = threading.Lock()
@@ -161,17 +163,20 @@ class Groups:
     def close(self) -> None:
         self._helper.close()
 
-    def read(self, context: Context, hotkey: bytes, group: int) -> GroupReading | ReadingLack:
-        """A group. If it takes longer than a page waits, `passing` is set."""
+    def read(
+        self, context: Context, hotkey: bytes, group: int, wait_s: float
+    ) -> GroupReading | ReadingLack:
+        """A group. If it takes longer than `wait_s`, `passing` is set."""
         key = context.challenge_seed, hotkey, group
         result = self._find(key, context, hotkey, group)
         if not isinstance(result, Future):
             return result
         with suppress(TimeoutError):
-            result.result(WAIT_S)
+            result.result(wait_s)
             result = self._find(key, context, hotkey, group)
         if isinstance(result, Future):
-            return _postpone("the model is being run over this group: it takes a moment.")
+            progress = read_progress(self._get_progress_file(key))
+            return _postpone("this group is being read and run through the model", progress)
         return result
 
     def _find(
@@ -189,7 +194,9 @@ class Groups:
                 return self._pending[key]
             if len(self._begun) == _A_MINUTE and now - self._begun[0] < 60:
                 return _postpone("too many groups were asked for just now.")
+            file = self._get_progress_file(key)
             request = self._fixed | {
+                "progress": str(file),
                 "context": context_to_json(context),
                 "hotkey": hotkey.hex(),
                 "group": group,
@@ -198,10 +205,16 @@ class Groups:
                 future = self._helper.ask(request)
             except BusyError:
                 return _postpone("other groups are being measured first.")
+            note_progress(str(file), 0, PARTS, "starting what reads files and runs models")
             self._begun.append(now)
             self._pending[key] = future
+        watch_progress(file, future, self._on_change)
         future.add_done_callback(lambda done: self._note(key, done))
         return future
+
+    def _get_progress_file(self, key: Key) -> Path:
+        """The file in which the child notes how far it is with a group."""
+        return self._scratch / f"{key[0].hex()[:16]}-{key[1].hex()[:16]}-{key[2]}.progress"
 
     def _note(self, key: Key, done: Reply) -> None:
         document = done.result()
@@ -213,11 +226,12 @@ class Groups:
                 self._packed[key] = zlib.compress(json.dumps(document).encode(), 1)
                 while sum(map(len, self._packed.values())) > _CACHE_BYTES and len(self._packed) > 1:
                     self._packed.popitem(last=False)
+        self._get_progress_file(key).unlink(missing_ok=True)
         self._on_change()
 
 
-def _postpone(why: str) -> ReadingLack:
-    return ReadingLack(why=why, passing=True)
+def _postpone(why: str, progress: ReadingProgress | None = None) -> ReadingLack:
+    return ReadingLack(why=why, passing=True, progress=progress)
 
 
 def _explain_failure(document: dict[str, Any] | str) -> str:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from assay.explorer.documents.windows import ReadingLack
-from assay.explorer.sources.groups import WAIT_S, BusyError, HelperProcess, Reply
+from assay.explorer.sources.groups import BusyError, HelperProcess, Reply
+from assay.explorer.sources.progress import note_progress, read_progress, watch_progress
 
 logger = logging.getLogger(__name__)
 #: Seconds before what could not be read is tried again, and what took too long.
@@ -33,6 +35,7 @@ class HelperReading(Generic[_T]):
             makes a reading of; None: there is nothing to read.
         idle_s: seconds without a request after which the child ends.
         what: it is, for messages. waiting, missing: sentences for pages.
+        scratch: a folder, in which the child notes how far it is.
         on_change: called when a reading ends, for pages that no longer wait for it.
     """
 
@@ -45,10 +48,12 @@ class HelperReading(Generic[_T]):
         decode: Callable[[dict[str, Any]], _T | None],
         waiting: str,
         missing: str,
+        scratch: Path,
         on_change: Callable[[], None],
     ) -> None:
         self._what, self._waiting, self._missing = what, waiting, missing
         self._decode = decode
+        self._progress = scratch / f"{name}.progress"
         self._on_change = on_change
         self._helper = HelperProcess(name, boot, idle_s)
         self._lock = threading.Lock()
@@ -60,26 +65,25 @@ class HelperReading(Generic[_T]):
         self._helper.close()
 
     def read(
-        self,
-        get_mark: Callable[[], Mark],
-        make_order: Callable[[], dict[str, Any]],
-        wait: bool = True,
+        self, get_mark: Callable[[], Mark], make_order: Callable[[], dict[str, Any]], wait_s: float
     ) -> _T | ReadingLack:
         """The reading. While a newer one is made, the one before. `passing` is set if the first
         takes longer than a page waits.
 
         Args:
             get_mark: what is new since a reading that had another mark.
-            wait: whether the page waits at all.
+            wait_s: seconds that the page waits for the first reading.
         """
         found = self._find(get_mark(), make_order)
         if not isinstance(found, Future):
             return found
         with suppress(TimeoutError):
-            found.result(WAIT_S if wait else 0)
+            found.result(wait_s)
             found = self._find(get_mark(), make_order)
         if isinstance(found, Future):
-            return ReadingLack(why=self._waiting, passing=True)
+            return ReadingLack(
+                why=self._waiting, passing=True, progress=read_progress(self._progress)
+            )
         return found
 
     def _find(
@@ -94,12 +98,15 @@ class HelperReading(Generic[_T]):
                 return ReadingLack(why=failed[2], passing=False)
             if begun is None:
                 try:
-                    self._pending = self._helper.ask(make_order())
+                    note_progress(str(self._progress), 0, 1, "starting what reads it")
+                    order = make_order() | {"progress": str(self._progress)}
+                    self._pending = self._helper.ask(order)
                 except BusyError:  # it is closed
                     return ReadingLack(why="the explorer is being stopped", passing=True)
             reply, known = self._pending, self._known
         assert reply is not None  # put there just now, or before
         if begun is None:
+            watch_progress(self._progress, reply, self._on_change)
             reply.add_done_callback(lambda done: self._note(mark, done))
         return reply if known is None else known[1]
 
@@ -117,4 +124,5 @@ class HelperReading(Generic[_T]):
                 self._failed = mark, time.monotonic() + pause, why
             else:
                 self._known, self._failed = (mark, found), None
+            self._progress.unlink(missing_ok=True)  # before the next reading begins
         self._on_change()

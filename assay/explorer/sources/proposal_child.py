@@ -32,6 +32,7 @@ from assay.explorer.documents.proposals import (
     ProposalStep,
 )
 from assay.explorer.ports import ProposalsReading
+from assay.explorer.sources.progress import note_progress
 from assay.network.store.folder import open_folder
 from assay.protocol.errors import OperatorError
 from assay.protocol.ss58 import encode_ss58
@@ -70,6 +71,7 @@ def _read(order: dict[str, Any], models: Path) -> dict[str, Any]:
     unread, message = [name for name in order["unread"] if name in names], None
     wanted = next((name for name in names if name not in found and name not in unread), None)
     if wanted is not None:
+        note_progress(order["progress"], len(found) + len(unread), len(names), "steps")
         try:
             with open_step_parser() as parser:
                 found[wanted] = read_step_findings(names[wanted], parser, place, _STEP_S)

@@ -47,8 +47,9 @@ class Proposals:
             _IDLE_S,
             "proposals",
             self._decode,
-            "the newest step's groups are being scored again: it takes a moment.",
+            "the newest step’s groups are being scored again",
             "no step can be read",
+            scratch,
             on_change,
         )
         # of the steps on the line: what each says, and when one could not be read
@@ -59,7 +60,7 @@ class Proposals:
     def close(self) -> None:
         self._reading.close()
 
-    def read(self, steps: Sequence[str]) -> ProposalsReading | ReadingLack:
+    def read(self, steps: Sequence[str], wait_s: float) -> ProposalsReading | ReadingLack:
         """The newest proposals. steps: see `PageSources.read_proposals`."""
         published = list_published(self._stores, steps[-STEPS:])
         if not find_newest_step(self._folder) and not published:
@@ -69,7 +70,7 @@ class Proposals:
                 passing=False,
             )
         return self._reading.read(
-            lambda: self._make_mark(published), lambda: self._make_order(published)
+            lambda: self._make_mark(published), lambda: self._make_order(published), wait_s
         )
 
     def _make_mark(self, published: Sequence[str]) -> Mark:

@@ -139,7 +139,7 @@ def _open_around(
     stores = [open_folder(root) for root in roots]
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
     groups = Groups(models, roots, settings.store, scratch, on_change)
-    courses = Courses(trainer, roots, on_change)
+    courses = Courses(trainer, roots, scratch, on_change)
     proposals = Proposals(trainer, roots, scratch, on_change)
     for helped in (groups, courses, proposals):
         stack.callback(helped.close)
@@ -180,7 +180,6 @@ def _open_around(
         read_shown=read_shown,
         read_training=TrainerOutput(trainer, list if run is None else run.read_held_out).read,
         read_course=courses.read,
-        peek_course=courses.peek,
         read_proposals=proposals.read,
         read_beside=RunsBeside(find_beside(settings)).read,
         read_comparison=JsonFile(find_comparison(settings, folder)).read_object,
@@ -197,6 +196,7 @@ def _open_around(
         sources.read_payment = run.get_payment
     if chain is not None:
         sources.read_neurons = chain.read_neurons
+        sources.read_pay = chain.read_pay
     if place is not None:
         events = LedgerEvents(place, on_change)
         stack.callback(events.close)

@@ -32,9 +32,14 @@ _FIRST, _NEWEST = 8, 56
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The query of an address. A value has at most `LIMIT` characters, unless a page takes more."""
+    """The query of an address. A value has at most `LIMIT` characters, unless a page takes more.
+
+    wait_s: how long it waits, at most, for what has to be read or run first: a program asks for
+    data, and a person sees meanwhile how far the reading is.
+    """
 
     values: dict[str, str]
+    wait_s: float = 8.0
     LIMIT: ClassVar[int] = 64
 
     def get(self, name: str, default: str = "", limit: int = LIMIT) -> str:

@@ -89,7 +89,7 @@ def view_training(reader: PageReader, query: Query) -> TrainingDocument:
 def _read_steps(reader: PageReader) -> tuple[list[Curve], ReadingLack | None]:
     """Curves of the steps' figures, or why there are none. It waits for nothing: the page is
     renewed once they are read."""
-    found = reader.sources.peek_course(list_step_digests(reader))
+    found = reader.sources.read_course(list_step_digests(reader), 0)
     if isinstance(found, CourseReading):
         return list_step_curves(found.rows), None
     return [], found

@@ -19,6 +19,7 @@ from assay.explorer.documents.miners import MinerPay, PayStep
 from assay.explorer.page_reader import PageReader
 from assay.explorer.ports import Uid
 from assay.explorer.views.common import list_known_windows
+from assay.explorer.views.miner_earnings import read_newest_payment
 from assay.protocol.reason import Reason, name_cost
 from assay.protocol.record import Outcome
 from assay.protocol.ss58 import decode_ss58
@@ -47,10 +48,12 @@ def describe_pay(reader: PageReader, miner: Mapping[str, Any]) -> MinerPay:
         paid = False
     faults = [step for state in ("bad", "warn") for step in steps if step["state"] == state]
     window = _choose_window(miner, share)
+    # what nobody knows here is no reason: then the settlement says what it earns
+    told = steps[-1] if paid or share is None else steps[2]
     return MinerPay(
         paid=paid,
         epoch=newest,
-        because=(faults[0] if faults and not paid else steps[-1])["said"][-1],
+        because=(faults[0] if faults and not paid else told)["said"][-1],
         steps=steps,
         command=reader.sources.commands.explain(window, miner["address"]),
     )
@@ -209,6 +212,10 @@ def _get_settled_uid(reader: PageReader, miner: Mapping[str, Any], epoch: int) -
     return int(miner["uid"] if row is None else row["uid"])
 
 
+def _describe_before(block: int, incentive: int) -> str:
+    return f"at block {block} the chain paid it {incentive / _U16:.1%} of the miners' share"
+
+
 def _check_payment(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> PayStep:
     """The pay of this settlement if a run recorded it, else the pay of the chain's last epoch."""
     name, noted = "Pay", reader.sources.read_payment(share.epoch, miner["address"])
@@ -218,11 +225,13 @@ def _check_payment(reader: PageReader, miner: Mapping[str, Any], share: Settleme
         return _make_step(name, "good" if incentive else "bad", describe_paid(paid, share))
     neurons, held = reader.sources.read_neurons(), _find_uid(reader, miner["address"])
     if neurons is None:
+        before = read_newest_payment(reader, miner)
+        sentences = [] if before is None else [_describe_before(*before)]
         text = (
-            "this explorer does not know what the chain paid. Weights count at the next epoch. If "
-            "they are encrypted, they count at the epoch after their reveal"
+            "this explorer does not know what the chain paid for it. Weights count at the next "
+            "epoch. If they are encrypted, they count at the epoch after their reveal"
         )
-        return _make_step(name, "none", text)
+        return _make_step(name, "none", *sentences, text)
     if held is None:
         return _make_step(
             name, "bad", f"at block {neurons.block} it has no uid, so the chain cannot pay it"

@@ -1,9 +1,9 @@
 """Miners: all of them, and one."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from assay.audit.explain.settled_share import list_settlement
-from assay.explorer.documents.curves import POINTS_MAX, CurvePoint
 from assay.explorer.documents.miners import (
     ListedMiner,
     MinerCounts,
@@ -13,6 +13,7 @@ from assay.explorer.documents.miners import (
     MinerSettlement,
     MinerWindow,
 )
+from assay.explorer.documents.shared import Role
 from assay.explorer.labels import get_mark
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.views.common import (
@@ -22,17 +23,24 @@ from assay.explorer.views.common import (
     describe_reason,
     divide,
     make_strip,
+    measure_speed,
     name_hotkey,
 )
-from assay.explorer.views.curves import make_curve
+from assay.explorer.views.miner_earnings import (
+    describe_earnings,
+    describe_following,
+    list_miner_curves,
+)
 from assay.explorer.views.miner_pay import (
     describe_pay,
     explain_absence,
     read_paid_share,
     read_share,
 )
+from assay.explorer.views.roles import find_roles
 
 _MINERS, _ROWS = 25, 50
+_ALPHA = 10**9
 #: Windows in a heat strip: of a list, and of one miner's page.
 _STRIP, _LONG_STRIP = 24, 96
 #: What a list can be sorted by: name → the order that comes first.
@@ -45,6 +53,8 @@ SORTS = {
     "uid": "uid, address",
     "hotkey": "address",
 }
+#: Those of a miner's work.
+_OF_WORK = {"weight", "score", "accepted", "refused"}
 _LIKE = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 
 
@@ -55,7 +65,11 @@ def view_miners(reader: PageReader, query: Query) -> MinersDocument:
     search = query.get("q")
     where, values = _search(reader, search)
     selection = f"miners WHERE {where}"
-    paging, rows = ask_page(reader, query, selection, SORTS[sort], _MINERS, *values)
+    roles = find_roles(reader)
+    order = SORTS[sort]
+    if sort in _OF_WORK:  # those that are not there to mine come last
+        order = f"committed = 0 AND address IN ({_quote(roles)}), {order}"
+    paging, rows = ask_page(reader, query, selection, order, _MINERS, *values)
     paging["kept"] |= {name: value for name, value in (("q", search), ("sort", sort)) if value}
     newest = reader.ask_one(
         "SELECT epoch, total, first, last FROM settlements ORDER BY epoch DESC LIMIT 1"
@@ -69,17 +83,23 @@ def view_miners(reader: PageReader, query: Query) -> MinersDocument:
         search=search,
         epoch=None if newest is None else newest["epoch"],
         strip_windows=_STRIP,
-        miners=[_describe(reader, row, newest, last) for row in rows],
+        miners=[_describe(reader, row, newest, last, roles) for row in rows],
         paging=paging,
         **describe_audit(reader, known["first"], known["last"]),
     )
 
 
+def _quote(addresses: Iterable[str]) -> str:
+    """Hotkeys in SS58, which has no quotation mark, as a list of SQL."""
+    return ", ".join(f"'{address}'" for address in addresses)
+
+
 def _search(reader: PageReader, text: str) -> tuple[str, tuple[Any, ...]]:
-    """Part of a hotkey, a uid, a reason, or a name that the run has given."""
+    """Part of a hotkey, a uid, a reason, a role, or a name that the run has given."""
     if not text:
         return "1", ()
     named = [a for a, name in reader.sources.get_names().items() if text.lower() in name.lower()]
+    named += [a for a, roles in find_roles(reader).items() if text.lower() in roles]
     marks = ", ".join("?" * len(named[:64]))
     pattern = f"%{text.translate(_LIKE)}%"
     uid = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else -1
@@ -90,7 +110,9 @@ def _search(reader: PageReader, text: str) -> tuple[str, tuple[Any, ...]]:
     )
 
 
-def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> ListedMiner:
+def _describe(
+    reader: PageReader, row: Any, newest: Any, last: int, roles: Mapping[str, Sequence[Role]]
+) -> ListedMiner:
     current = newest is not None and row["settled_at"] == newest["epoch"]
     settled = int(row["settled"]) if current else 0
     strip = reader.ask(
@@ -99,7 +121,7 @@ def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> ListedMin
         last - _STRIP,
     )
     return ListedMiner(
-        **_describe_counts(reader, row),
+        **_describe_counts(reader, row, roles),
         settled=settled,
         share=divide(settled, int(newest["total"])) if newest is not None else None,
         weight=row["weight"] if current else 0,
@@ -107,10 +129,13 @@ def _describe(reader: PageReader, row: Any, newest: Any, last: int) -> ListedMin
     )
 
 
-def _describe_counts(reader: PageReader, row: Any) -> MinerCounts:
+def _describe_counts(
+    reader: PageReader, row: Any, roles: Mapping[str, Sequence[Role]]
+) -> MinerCounts:
     return MinerCounts(
         hotkey=row["address"],
         name=name_hotkey(reader, row["address"]),
+        roles=[*roles.get(row["address"], ())],
         uid=row["uid"],
         windows=row["windows"],
         committed=row["committed"],
@@ -136,14 +161,6 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
         row["id"],
         _LONG_STRIP,
     )
-    scores = reader.ask(
-        "SELECT window, score FROM rows WHERE miner = ? AND reason IS NOT NULL "
-        "ORDER BY window DESC LIMIT ?",
-        row["id"],
-        POINTS_MAX,
-    )
-    points = [CurvePoint(x=row["window"], y=row["score"]) for row in scores[::-1]]
-    curve = make_curve("score", "Score", "window", points, None)
     reasons = reader.ask(
         "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
         row["id"],
@@ -151,11 +168,16 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
     span = reader.ask_one(
         "SELECT min(window) AS first, max(window) AS last FROM rows WHERE miner = ?", row["id"]
     )
+    counts = _describe_counts(reader, row, find_roles(reader))
+    mines = bool(row["committed"]) or not counts["roles"]
+    who = "Miner" if mines else " and ".join(counts["roles"]).capitalize()
     return MinerDocument(
-        **_describe_counts(reader, row),
-        title=f"Miner {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
+        **counts,
+        title=f"{who} {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
+        earnings=describe_earnings(reader, row),
+        following=describe_following(reader, row) if mines else None,
         strip=make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
-        curves=[curve] if any(point["y"] for point in points) else [],
+        curves=list_miner_curves(reader, row),
         reasons=[
             MinerReason(
                 reason=r["reason"] or "no verdict",
@@ -172,6 +194,7 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
                 groups=r["groups"],
                 reason=r["reason"],
                 score=r["score"],
+                speed=measure_speed(reader, r),
             )
             for r in rows
         ],
@@ -184,8 +207,11 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
 
 def _list_settlements(reader: PageReader, miner: int, address: str) -> list[MinerSettlement]:
     rows = reader.ask(
-        "SELECT s.epoch, s.uid, s.score, t.total, coalesce(w.weight, 0) AS weight FROM scores s "
-        "JOIN settlements t ON t.epoch = s.epoch "
+        "SELECT s.epoch, s.uid, s.score, t.total, coalesce(w.weight, 0) AS weight, "
+        "iif(c.epoch IS NULL, NULL, coalesce(p.emission, 0)) AS rao FROM scores s "
+        "JOIN settlements t ON t.epoch = s.epoch JOIN miners m ON m.id = s.miner "
+        "LEFT JOIN chain_epochs c ON c.epoch = s.epoch "
+        "LEFT JOIN chain_pay p ON p.epoch = s.epoch AND p.hotkey = m.hotkey "
         "LEFT JOIN weights w ON w.epoch = s.epoch AND w.uid = s.uid "
         "WHERE s.miner = ? ORDER BY s.epoch DESC LIMIT 12",
         miner,
@@ -198,6 +224,7 @@ def _list_settlements(reader: PageReader, miner: int, address: str) -> list[Mine
             weight=r["weight"],
             share=divide(int(r["score"]), int(r["total"])),
             paid=read_paid_share(reader, r["epoch"], address),
+            alpha=None if r["rao"] is None else r["rao"] / _ALPHA,
             why=list_settlement(read_share(reader, miner, r["epoch"]))[1:],
         )
         for r in rows

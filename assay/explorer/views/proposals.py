@@ -30,7 +30,9 @@ def view_proposals(reader: PageReader, query: Query) -> ProposalsDocument:
     """The newest proposals, and the pool that they are in. `checkpoint` asks for those that one
     checkpoint's step added."""
     is_own = proposes(reader)
-    found = reader.sources.read_proposals(list_step_digests(reader)) if is_own else _NONE
+    found = (
+        reader.sources.read_proposals(list_step_digests(reader), query.wait_s) if is_own else _NONE
+    )
     only = query.get_number("checkpoint")
     document = ProposalsDocument(
         title="Proposals",
@@ -92,7 +94,7 @@ def _list_curves(steps: Sequence[ProposalStep]) -> list[Curve]:
                 points.append(CurvePoint(x=x, y=share))
     curves = [
         make_curve("proposals", "Proposals in the pool", "checkpoint", sizes, None),
-        make_curve("shapes", "Shapes for each proposal", "checkpoint", diversity, 1),
+        make_curve("shapes", "Shapes for each proposal, 1: none alike", "checkpoint", diversity, 1),
         make_curve("valid", "Share of valid proposals", "checkpoint", valid, 1),
         make_curve("solved", "Share of right answers", "checkpoint", solved, 1),
     ]

@@ -40,7 +40,7 @@ def view_rollout(
         why="the record has no block and beacon from which it was judged", passing=False
     )
     if file.context is not None and file.context.audit is not None:
-        reading = reader.sources.read_group(file.context, row.hotkey, group)
+        reading = reader.sources.read_group(file.context, row.hotkey, group, query.wait_s)
     audited = list_audited(file, row, size)
     drawn = next((one for one in audited if one["index"] == group), None)
     if drawn is not None and isinstance(reading, GroupReading):

@@ -1,5 +1,6 @@
 """Weights: those of a settlement's record, those derived from its windows, those on chain."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.explorer.documents.settlements import (
@@ -8,10 +9,11 @@ from assay.explorer.documents.settlements import (
     SettlementSummary,
     WeightsDocument,
 )
-from assay.explorer.documents.shared import SeatWeight, SettledWeights
+from assay.explorer.documents.shared import Role, SeatWeight, SettledWeights
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import ShownWeights
 from assay.explorer.views.common import Query, ask_page, describe_audit, divide, name_hotkey
+from assay.explorer.views.roles import find_roles
 from assay.explorer.views.validators import count_settlement
 from assay.protocol.reason import Reason
 from assay.verification import Result, Seat, compute_settlement, settle_weights
@@ -90,11 +92,12 @@ def show_weights(reader: PageReader, epoch: int, limit: int) -> SettledWeights:
         epoch,
     )
     scores, complete = _derive_scores(reader, epoch)
+    roles = find_roles(reader)
     derived = _derive_weights(reader, epoch, held, scores) if complete else None
     # a settlement that sets none leaves on chain what was there
     chain_weights = reader.sources.read_shown(epoch, record) if record else None
-    rows = _list_seats(reader, held, record, scores, derived, chain_weights)
-    rows.sort(key=lambda row: (-row["weight"], -row["score"], row["uid"]))
+    rows = _list_seats(reader, held, record, scores, derived, chain_weights, roles)
+    rows.sort(key=lambda row: (-row["weight"], -row["score"], bool(row["roles"]), row["uid"]))
     return SettledWeights(
         epoch=epoch,
         total=_sum_scores(held),
@@ -121,6 +124,7 @@ def _list_seats(
     scores: dict[Seat, int],
     derived: dict[int, int] | None,
     chain_weights: ShownWeights | None,
+    roles: Mapping[str, Sequence[Role]],
 ) -> list[SeatWeight]:
     """The settlement's seats; and uids without a seat in it that have a weight (recorded, derived
     or shown) or a derived score: the owner's, or one too many."""
@@ -135,6 +139,7 @@ def _list_seats(
             seat=seat,
             hotkey=address,
             name=None if address is None else name_hotkey(reader, address),
+            roles=[*roles.get(address or "", ())],
             score=score,
             derived_score=None if derived is None else derived_score,
             weight=record.get(uid, 0),

@@ -26,7 +26,7 @@ _CURVES = (
 
 def view_watch(reader: PageReader, query: Query) -> WatchDocument:
     """Whether the course learns, and the figures that say so."""
-    found = reader.sources.read_course(list_step_digests(reader))
+    found = reader.sources.read_course(list_step_digests(reader), query.wait_s)
     shown = view_gate(reader, reader.sources.read_training())
     gate = shown and GateWords(sentence=shown["sentence"], course=shown["course"])
     if not isinstance(found, CourseReading):

@@ -1,8 +1,9 @@
 """Windows: a list, one of them, and one miner in one of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from assay.explorer.documents.shared import UnreadStatistics
+from assay.explorer.documents.shared import Role, UnreadStatistics
 from assay.explorer.documents.windows import (
     AuditedGroupRow,
     AuditSelection,
@@ -36,6 +37,7 @@ from assay.explorer.views.common import (
     name_hotkey,
 )
 from assay.explorer.views.overview import describe_window
+from assay.explorer.views.roles import find_roles
 from assay.explorer.views.validators import count_window
 from assay.protocol.context import Context
 from assay.protocol.parameters import Tests
@@ -65,7 +67,8 @@ def view_window(reader: PageReader, query: Query, window: int) -> WindowDocument
     """One window: its timeline, its inputs, and its members with their verdicts. Raises
     NotFoundError: the record has no such window."""
     row, file = _open(reader, window)
-    members = [] if file is None else _order(file)
+    roles = find_roles(reader)
+    members = [] if file is None else _order(file, roles)
     paging = make_paging(query, len(members), _MEMBERS)
     listed = members[paging["offset"] : paging["offset"] + paging["size"]]
     near = reader.ask_one(
@@ -81,8 +84,12 @@ def view_window(reader: PageReader, query: Query, window: int) -> WindowDocument
         after=near["after"],
         timeline=_make_timeline(reader, window),
         inputs=None if file is None else _describe_inputs(reader, file, row["beacons"]),
-        reasons=count_reasons(m.reason and m.reason.value for m in members),
-        members=[] if file is None else [_describe_member(reader, file, m) for m in listed],
+        reasons=count_reasons(
+            m.reason and m.reason.value
+            for m in members
+            if m.committed is not None or encode_ss58(m.hotkey) not in roles
+        ),
+        members=[] if file is None else [_describe_member(reader, file, m, roles) for m in listed],
         paging=paging,
         unread=describe_unread(file),
         others=count_window(reader, window),
@@ -104,10 +111,18 @@ def _open(reader: PageReader, window: int) -> tuple[Any, WindowFile | None]:
     return row, reader.read_window(window)
 
 
-def _order(file: WindowFile) -> list[MemberRow]:
-    """Members with a commitment come first, by score. The others follow by uid."""
+def _order(file: WindowFile, roles: Mapping[str, Sequence[Role]]) -> list[MemberRow]:
+    """Members with a commitment come first, by score. The others follow by uid, last those that are
+    not there to mine."""
     return sorted(
-        file.record.members, key=lambda m: (m.committed is None, -m.score, m.reason is None, m.uid)
+        file.record.members,
+        key=lambda m: (
+            m.committed is None,
+            m.committed is None and encode_ss58(m.hotkey) in roles,
+            -m.score,
+            m.reason is None,
+            m.uid,
+        ),
     )
 
 
@@ -161,13 +176,16 @@ def _describe_moment(moment: Moment | None) -> RecordedMoment | None:
     )
 
 
-def _describe_member(reader: PageReader, file: WindowFile, row: MemberRow) -> ListedMember:
+def _describe_member(
+    reader: PageReader, file: WindowFile, row: MemberRow, roles: Mapping[str, Sequence[Role]]
+) -> ListedMember:
     address = encode_ss58(row.hotkey)
     words = file.get_words(address)
     parameters = reader.subject.get_parameters(file.record.window)
     return ListedMember(
         hotkey=address,
         name=name_hotkey(reader, address),
+        roles=[*roles.get(address, ())],
         uid=row.uid,
         groups=0 if row.committed is None else row.committed.groups,
         reason=row.reason and row.reason.value,
@@ -250,7 +268,7 @@ def view_member(reader: PageReader, query: Query, window: int, hotkey: str) -> M
         raise NotFoundError(
             f"that hotkey is not a member of window {window}, or its record is away"
         )
-    member = _describe_member(reader, file, row)
+    member = _describe_member(reader, file, row, find_roles(reader))
     words = file.get_words(hotkey)
     return {
         **member,
