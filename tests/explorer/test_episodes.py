@@ -161,6 +161,7 @@ def test_a_group_whose_environment_is_not_here_says_so(run, tmp_path, monkeypatc
         "stores": [str(run / "store")],
         "settings": {},
         "scratch": str(tmp_path),
+        "progress": str(tmp_path / "progress"),
         "context": json.loads((run / "contexts" / "window-0.json").read_text()),
         "hotkey": HOTKEYS["alice"].hex(),
         "group": 0,

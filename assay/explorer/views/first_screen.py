@@ -23,6 +23,7 @@ from assay.explorer.ports import Live
 from assay.explorer.views.common import count_reasons, describe_trouble, divide, measure_speed
 from assay.explorer.views.gains import list_gains, view_gate
 from assay.explorer.views.held_out import list_accuracy
+from assay.explorer.views.miner_earnings import read_newest_payment
 from assay.protocol.reason import Reason
 from assay.protocol.ss58 import encode_ss58
 
@@ -215,15 +216,14 @@ def _list_paid(reader: PageReader, weights: SettledWeights | None) -> list[PaidM
     for row in [row for row in weights["rows"] if row["hotkey"] and row["weight"]][:_PAID]:
         hotkey = row["hotkey"]
         assert hotkey is not None  # as chosen above
-        noted, uid = reader.sources.read_payment(weights["epoch"], hotkey), held.get(hotkey)
-        incentive = noted[1] if noted else uid.incentive if uid else None
+        uid, newest = held.get(hotkey), read_newest_payment(reader, hotkey)
         paid.append(
             PaidMiner(
                 hotkey=hotkey,
                 name=row["name"],
                 uid=row["uid"],
                 share=row["share"],
-                paid=None if incentive is None else divide(incentive, _U16, 4),
+                paid=None if newest is None else divide(newest[1], _U16, 4),
                 alpha=None if uid is None else uid.emission / _ALPHA,
                 tao=None if uid is None or price is None else uid.emission * price / _ALPHA**2,
             )

@@ -44,7 +44,7 @@ def describe_earnings(reader: PageReader, miner: Mapping[str, Any]) -> MinerEarn
         "SELECT window, tokens FROM rows WHERE miner = ? AND tokens > 0 ORDER BY window DESC",
         miner["id"],
     )
-    paid = read_newest_payment(reader, miner)
+    paid = read_newest_payment(reader, miner["address"])
     alpha_day, alpha = _count_alpha(reader, miner["address"])
     epochs = reader.ask_one("SELECT count(*) AS n, min(epoch) AS first FROM chain_epochs")
     neurons = reader.sources.read_neurons()
@@ -67,19 +67,15 @@ def describe_earnings(reader: PageReader, miner: Mapping[str, Any]) -> MinerEarn
     )
 
 
-def read_newest_payment(reader: PageReader, miner: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The block of the newest pay that is known, and a miner's u16 share of the miners' pay: of the
-    chain, or else as a run has recorded it."""
-    neurons, key = reader.sources.read_neurons(), decode_ss58(miner["address"])
+def read_newest_payment(reader: PageReader, address: str) -> tuple[int, int] | None:
+    """The block of the newest pay that is known, and a hotkey's u16 share of the miners' pay: of
+    the chain, or else as a run has recorded it."""
+    neurons, key = reader.sources.read_neurons(), decode_ss58(address)
     if neurons is not None:
         found = (uid for uid in neurons.rows if uid.hotkey == key)
         return next(((neurons.block, uid.incentive) for uid in found), None)
-    epochs = reader.ask(
-        "SELECT epoch FROM scores WHERE miner = ? ORDER BY epoch DESC LIMIT ?",
-        miner["id"],
-        _PAYMENTS,
-    )
-    noted = (reader.sources.read_payment(row["epoch"], miner["address"]) for row in epochs)
+    epochs = reader.ask("SELECT epoch FROM settlements ORDER BY epoch DESC LIMIT ?", _PAYMENTS)
+    noted = (reader.sources.read_payment(row["epoch"], address) for row in epochs)
     return next((one for one in noted if one is not None), None)
 
 

@@ -225,7 +225,7 @@ def _check_payment(reader: PageReader, miner: Mapping[str, Any], share: Settleme
         return _make_step(name, "good" if incentive else "bad", describe_paid(paid, share))
     neurons, held = reader.sources.read_neurons(), _find_uid(reader, miner["address"])
     if neurons is None:
-        before = read_newest_payment(reader, miner)
+        before = read_newest_payment(reader, miner["address"])
         sentences = [] if before is None else [_describe_before(*before)]
         text = (
             "this explorer does not know what the chain paid for it. Weights count at the next "
