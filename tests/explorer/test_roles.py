@@ -87,6 +87,16 @@ def test_their_own_pages_say_what_they_are(inside, roles):
         assert "Is it paid?" not in page
 
 
+def test_the_search_and_a_window_s_page_name_the_role(inside, roles):
+    window = inside.index.read("SELECT max(window) AS n FROM windows")[0]["n"]
+    for role, hotkey in roles.items():
+        hits = inside.get_json(f"/search?q={hotkey[:6]}")["hits"]
+        assert f"{role.capitalize()} {hotkey[:8]}" in " ".join(hit["name"] for hit in hits)
+        page = inside.get(f"/window/{window}/{hotkey}").text
+        assert f'<span class="role">{role}</span>' in page
+        assert "does not mine" in page
+
+
 def test_a_role_does_not_hide_what_is_mined(inside, roles):
     """A validator that mines, too, is a miner with a label."""
     with inside.index.write() as database:

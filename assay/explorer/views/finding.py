@@ -12,6 +12,7 @@ from assay.explorer.ports import CheckpointOrigin
 from assay.explorer.views.common import Query, list_known_windows, name_hotkey
 from assay.explorer.views.ledger_entries import find_entries, find_entry_page, find_transactions
 from assay.explorer.views.merged_rounds import find_children
+from assay.explorer.views.roles import find_roles, name_kind
 from assay.protocol.ss58 import decode_ss58, encode_ss58
 
 #: Longest question, characters: a beacon's signature in hex, and a word before it.
@@ -345,7 +346,9 @@ def _find_keys(reader: PageReader, digits: str) -> Iterator[SearchHit]:
 def _make_miner(reader: PageReader, address: str, why: str) -> SearchHit:
     name = name_hotkey(reader, address)
     short = f"{address[:8]}…{address[-4:]}"
-    words = f"Miner {short}" if name is None else f"{name} ({short})"
+    row = reader.ask_one("SELECT committed FROM miners WHERE address = ?", address)
+    kind = name_kind(find_roles(reader).get(address, ()), 0 if row is None else row["committed"])
+    words = f"{kind} {short}" if name is None else f"{name} ({short})"
     return _hit("miner", words, f"/miner/{quote(address, safe='')}", why)
 
 

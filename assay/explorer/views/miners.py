@@ -37,7 +37,7 @@ from assay.explorer.views.miner_pay import (
     read_paid_share,
     read_share,
 )
-from assay.explorer.views.roles import find_roles
+from assay.explorer.views.roles import find_roles, name_kind
 
 _MINERS, _ROWS = 25, 50
 _ALPHA = 10**9
@@ -169,13 +169,12 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
         "SELECT min(window) AS first, max(window) AS last FROM rows WHERE miner = ?", row["id"]
     )
     counts = _describe_counts(reader, row, find_roles(reader))
-    mines = bool(row["committed"]) or not counts["roles"]
-    who = "Miner" if mines else " and ".join(counts["roles"]).capitalize()
+    who = name_kind(counts["roles"], row["committed"])
     return MinerDocument(
         **counts,
         title=f"{who} {name_hotkey(reader, hotkey) or hotkey[:8] + '…'}",
         earnings=describe_earnings(reader, row),
-        following=describe_following(reader, row) if mines else None,
+        following=describe_following(reader, row) if who == "Miner" else None,
         strip=make_strip((cell["window"], cell["reason"]) for cell in strip[::-1]),
         curves=list_miner_curves(reader, row),
         reasons=[

@@ -33,6 +33,11 @@ def find_roles(reader: PageReader) -> Mapping[str, Sequence[Role]]:
     return {address: roles for address, roles in found.items() if roles}
 
 
+def name_kind(roles: Sequence[Role], committed: int) -> str:
+    """What a hotkey is, for a title: a miner, or its roles if it never committed to a file."""
+    return " and ".join(roles).capitalize() if roles and not committed else "Miner"
+
+
 def _iterate_named(reader: PageReader) -> Iterator[tuple[str, Role]]:
     """Those that the parameters, the record and the owner's uid name."""
     identity, neurons = reader.subject.identity, reader.sources.read_neurons()
