@@ -24,6 +24,7 @@ from pathlib import Path
 from time import perf_counter
 
 from figures import FAST, Figure, measure_together, report
+from playwright.sync_api import Page, sync_playwright
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -66,7 +67,7 @@ WINDOWS, MINERS, TOGETHER = (500 if FAST else 10_000), 32, 12
 CHARTED = 1_000
 NOW_MS = 1_767_225_600_000
 VALUES = (250, 251, 252, 253)
-CHROMIUM, VISITS = Path("/usr/bin/chromium"), 15
+CHROMIUM, VISITS = Path("/usr/bin/chromium"), 40
 #: Bytes of what a page has loaded, the page itself included.
 SIZE = (
     "['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))"
@@ -294,13 +295,17 @@ def measure_memory(record: Path, index: Path) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1_024
 
 
+def measure_paint(page: Page, place: str) -> float:
+    """Milliseconds from a navigation to the first paint of content."""
+    page.goto(place, wait_until="load")
+    return float(page.evaluate(PAINT))
+
+
 def measure_browser(record: Path, index: Path) -> list[Figure]:
     """What a browser takes for the overview and the training page; nothing without a browser."""
     if not CHROMIUM.exists():
         print(f"{CHROMIUM} is not there: no figure of a browser")
         return []
-    from playwright.sync_api import sync_playwright
-
     figures = []
     with run_program(record, index) as (address, _), sync_playwright() as started:
         browser = started.chromium.launch(
@@ -312,12 +317,10 @@ def measure_browser(record: Path, index: Path) -> list[Figure]:
                 page.goto(address + path)
             size = page.evaluate(SIZE)
             drawings = page.locator("svg.spark, figure.curve").count()
-            constant, paints = [], []
-            for _ in range(VISITS):  # in turn, because other work comes and goes
-                page.goto("data:text/html,a constant text", wait_until="load")
-                constant.append(page.evaluate(PAINT))
-                page.goto(address + path, wait_until="load")
-                paints.append(page.evaluate(PAINT))
+            constant, paints = (  # one after the other: another origin takes another process
+                [measure_paint(page, place) for _ in range(VISITS)]
+                for place in ("data:text/html,a constant text", address + path)
+            )
             base = ("a constant page", min(constant))
             paint_bound, size_bound = bounds or (None, None)
             figures += [

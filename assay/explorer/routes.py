@@ -58,6 +58,8 @@ _PAUSE_S = 1.0
 #: Seconds that a page in a browser waits for what has to be read first. Then it shows how far that
 #: is.
 _PAGE_WAITS_S = 0.8
+#: Newest rows that a page shows of a table that it does not part: CSV and JSON have all.
+_ROWS_SHOWN = 120
 #: Reason for a refused stream. A script can read it only from HEAD, not from a stream.
 _FULL = "too many pages are open"
 #: Rules for caches: of a page behind a proxy, which the next block changes, and of a file whose
@@ -169,6 +171,7 @@ class Explorer:
                 if (text := request.query_params.get(name))
             },
             "rows_max": ROWS_MAX,
+            "rows_shown": _ROWS_SHOWN,
             "validator": reader.address,
             "netuid": reader.subject.identity.netuid,
             "place": reader.subject.place,

@@ -8,7 +8,7 @@ import time
 import pytest
 from starlette.testclient import TestClient
 
-from assay.explorer import make_app
+from assay.explorer import make_app, routes
 from assay.explorer.documents.windows import ReadingLack, ReadingProgress
 from assay.explorer.indexing import Indexer
 from assay.explorer.ports import CourseReading
@@ -146,3 +146,16 @@ def test_a_person_sees_the_bar_and_a_program_waits_for_data(inside, demo):
         client.get(f"{path}.json")
         person, program = waits
         assert person < 1 < program
+
+
+def test_a_long_table_shows_its_newest_rows_and_its_files_have_all(inside, monkeypatch):
+    monkeypatch.setattr(routes, "_ROWS_SHOWN", 2)
+    rewards = inside.get_json("/training")["rewards"]
+    assert len(rewards) > 2
+    page = inside.get("/training").text
+    table = page[page.index("<span>Reward of valued groups by window") :].partition("</table>")
+    shown = re.findall(r'<a href="/window/(\d+)">', table[0])
+    assert [int(window) for window in shown] == [row["window"] for row in rewards[-2:]]
+    assert "CSV and JSON have all" in table[2].partition("</details>")[0]
+    csv = inside.get("/training.csv?table=rewards").text.splitlines()
+    assert len(csv) == 1 + len(rewards)
