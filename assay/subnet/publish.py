@@ -245,12 +245,13 @@ def publish(
     parameters = fill_frames(parameters, load_outline(genesis).tokenizer, report)
     for note in list_burn_notes(parameters):
         report(note)
-    consent(
+    question = (
         f"Publish parameters {parameters.digest.hex()[:16]}… for subnet {chain.netuid}? "
         f"Programs with other parameters are then on another network.{_warn_of_amender(parameters)}"
     )
+    to = chain, subnet.owner, subnet.store, subnet.locator
     block = publish_subnet(
-        chain, subnet.owner, subnet.store, subnet.locator, parameters, genesis, report, wait=wait
+        *to, parameters, genesis, report, wait=wait, agree=lambda: consent(question)
     )
     return PublishedNetwork(chain.netuid, parameters, subnet.locator, block, network.findings)
 

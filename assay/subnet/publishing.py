@@ -12,7 +12,7 @@ from assay.artifacts.published_problems import publish_all_problems
 from assay.artifacts.store_objects import Progress, ignore_progress
 from assay.environments.foreign.making import find_making_fault
 from assay.environments.registry import open_environment
-from assay.inference.checkpoint import load_checkpoint, load_outline
+from assay.inference.checkpoint import Outline, load_checkpoint, load_outline
 from assay.network.chain.ports import Chain
 from assay.network.store.base import ObjectStore
 from assay.protocol.beacon import BeaconChain
@@ -30,6 +30,8 @@ from assay.training.gate_answers import find_gate_fault
 
 #: Seconds for a commitment to be in a final block, and between two looks.
 _CONFIRM_S, _LOOK_S = 600.0, 3.0
+#: What to do where checkpoint and environment do not fit.
+_REMEDY = "`assay recipe new` writes a recipe by which checkpoint 0 has levels of it"
 
 
 def make_subnet_parameters(
@@ -92,6 +94,7 @@ def publish_subnet(
     warn: Callable[[str], None],
     progress: Progress = ignore_progress,
     wait: Callable[[float], None] = time.sleep,
+    agree: Callable[[], None] = lambda: None,
 ) -> int:
     """Upload genesis, the environment's files and parameters, then name them in the owner's slot.
 
@@ -100,6 +103,7 @@ def publish_subnet(
     Args:
         locator: of the store, as others will open it.
         warn: called with facts that the owner should know, but that do not prevent publication.
+        agree: called once everything is checked, before anything is sent; it may raise.
 
     Returns:
         The final block in which the slot was seen to name them.
@@ -109,6 +113,7 @@ def publish_subnet(
         CheckpointError, StoreError, ChainError: it could not be done, or not be confirmed.
     """
     _require_publishable(chain, owner, parameters, genesis_folder, warn)
+    agree()
     publish_checkpoint(store, genesis_folder, parameters.identity.genesis_checkpoint, progress)
     publish_all_problems(store, parameters)
     publish_parameters(store, parameters)
@@ -156,6 +161,28 @@ def announce(
     return announcement.seen_at
 
 
+def list_network_faults(parameters: Parameters, checkpoint: Outline) -> list[str]:
+    """Everything for which nobody could join a network, on whatever chain, each in a line.
+
+    Args:
+        checkpoint: the first one.
+    """
+    levels = checkpoint.manifest.level_numbers
+    faults = [find_parameters_fault(parameters)]
+    try:
+        environment = open_environment(parameters.environment)
+        faults.append(find_making_fault(environment))
+        fault = find_checkpoint_fault(checkpoint, parameters)
+        if fault is not None and not set(levels) <= set(environment.levels):
+            fault += f", which has {', '.join(map(str, environment.levels[:24]))}: {_REMEDY}"
+        faults.append(fault)
+        faults.append(find_gate_fault(parameters, levels))
+        faults.append(find_closer_fault(parameters, checkpoint.tokenizer))
+    except ValueError as error:
+        faults.append(str(error))
+    return [fault for fault in faults if fault is not None]
+
+
 def _require_publishable(
     chain: Chain,
     owner: bytes,
@@ -166,33 +193,29 @@ def _require_publishable(
     head, identity = chain.get_head(), parameters.identity
     members = chain.get_members(head)
     holders = {member.uid: hotkey for hotkey, member in members.items()}
-    fault = find_parameters_fault(parameters) or find_mismatch(chain, parameters)
-    if fault is None and chain.get_owner(head) != owner:
-        fault = (
+    faults = [find_mismatch(chain, parameters)]
+    if chain.get_owner(head) != owner:
+        faults.append(
             f"nobody reads the slot of {encode_ss58(owner)}: subnet {chain.netuid} belongs to "
             f"{encode_ss58(chain.get_owner(head))}"
         )
-    if fault is None and identity.owner_uid not in holders:
-        fault = f"nobody has owner_uid {identity.owner_uid}"
+    if identity.owner_uid not in holders:
+        faults.append(f"nobody has owner_uid {identity.owner_uid}")
     slots, amender = chain.get_commitments(head), identity.amender
-    if fault is None and identity.trainer == owner:
-        fault = "trainer and owner share a hotkey: its one slot cannot serve both"
-    if fault is None and identity.trainer == amender != ZERO_DIGEST:
-        fault = "trainer and amender share a hotkey: its one slot cannot serve both"
-    if fault is None and amender not in (ZERO_DIGEST, owner):
-        fault = _find_amender_fault(parameters, parse_commitment(slots.get(amender, b"")))
-    if fault is None:
-        checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
-        try:
-            notes = list_environment_notes(parameters)
-            fault = find_making_fault(open_environment(parameters.environment))
-            fault = fault or find_checkpoint_fault(checkpoint, parameters)
-            fault = fault or find_gate_fault(parameters, checkpoint.manifest.level_numbers)
-            fault = fault or find_closer_fault(parameters, checkpoint.tokenizer)
-        except ValueError as error:
-            fault = str(error)
-    if fault is not None:
-        raise DiscoveryError(f"not published, because nobody could join: {fault}")
+    if identity.trainer == owner:
+        faults.append("trainer and owner share a hotkey: its one slot cannot serve both")
+    if identity.trainer == amender != ZERO_DIGEST:
+        faults.append("trainer and amender share a hotkey: its one slot cannot serve both")
+    if amender not in (ZERO_DIGEST, owner):
+        slot = parse_commitment(slots.get(amender, b""))
+        faults.append(_find_amender_fault(parameters, slot))
+    checkpoint = load_checkpoint(genesis_folder, identity.genesis_checkpoint)
+    found = [fault for fault in faults if fault is not None]
+    found += list_network_faults(parameters, checkpoint)
+    if found:
+        said = found[0] if len(found) == 1 else "".join(f"\n- {fault}" for fault in found)
+        raise DiscoveryError(f"not published, because nobody could join: {said}")
+    notes = list_environment_notes(parameters)
     notes += list_prompt_notes(checkpoint, genesis_folder, parameters)
     notes += list_gate_notes(parameters)
     for note in notes:

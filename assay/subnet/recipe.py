@@ -7,6 +7,7 @@ meant. Light: nothing here needs torch. Of chain and model it knows only sizes.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from math import isfinite
@@ -16,6 +17,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, ValidationError
 
 from assay.environments.listing import PLACEHOLDER, complete_name
+from assay.environments.problem_file import (
+    ProblemFileError,
+    add_problem_files,
+    compute_file_digest,
+    get_known_files,
+)
 from assay.environments.registry import (
     count_named_units,
     list_named_levels,
@@ -46,6 +53,8 @@ from assay.subnet.recipes import RECIPES
 #: Any other environment shows faults of the rest where the file of problems is not here.
 _STAND_IN = "arithmetic"
 _ASKED = re.compile(rf"([a-z_]+):{PLACEHOLDER}\b")
+#: A file's SHA-256 in an environment's name.
+_NAMED = re.compile(r":([0-9a-f]{64})\b")
 #: The parameters that a recipe may change: section → fields; none: all of them. The rest is the
 #: network's own, or has its own field in the recipe.
 _CHANGED: Mapping[str, tuple[str, ...]] = {
@@ -128,7 +137,9 @@ class Recipe(RecipePart):
     about: str = Field(min_length=1, max_length=200)
     preset: Literal["main", "demo"]
     environment: str = Field(min_length=1, max_length=1_000)  # in the form of --environment
-    file: str | None = None  # the file of problems, if the environment needs one
+    file: str | None = None  # the file of problems, in words, if the environment needs one
+    #: the files whose SHA-256 the environment has: paths, from the recipe's folder
+    files: tuple[Annotated[str, Field(min_length=1, max_length=4_096)], ...] = ()
     levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=256)
     model: ModelNumbers
     parameters: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -153,7 +164,7 @@ class Recipe(RecipePart):
         Raises:
             ConfigError: no network could be run by them, or the environment cannot be opened.
         """
-        base, named = PRESETS[preset or self.preset], environment or self.environment
+        base, named = PRESETS[preset or self.preset], environment or self.outline
         absent = PLACEHOLDER in named
         rules = make_parameters(
             base.timing,
@@ -170,6 +181,15 @@ class Recipe(RecipePart):
             own["gate"] = {k: value for k, value in own["gate"].items() if k != "environment"}
         return change_parameters(change_parameters(rules, own), changes or {})
 
+    @property
+    def outline(self) -> str:
+        """The environment's name, with a placeholder for each file that is not here."""
+        asked = set(_NAMED.findall(self.environment))
+        known = _list_known_digests() if asked else asked
+        return _NAMED.sub(
+            lambda match: match[0] if match[1] in known else f":{PLACEHOLDER}", self.environment
+        )
+
     def require_levels(self, environment: str) -> None:
         """Raise ConfigError if the environment lacks a level that the recipe begins with."""
         fault = self._find_odd_levels(environment, open_named_environment(environment).levels)
@@ -180,7 +200,7 @@ class Recipe(RecipePart):
         """Why the recipe's environment or its levels cannot be, whatever its file of problems
         holds; None: they can."""
         try:
-            legal = list_named_levels(self.environment, PLACEHOLDER)
+            legal = list_named_levels(self.outline, PLACEHOLDER)
         except ValueError as error:
             return f"environment: {error}"
         return self._find_odd_levels(self.environment, legal)
@@ -198,6 +218,11 @@ class Recipe(RecipePart):
         Raises:
             ConfigError: there is no such file, or more than one.
         """
+        if named is None and self.files and PLACEHOLDER in self.outline:
+            raise ConfigError(
+                f"the problems are in {', '.join(self.files)}, from the recipe's folder, and not "
+                "all of that is there: put it there, or name it with --file"
+            )
         try:
             return complete_name(named or self.environment)
         except ValueError as error:
@@ -239,32 +264,98 @@ def read_recipe(named: str) -> Recipe:
         raise ConfigError(
             f"{file}: {path}: {value} is neither text, boolean, number nor list"
         ) from None
-    try:
-        fault = _find_unknown_change(recipe.parameters) or _find_misfit(recipe)
-        if fault is not None:
-            raise ConfigError(fault)
-        rules = recipe.make_rules()
-        units = count_named_units(recipe.environment)
-        fault = find_scoring_fault(units.total(), rules.timing, rules.work, units)
-        if fault is not None:
-            raise ConfigError(fault)
-        if rules.work.group_size < 2:
-            raise ConfigError(
-                "parameters.work.group_size is 1: a rollout is compared with others of its group"
-            )
-        most, mean = rules.work.max_tokens, recipe.course.completion_tokens
-        if mean > most:
-            raise ConfigError(
-                f"course.completion_tokens: {mean} exceed the {most} of parameters.work.max_tokens"
-            )
-        fault = find_context_fault(
-            recipe.model.whole, recipe.course.prompt, most, rules.work.context
-        ) or find_replies_fault(recipe.course.lengths, rules.work)
-        if fault is not None:
-            raise ConfigError(fault)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+    faults = _add_files(recipe, file.parent) or find_recipe_faults(recipe)
+    if faults:
+        raise ConfigError("\n".join(f"{file}: {fault}" for fault in faults))
     return recipe
+
+
+def list_recipe_files(file: Path) -> tuple[Path, ...]:
+    """The paths of a recipe's files, as far as it names some. What else is wrong with it, reading
+    it says."""
+    named = read_changes(file).get("files", ())
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        return ()
+    return tuple(path for path in (file.parent / name for name in named) if path.is_file())
+
+
+def _add_files(recipe: Recipe, folder: Path) -> list[str]:
+    """Add a recipe's files to those in which this process looks for problems, as far as they are
+    here. Returns why one cannot be: nobody reads a file that the environment does not name."""
+    asked, faults = set(_NAMED.findall(recipe.environment)), list[str]()
+    if not asked and recipe.files:
+        return [f"files: {recipe.environment!r} names no file by its SHA-256"]
+    for named in recipe.files:
+        path = folder / named
+        if not path.exists():
+            continue
+        try:
+            digest = compute_file_digest(path)
+        except ProblemFileError as error:
+            faults.append(f"files: {error}")
+            continue
+        if digest in asked:
+            add_problem_files([path])
+        else:
+            faults.append(
+                f"files: {named} has SHA-256 {digest}, which the environment does not name: it has "
+                "changed since; make the recipe anew with `assay recipe new`"
+            )
+    return faults
+
+
+def _list_known_digests() -> set[str]:
+    """Of the files in which this process looks for problems."""
+    known = set[str]()
+    for file in get_known_files():
+        with suppress(ProblemFileError):
+            known.add(compute_file_digest(file))
+    return known
+
+
+def find_recipe_faults(recipe: Recipe) -> list[str]:
+    """Everything that is wrong between a recipe's fields, each fault in a line."""
+    unknown = _find_unknown_change(recipe.parameters)
+    odd = _find_odd_file(recipe) or recipe.find_environment_fault()
+    faults = [] if unknown is None else [unknown]
+    faults += _list_misfits(recipe)
+    if odd is not None:
+        faults.append(odd)
+    work = _read_work(recipe)
+    if unknown is None and odd is None:
+        try:
+            rules = recipe.make_rules()
+        except ConfigError as error:
+            faults.append(str(error))
+        else:
+            units, work = count_named_units(recipe.environment), rules.work
+            load = find_scoring_fault(units.total(), rules.timing, rules.work, units)
+            faults += [] if load is None else [load]
+    if work is not None:
+        faults += _list_length_faults(recipe, work)
+    return faults
+
+
+def _read_work(recipe: Recipe) -> Work | None:
+    """[work] of the parameters, though the rest may not fit; None: it has no such numbers."""
+    changes, numbers = recipe.parameters.get("work", {}), PRESETS[recipe.preset].work
+    if not all(type(value) is int and hasattr(numbers, name) for name, value in changes.items()):
+        return None
+    return replace(numbers, **changes)
+
+
+def _list_length_faults(recipe: Recipe, work: Work) -> Iterator[str]:
+    if work.group_size == 1:
+        yield "parameters.work.group_size is 1: a rollout is compared with others of its group"
+    most, mean = work.max_tokens, recipe.course.completion_tokens
+    if mean > most:
+        yield f"course.completion_tokens: {mean} exceed the {most} of parameters.work.max_tokens"
+    if recipe.model.find_fault() is None:
+        given = recipe.model.whole, recipe.course.prompt, most, work.context
+        if (fault := find_context_fault(*given)) is not None:
+            yield fault
+    if (fault := find_replies_fault(recipe.course.lengths, work)) is not None:
+        yield fault
 
 
 def find_replies_fault(lengths: Lengths, work: Work) -> str | None:
@@ -380,43 +471,44 @@ def _find_unknown_change(changes: Mapping[str, Mapping[str, Any]]) -> str | None
     return None
 
 
-def _find_misfit(recipe: Recipe) -> str | None:
-    """The first conflict between a recipe's fields."""
-    asked = bool(_ASKED.search(recipe.environment))
+def _find_odd_file(recipe: Recipe) -> str | None:
+    if bool(_ASKED.search(recipe.environment)) == (recipe.file is not None):
+        return None
+    return (
+        f"file: describe the file if the environment has {PLACEHOLDER}, and only then: it is "
+        f"{recipe.environment!r}"
+    )
+
+
+def _list_misfits(recipe: Recipe) -> Iterator[str]:
+    """The conflicts between a recipe's fields that need no parameters."""
     if "dir" in recipe.trainer.model_fields_set:
-        return "trainer.dir is a folder of one machine: name it with --dir"
+        yield "trainer.dir is a folder of one machine: name it with --dir"
     if recipe.trainer.tracker != "off":
-        return "trainer.tracker sends figures to others: a recipe may not choose that"
+        yield "trainer.tracker sends figures to others: a recipe may not choose that"
     if recipe.trainer.local_addr is not None or recipe.trainer.open_to_network:
-        return "trainer.local_addr and trainer.open_to_network: a recipe may open no machine"
+        yield "trainer.local_addr and trainer.open_to_network: a recipe may open no machine"
     conflict = recipe.trainer.find_conflict()
     if conflict is not None:
-        return f"trainer.{conflict}"
+        yield f"trainer.{conflict}"
     if list(recipe.levels) != sorted(set(recipe.levels)):
-        return f"levels: {list(recipe.levels)} are not in order, each once"
-    if asked != (recipe.file is not None):
-        return (
-            f"file: describe the file if the environment has {PLACEHOLDER}, and only then: it is "
-            f"{recipe.environment!r}"
-        )
-    fault = recipe.find_environment_fault()
-    if fault is not None:
-        return fault
+        yield f"levels: {list(recipe.levels)} are not in order, each once"
     conflict = find_learning_conflict(
         is_shared=recipe.trainer.is_shared, has_factors=bool(recipe.trainer.lora_rank)
     )
     if conflict is not None and not recipe.model.packs:
-        return f"trainer: {conflict}"
+        yield f"trainer: {conflict}"
     course, processes = recipe.course, recipe.trainer.processes
     if course.card != "cpu" and processes != course.trainer_cards:
-        return (
+        yield (
             f"trainer.processes: {processes} differ from the {course.trainer_cards} of "
             "course.trainer_cards: `assay train` starts one process on each GPU"
         )
     if course.longest_prompt is not None and course.longest_prompt < course.prompt_tokens:
-        return (
+        yield (
             f"course.longest_prompt: {course.longest_prompt} is below course.prompt_tokens, the "
             f"{course.prompt_tokens} of a prompt on average"
         )
     fault = recipe.model.find_fault()
-    return None if fault is None else f"model.{fault}"
+    if fault is not None:
+        yield f"model.{fault}"
