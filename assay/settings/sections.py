@@ -760,6 +760,11 @@ class LocalnetSettings(_Section):
         description="with recipe, the model that becomes checkpoint 0, or a checkpoint: a folder, "
         "or ORG/NAME",
     )
+    members: Annotated[bool, Flag(name="--members/--no-members")] = Field(
+        False,
+        description="begin with a miner and a validator that have money, a uid and stake: the "
+        "development keys //Miner and //Validator, which need no files",
+    )
 
 
 class Settings(_Section):

@@ -14,6 +14,8 @@ from assay.settings.loading import ConfigError
 DESCRIPTION_FILE, SETTINGS_FILE = "localnet.json", "assay.toml"
 #: Coldkeys of the subnet's owner and of its trainer: development keys, known to everybody.
 OWNER_WALLET, TRAINER_WALLET = "//Alice", "//Trainer"
+#: Those of `--members`.
+MINER_WALLET, VALIDATOR_WALLET = "//Miner", "//Validator"
 _WALLETS = {"owner": OWNER_WALLET, "trainer": TRAINER_WALLET}
 #: Programs of which each has a folder of its own in a localnet's.
 ROLES = ("miner", "validator", "trainer")
@@ -61,6 +63,7 @@ class Localnet:
     learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
     groups: int = DEMO_GROUPS  # that a miner of this machine may make in a window
     calibration: dict[str, Any] | None = None  # what was found of the model; None: it was not made
+    members: bool = False  # whether it began with a miner and a validator
     pids: dict[str, int] = field(default_factory=dict)  # process → number, while they run
 
 

@@ -4,22 +4,25 @@ Localnet and demo begin so. Time is virtual meanwhile: each extrinsic makes a bl
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from assay.lab.localnet.development_calls import change_settings
+from assay.lab.localnet.description import MINER_WALLET, VALIDATOR_WALLET
+from assay.lab.localnet.development_calls import change_settings, send_tao
 from assay.network.chain.connection import Connection
 from assay.network.chain.subnet_owner import create_subnet, get_subnet_cost, start_subnet
 from assay.network.chain.subtensor import SubtensorChain
-from assay.network.chain.wallets import ChainWallet
+from assay.network.chain.values import TAO
+from assay.network.chain.wallets import ChainWallet, get_coldkey, open_wallet
 from assay.network.store.base import ObjectStore
 from assay.neurons.program.logs import make_report
 from assay.protocol.beacon import BeaconChain
 from assay.protocol.encoding import to_json
-from assay.protocol.parameters import Parameters
+from assay.protocol.parameters import DEMO_TIMING, Parameters, compute_scoring_load
 from assay.session.window_time import compute_window_seconds
 from assay.settings.loading import ConfigError
-from assay.settings.sections import MinerSettings
+from assay.settings.sections import MinerSettings, WalletSettings
 
 if TYPE_CHECKING:
     from assay.subnet.calibration_findings import CalibrationFindings
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 PRESET = "demo"
 #: Share of this machine that a miner has beside validator and trainer.
 _OWN_SHARE = 0.5
+#: Money and stake of those that a network may begin with.
+_MONEY, _STAKE = 1_000 * TAO, 900 * TAO
 #: A window of a recipe's subnet, in blocks.
 _TIMING = {"window_blocks": 30, "verdict_end": 30, "tempo": 60}
 
@@ -57,14 +62,40 @@ def buy_subnet(connection: Connection, owner: ChainWallet, tempo: int) -> int:
     return netuid
 
 
+def add_members(connection: Connection, chain: SubtensorChain) -> None:
+    """Give a miner and a validator money and a uid, and the validator stake."""
+    miner, validator = (
+        open_wallet(name, WalletSettings().hotkey, Path())
+        for name in (MINER_WALLET, VALIDATOR_WALLET)
+    )
+    send_tao(connection, {get_coldkey(wallet): _MONEY for wallet in (miner, validator)})
+    hotkeys = [chain.add_wallet(wallet) for wallet in (miner, validator)]
+    for hotkey in hotkeys:
+        chain.register(hotkey, chain.quote_registration(hotkey).cost)
+    chain.add_stake(hotkeys[-1], _STAKE, any_price=True)
+
+
 def shorten_windows(recipe: "Recipe") -> "Recipe":
     """A recipe with windows that a person can wait for: of 30 blocks, each over before the next
-    begins. All else is its own. Recipes for a demo stay as they are."""
+    begins. All else is its own, but for valued groups where scoring them would take too long.
+    Recipes for a demo stay as they are."""
     if recipe.preset == "demo":
         return recipe
+    from assay.environments.registry import count_named_units  # loads numpy
+
     rules = recipe.make_rules()
-    changed = {name: to_json(getattr(rules, name)) for name in ("work", "tests")}
-    parameters = {**recipe.parameters, **changed, "timing": _TIMING}
+    changed: dict[str, Any] = {name: to_json(getattr(rules, name)) for name in ("work", "tests")}
+    timing = dict(_TIMING)
+    units = count_named_units(recipe.environment).total()
+    short = replace(DEMO_TIMING, **timing)
+    load, room = compute_scoring_load(units, short, rules.work)
+    if load > room:
+        least = load // rules.work.valued_groups
+        changed["work"]["valued_groups"] = max(1, room // least)
+        if least > room:
+            blocks = -(-timing["window_blocks"] * least // room)
+            timing |= {"window_blocks": blocks, "verdict_end": blocks, "tempo": 2 * blocks}
+    parameters = {**recipe.parameters, **changed, "timing": timing}
     return recipe.model_copy(update={"preset": "demo", "parameters": parameters})
 
 
@@ -86,6 +117,8 @@ def make_first_checkpoint(
     Raises:
         ConfigError, CheckpointError: the model cannot be used, or is missing.
     """
+    from assay.environments.registry import open_environment
+    from assay.inference.checkpoint import load_outline
     from assay.inference.folder import MANIFEST_FILE
     from assay.subnet.genesis_checkpoint import make_recipe_genesis
     from assay.subnet.measurements import open_measurements
@@ -98,10 +131,14 @@ def make_first_checkpoint(
             f"the recipe needs its model: name a folder with {recipe.model.name}, or a checkpoint "
             "made of it, with --model"
         )
+    rules, kept = recipe.make_rules(recipe.fill_environment()), open_measurements()
     if model is not None and (model / MANIFEST_FILE).exists():
         require_architecture(recipe, model)
-        return model, None
-    rules, kept = recipe.make_rules(recipe.fill_environment()), open_measurements()
+        manifest, legal = load_outline(model).manifest, open_environment(rules.environment).levels
+        has_length = manifest.max_tokens <= rules.work.max_tokens
+        if has_length and set(manifest.level_numbers) <= set(legal):
+            return model, None
+        report(f"{model} is a checkpoint of other problems: its model is calibrated for these")
     given = recipe, model or GENESIS, folder, rules
     return folder, make_recipe_genesis(*given, device, report, kept).findings
 

@@ -39,6 +39,7 @@ from assay.lab.localnet.description import (
 from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import (
     PRESET,
+    add_members,
     buy_subnet,
     count_groups,
     make_first_checkpoint,
@@ -85,11 +86,13 @@ class Subnet:
         recipe: a file, or a shipped one's name; None: the demo's rules.
         model: the recipe's; None: the shipped one.
         files: of problems.
+        members: whether `MINER_WALLET` and `VALIDATOR_WALLET` have money, a uid and stake.
     """
 
     recipe: str | None = None
     model: Path | None = None
     files: tuple[str, ...] = ()
+    members: bool = False
 
 
 DEMO_SUBNET = Subnet()
@@ -97,12 +100,14 @@ DEMO_SUBNET = Subnet()
 
 def read_subnet(settings: LocalnetSettings, problems: Iterable[Path]) -> Subnet:
     """What `[localnet]` asks for, with files of problems. Paths become absolute."""
-    recipe = settings.recipe
-    if recipe is not None:
-        from assay.subnet.recipe import list_recipes  # loads numpy, which others do not need
+    recipe, files = settings.recipe, tuple(problems)
+    if recipe is not None:  # loads numpy, which others do not need
+        from assay.subnet.recipe import find_recipe, list_recipe_files, list_recipes
 
+        files += list_recipe_files(find_recipe(recipe))
         recipe = recipe if recipe in list_recipes() else str(Path(recipe).resolve())
-    return Subnet(recipe, settings.model, tuple(str(file.resolve()) for file in problems))
+    whole = dict.fromkeys(str(file.resolve()) for file in files)
+    return Subnet(recipe, settings.model, tuple(whole), settings.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +219,7 @@ def run_services(
             learning=founding.learning,
             groups=founding.groups,
             calibration=founding.calibration,
+            members=founding.members,
             pids={"localnet": os.getpid()},
         )
         write_localnet(folder, localnet)
@@ -329,6 +335,7 @@ class Founding:
     learning: dict[str, Any] = field(default_factory=dict)  # the recipe's settings of a trainer
     groups: int = DEMO_GROUPS  # that a miner of this machine may make in a window
     calibration: dict[str, Any] | None = None  # what was found of the model; None: it was not made
+    members: bool = False  # whether it began with a miner and a validator
 
 
 def read_founding(folder: Path) -> Founding | None:
@@ -418,6 +425,8 @@ def _found_subnet(
         # the owner pays for the trainer's seat, which needs no money of its own
         trainer = chain.add_wallet(DevWallet(OWNER_WALLET, f"{TRAINER_WALLET}//{hotkey_name}"))
         chain.register(trainer, chain.quote_registration(trainer).cost)
+        if subnet.members:
+            add_members(connection, chain)
         pass_blocks(1)
         slot_ms = round(block_time * 1_000)
         parameters = publish_rules(
@@ -446,6 +455,7 @@ def _found_subnet(
         learning={} if recipe is None else _write_learning(recipe.trainer),
         groups=DEMO_GROUPS if recipe is None else count_groups(recipe, parameters, findings, _say),
         calibration=None if findings is None else findings.to_json(),
+        members=subnet.members,
     )
 
 

@@ -8,13 +8,17 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from assay.cli import settings_source
+from assay.cli.localnet_view import show_localnet
 from assay.lab.localnet import services
 from assay.lab.localnet.description import (
+    MINER_WALLET,
+    VALIDATOR_WALLET,
     BeaconService,
     Localnet,
     Party,
@@ -22,14 +26,21 @@ from assay.lab.localnet.description import (
     read_settings,
     write_localnet,
 )
-from assay.lab.localnet.services import Subnet, found, get_begin_ms, read_founding, run_services
+from assay.lab.localnet.services import (
+    Subnet,
+    found,
+    get_begin_ms,
+    read_founding,
+    read_subnet,
+    run_services,
+)
 from assay.network.beacon import read_chain_info
 from assay.network.chain.errors import ChainError
 from assay.network.toml_settings import TomlError
 from assay.neurons.program.loop import claim_folder
 from assay.neurons.program.run_status import read_run_status
 from assay.settings.loading import ConfigError, load_settings
-from assay.settings.sections import Settings
+from assay.settings.sections import LocalnetSettings, Settings
 from assay.subnet.recipes import RECIPES
 from tests.commands import run_command
 from tests.missing_packages import hide_packages
@@ -343,6 +354,40 @@ def test_a_localnet_by_a_recipe(founded: Path, tmp_path: Path) -> None:
         run_services(founded, subnet=other),
     ):
         pass
+
+
+def test_a_localnet_with_members_needs_no_further_wallets(
+    founded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_services(founded, port=0, subnet=Subnet(members=True)) as first:
+        shown = [
+            run_command("wallet", "show", "--localnet", str(founded), "--wallet", name, "--json")
+            for name in (MINER_WALLET, VALIDATOR_WALLET)
+        ]
+        show_localnet(founded, first.localnet, quiet=False, as_json=False)
+    miner, validator = (json.loads(done.stdout) for done in shown)
+    assert {miner["uid"], validator["uid"]} == {2, 3}
+    assert miner["balance_rao"] > validator["balance_rao"]  # which is staked
+    told = capsys.readouterr().out
+    assert f"assay mine --localnet {founded} --wallet //Miner" in told
+    assert f"assay validate --localnet {founded} --wallet //Validator" in told
+    assert "wallet create" not in told
+    with run_services(founded) as second:
+        assert second.localnet.members
+
+
+def test_a_recipes_own_files_are_a_localnets(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "1 + 1?", "answer": "#### 2"}\n')
+    digest = sha256(file.read_bytes()).hexdigest()
+    recipe = tmp_path / "own.toml"
+    text = (RECIPES / "genesis-arithmetic.toml").read_text()
+    named = f'environment = "gsm:{digest}"\nfiles = ["rows.jsonl"]'
+    recipe.write_text(text.replace('environment = "arithmetic"', named).replace("[5, 6]", "[1]"))
+    asked = LocalnetSettings(recipe=str(recipe))
+    subnet = read_subnet(asked, [file])
+    assert subnet.files == (str(file),)
+    assert read_subnet(asked, []) == subnet == Subnet(str(recipe), None, (str(file),))
 
 
 def test_a_localnet_says_before_it_begins_what_its_trainer_would_lack(
