@@ -27,6 +27,7 @@ from assay.cli.commands import (
     mine,
     plan,
     publish_hub,
+    recipe,
     sandbox,
     status,
     submission,
@@ -44,7 +45,7 @@ GROUPS = {
     "Try": ("demo", "localnet", "faucet", "status", "explorer", "doctor", "gauntlet"),
     "Mine": ("wallet", "register", "mine", "explain"),
     "Validate": ("stake", "validate", "weights", "metagraph", "calibrate"),
-    "Own a subnet": ("adopt", "plan", "subnet", "ledger"),
+    "Own a subnet": ("adopt", "recipe", "plan", "subnet", "ledger"),
     "Train": ("train", "eval", "contest"),
     "Audit": ("audit", "verify"),
     "Data": ("env", "export", "publish-hub", "convert", "sandbox"),
@@ -114,6 +115,7 @@ app.add_typer(publish_hub.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
 app.add_typer(env.app, name="env")
+app.add_typer(recipe.app, name="recipe")
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(mcp.app)
 app.add_typer(tools.app)

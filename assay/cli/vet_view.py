@@ -3,6 +3,7 @@ environment and attacks on its worlds."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from shlex import quote
 
 from rich.console import Group
 from rich.table import Table
@@ -22,10 +23,11 @@ _SHOWN = 60
 _TITLES = {"hostile answers": "adversarial answers", "hostile turns": "adversarial turns"}
 
 
-def show_vetted_file(vetted: VettedFile, as_json: bool) -> None:
-    """Show the checks of a file, and what was packed."""
+def show_vetted_file(vetted: VettedFile, as_json: bool, family: str | None = None) -> None:
+    """Show the checks of a file, what was packed, and the command that makes a network of it.
+    `family`: that the file is to be read as; None: the one that it shows."""
     file, report = vetted.file, vetted.report
-    document = {
+    document: dict[str, object] = {
         "name": report.subject,
         "file": None if file is None else str(file),
         "fit": report.is_fit,
@@ -37,15 +39,19 @@ def show_vetted_file(vetted: VettedFile, as_json: bool) -> None:
         else f"not fit for a subnet: {', '.join(map(_name_check, report.failed))}"
     )
     place = "no file was written or replaced" if file is None else file
+    if report.is_fit and file is not None:
+        read_as = "" if family is None else f" --as {family}"
+        document["next"] = f"assay recipe new {quote(str(file))}{read_as} --model MODEL"
+        verdict += f"\nNext: {document['next']}"
     lines = Text(f"{report.subject}\n  {place}\n  {verdict}")
     print_result(document, as_json, Group(_make_checks_table(report.checks), lines))
 
 
-def show_vetted_environment(vetted: VettedEnvironment, as_json: bool) -> None:
+def show_vetted_environment(vetted: VettedEnvironment, typed: str, as_json: bool) -> None:
     """Show the best answer without thought of each level, the floor that keeps pay from it, and
-    attacks on worlds."""
+    attacks on worlds. `typed`: the environment as a person has named it."""
     environment, floor, checks = vetted.environment, vetted.floor, vetted.checks
-    document = {
+    document: dict[str, object] = {
         "name": environment.name,
         "rated": sorted(environment.rated),
         "fit": vetted.is_fit,
@@ -58,6 +64,9 @@ def show_vetted_environment(vetted: VettedEnvironment, as_json: bool) -> None:
         table.add_row(*_describe(one))
     failed = [_name_check(check.name) for check in checks if not check.passed]
     verdicts = Text("\n".join(_list_verdicts(vetted.too_right, floor, failed)))
+    if vetted.is_fit:
+        document["next"] = f"assay recipe new {quote(typed)} --model MODEL"
+        verdicts.append(f"\nNext: {document['next']}")
     tables = [table, _make_checks_table(checks)] if checks else [table]
     print_result(document, as_json, Group(*tables, verdicts))
 

@@ -171,21 +171,36 @@ def make_recipe_genesis(
             write_adoption(adoption, temporary, report)
         for kind, text in adoption.notes.iterate():
             report(f"{kind}: {text}")
-        # whoever publishes it derives the same frames again, and says which
-        tokenizer = open_adopted_tokenizer(temporary)
-        rules = fill_frames(rules, tokenizer, ignore_report)
-        fault = find_closer_fault(rules, tokenizer)
-        if fault is not None:  # nobody waits for a calibration that is of no use
-            raise CheckpointError(fault)
-        work, tests = rules.work, rules.tests
-        measuring = ModelMeasurements(
-            temporary, kept or Measurements(), device, tests.router_ramp, report
-        )
-        drawing = Rules(work.temperature, read_end_tokens(temporary), work.max_tokens)
-        environment = open_environment(rules.environment)
-        parts = temporary, environment, recipe.levels, tests, work, drawing, compared
-        calibration = _Calibration(*parts)
-        return calibration.make(measuring, recipe.calibration.problems)
+        return calibrate_recipe(recipe, temporary, rules, device, report, kept, compared)
+
+
+def calibrate_recipe(
+    recipe: Recipe,
+    folder: Path,
+    rules: Parameters,
+    device: str = CPU,
+    report: Report = ignore_report,
+    kept: Measurements | None = None,
+    compared: int = PUBLISH_TOKENS,
+    others: Sequence[Tests] = (),
+) -> Genesis:
+    """Make an adopted folder the checkpoint 0 of a recipe's network.
+
+    Args, errors: see `make_recipe_genesis`.
+        others: tests by which the same folder may be calibrated next, which costs little then.
+    """
+    # whoever publishes it derives the same frames again, and says which
+    tokenizer = open_adopted_tokenizer(folder)
+    rules = fill_frames(rules, tokenizer, ignore_report)
+    fault = find_closer_fault(rules, tokenizer)
+    if fault is not None:  # nobody waits for a calibration that is of no use
+        raise CheckpointError(fault)
+    work, tests = rules.work, rules.tests
+    measuring = ModelMeasurements(folder, kept or Measurements(), device, tests.router_ramp, report)
+    drawing = Rules(work.temperature, read_end_tokens(folder), work.max_tokens)
+    environment = open_environment(rules.environment)
+    parts = folder, environment, recipe.levels, tests, work, drawing, compared, others
+    return _Calibration(*parts).make(measuring, recipe.calibration.problems)
 
 
 def calibrate_anew(
@@ -266,6 +281,7 @@ class _Calibration:
         folder: as `assay adopt` writes it.
         rules: by which completions are drawn.
         compared: tokens on which two implementations of a class without a family are compared.
+        others: see `calibrate_recipe`.
     """
 
     folder: Path
@@ -275,6 +291,7 @@ class _Calibration:
     work: Work
     rules: Rules
     compared: int = PUBLISH_TOKENS
+    others: Sequence[Tests] = ()
 
     def make(self, measuring: ModelMeasurements, problems: int) -> Genesis:
         """Sample the set, measure rates and centre, and write all three files. Raises
@@ -282,7 +299,8 @@ class _Calibration:
         rollout exceeds the model's context."""
         folder, tests, rules = self.folder, self.tests, self.rules
         tokenizer = open_adopted_tokenizer(folder, rules.end_tokens)
-        asked = ask_problems(self._make_encoder(tokenizer), self.environment, self.levels, problems)
+        encode = make_encoder(folder, tokenizer, rules.max_tokens, self.work.context)
+        asked = ask_problems(encode, self.environment, self.levels, problems)
         longest = max(len(prompt) for _, prompt, _ in asked) + rules.max_tokens
         measuring.require_measurable(self.compared, max(longest, self.work.context))
         sampled = measuring.sample(tokenizer, self.environment, asked, self.work, rules)
@@ -294,7 +312,8 @@ class _Calibration:
             raise _propose_ramp(folder, *given)
         taus, temperature = list_thresholds(tests), rules.temperature
         pair = measuring.find_pair()
-        compared = measuring.compare(pair, tokenizer, passages, taus, temperature)
+        others = [list_thresholds(one) for one in self.others]
+        compared = measuring.compare(pair, tokenizer, passages, taus, temperature, others)
         calibration = compared.curve.fit(len(tests.margin_levels), temperature / 1024)
         write_json(folder / CALIBRATION_FILE, to_json(calibration))
         centre, scale, experts = measuring.measure_centre(passages)
@@ -332,23 +351,43 @@ class _Calibration:
             number=0,
         )
 
-    def _make_encoder(self, tokenizer: FolderTokenizer) -> Callable[[Conversation], list[int]]:
-        """The ids of a prompt, or an error for an owner."""
-        folder, config, most = self.folder, read_config(self.folder), self.rules.max_tokens
 
-        def encode(asked: Conversation) -> list[int]:
-            try:
-                ids = tokenizer.encode_strictly(asked)
-            except TemplateFault as error:
-                raise CheckpointError(f"{folder}: {error}: {TEMPLATE_REMEDY}") from None
-            except ValueError as error:
-                raise CheckpointError(f"{folder}: {error}") from None
-            fault = find_context_fault(config, len(ids), most, self.work.context)
-            if fault is not None:
-                raise CheckpointError(f"{folder}: {fault}")
-            return ids
+def make_encoder(
+    folder: Path, tokenizer: FolderTokenizer, max_tokens: int, context: int
+) -> Callable[[Conversation], list[int]]:
+    """What gives the ids of a prompt, or a CheckpointError for an owner.
 
-        return encode
+    Args:
+        folder: the model's, as `assay adopt` writes it.
+        max_tokens: for which its context must have room behind the prompt.
+        context: see `find_context_fault`.
+    """
+    config = read_config(folder)
+
+    def encode(asked: Conversation) -> list[int]:
+        try:
+            ids = tokenizer.encode_strictly(asked)
+        except TemplateFault as error:
+            raise CheckpointError(f"{folder}: {error}: {TEMPLATE_REMEDY}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from None
+        fault = find_context_fault(config, len(ids), max_tokens, context)
+        if fault is not None:
+            raise CheckpointError(f"{folder}: {fault}")
+        return ids
+
+    return encode
+
+
+class RampMissingError(CheckpointError):
+    """A mixture of experts whose network would have no ramp; with the parameters that fit."""
+
+    def __init__(self, folder: Path, ramp: int, experts_max: int) -> None:
+        super().__init__(
+            f"{folder} holds a mixture of experts: set router_ramp = {ramp} and experts_max = "
+            f"{experts_max} under [tests] of the parameters"
+        )
+        self.ramp, self.experts_max = ramp, experts_max
 
 
 def _propose_ramp(
@@ -357,16 +396,13 @@ def _propose_ramp(
     tokenizer: FolderTokenizer,
     passages: Sequence[Passage],
     temperature: int,
-) -> CheckpointError:
+) -> RampMissingError:
     """The error of a mixture without a ramp, with the parameters that would fit."""
     model.router_ramp = FIRST_RAMP
     with count_experts(alone := make_alone(model)) as count:
         Reference(alone, tokenizer.drawable, temperature).compute_states(passages)
     chosen, _ = get_expert_bounds(read_config(folder))
-    return CheckpointError(
-        f"{folder} holds a mixture of experts: set router_ramp = {count.proposed} and experts_max "
-        f"= {ceil(EXPERTS_SHARE * (chosen << EXPERT_BITS))} under [tests] of the parameters"
-    )
+    return RampMissingError(folder, count.proposed, ceil(EXPERTS_SHARE * (chosen << EXPERT_BITS)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -185,20 +186,25 @@ class ModelMeasurements:
         passages: Sequence[Passage],
         taus: Sequence[float],
         temperature: int,
+        others: Sequence[Sequence[float]] = (),
     ) -> Compared:
         """The margins of two implementations on a calibration set.
 
         Args:
             taus: see `measure_margins`.
             temperature: Tq = 1024 · T.
+            others: further taus that may be asked for next, which the same reading answers.
         """
         curve, seconds = MarginCurve(np.zeros(len(taus)), 0.0, 0), 0.0
-        of: dict[str, Json] = self._known | {
-            "pair": list(pair),
-            "drawable": sha256(tokenizer.drawable.tobytes()).hexdigest(),
-            "temperature": temperature,
-            "taus": [repr(tau) for tau in taus],
-        }
+
+        def name_result(taus: Sequence[float], part: Sequence[Passage]) -> dict[str, Json]:
+            return self._known | {
+                "pair": list(pair),
+                "drawable": sha256(tokenizer.drawable.tobytes()).hexdigest(),
+                "temperature": temperature,
+                "taus": [repr(tau) for tau in taus],
+                "passages": sha256(encode_passages(part)).hexdigest(),
+            }
 
         def read(part: Sequence[Passage]) -> dict[str, Json]:
             begun = time.monotonic()
@@ -206,18 +212,26 @@ class ModelMeasurements:
                 Reference(make_model(self.model, name), tokenizer.drawable, temperature)
                 for name in pair
             )
-            found = measure_margins(a, b, part, taus, temperature)
-            return {
-                "survival": [one.hex() for one in found.survival.tolist()],
+            grids = [taus, *others]
+            found = measure_margins(a, b, part, [*chain(*grids)], temperature)
+            told: dict[str, Json] = {
                 "gini": found.gini.hex(),
                 "tokens": found.tokens,
                 "seconds": time.monotonic() - begun,
             }
+            survival = iter(found.survival.tolist())
+            for grid in grids:
+                own: Json = [one.hex() for one in islice(survival, len(grid))]
+                if grid is taus:
+                    first = told | {"survival": own}
+                else:
+                    self._kept.keep("margins", name_result(grid, part), told | {"survival": own})
+            return first
 
         for name, part in _split(passages):
             found = self._measure(
                 "margins",
-                of | {"passages": sha256(encode_passages(part)).hexdigest()},
+                name_result(taus, part),
                 f"comparing two implementations on {name} completions",
                 lambda part=part: read(part),  # type: ignore[misc] # a part's own
             )

@@ -40,6 +40,7 @@ from assay.subnet.window_costs import (
 
 #: Most tokens of a group: see `find_parameters_fault`.
 _TOKENS_MAX = 1 << 22
+_GIB = 1 << 30
 #: Share of a GPU's memory that a program may use: the rest is for the allocator.
 MEMORY_SHARE = 0.9
 
@@ -229,6 +230,33 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
         _plan_gate(recipe, rules, card, window),
         tuple(list_lacks(recipe.trainer, "cpu" if recipe.course.card == "cpu" else "auto")),
     )
+
+
+def list_shortages(plan: CoursePlan) -> list[str]:
+    """What does not fit, each in a line with the number that would."""
+    found, work = [], plan.rules.work
+    bound = "max_tokens" if work.turns == 1 else "context"
+    for role in plan.roles:
+        if not role.fits_memory:
+            fits = f"{bound} = {role.tokens_fit:,}" if role.tokens_fit else f"no {bound}"
+            found.append(
+                f"the {role.role} needs {role.memory / _GIB:,.1f} GiB of the "
+                f"{role.allowed_memory / _GIB:,.1f} that programs may take of a {plan.card.name}: "
+                f"{fits} would fit"
+            )
+        if not role.fits_time and role.role == "miner":
+            found.append(
+                f"a miner with one {plan.card.name} makes {role.cost.groups} groups of "
+                f"{work.group_size} in the {role.allowed_seconds:,.0f} s of a window, and "
+                f"{work.valued_groups} are valued: take a smaller model, fewer max_tokens, or a "
+                "faster --card"
+            )
+        elif not role.fits_time:
+            found.append(
+                f"the {role.role} takes {role.cost.seconds:,.0f} s of a window's "
+                f"{role.allowed_seconds:,.0f}: take fewer miners, or a faster --card"
+            )
+    return found
 
 
 def _plan_gate(recipe: Recipe, rules: Parameters, card: Card, window: float) -> GatePlan | None:

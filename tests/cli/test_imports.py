@@ -136,6 +136,9 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "env new STORE": (ENDS, ""),
     "env look FILE": (ENDS, "numpy"),
     "env vet FILE": (ENDS, "numpy structlog"),
+    "recipe new NONE": (ENDS, "numpy"),
+    "recipe new arithmetic --out FILE": (ENDS, ""),
+    "recipe new arithmetic --out NEW": (SAYS, ""),
     "env export nonsense --verifiers NEW": (ENDS, "numpy"),
 }
 

@@ -66,11 +66,13 @@ SIBLINGS = {
         "--out --quiet --config"
     ),
     "verify": "--quiet --config",
-    "adopt": "--out --quiet",
+    "adopt, recipe new": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",
     "convert, plan, env new, env vet, env look, tools": "",
     "sandbox prepare": "--quiet",
 }
+#: Lists of commands.
+LISTS = {"wallet", "weights", "subnet", "ledger", "env", "recipe", "sandbox"}
 #: Options whose presence is a row's own: no command of another row has them.
 TELLING = {"--yes", "--wallet", "--wallet-path", "--network", "--netuid", "--localnet"}
 
@@ -86,7 +88,7 @@ def test_siblings_have_the_same_options():
     assert spoken > {"--dir", "--explorer", "--network", "--netuid", "--localnet", "--config"}
     assert "--json" not in spoken
     for name, options in found.items():
-        if name in ("wallet", "weights", "subnet", "ledger", "env", "sandbox"):  # lists of commands
+        if name in LISTS:
             assert not options
             continue
         row = rows.pop(name)

@@ -16,8 +16,8 @@ from tests.commands import run_command
 OPTIONS: dict[str, str] = json.loads((Path(__file__).with_name("options.json")).read_text())
 #: Commands whose --out is new or empty, or, of an explanation, named after window and miner.
 OTHERS = {"adopt", "audit export", "explain", "export", "subnet amend", "subnet publish"}
-#: Command whose --out is one file.
-OF_A_FILE = {"convert"}
+#: Commands whose --out is one file.
+OF_A_FILE = {"convert", "recipe new"}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from assay.inference.calibration import MarginCurve
 from assay.inference.folder import CheckpointError, read_passages
 from assay.inference.pair_report import CAP_DISTANCE, GRID, list_thresholds
 from assay.inference.probes import Probe, ProbeError
-from assay.protocol.parameters import SMALL_MODEL_TESTS, make_tests
+from assay.protocol.manifest import Calibration
+from assay.protocol.parameters import SMALL_MODEL_TESTS, Tests, make_tests
 from assay.subnet import model_measurements
 from assay.subnet.adoption.adopt import ADOPTED_FILES, ADOPTION_FILE, adopt_model
 from assay.subnet.calibration_findings import make_findings
-from assay.subnet.genesis_checkpoint import make_recipe_genesis
+from assay.subnet.genesis_checkpoint import calibrate_recipe, make_recipe_genesis
 from assay.subnet.measurements import Measurements
 from assay.subnet.recipe import Recipe, read_recipe
 from assay.training import GENESIS
@@ -69,6 +71,25 @@ def test_a_second_calibration_loads_no_model_and_makes_the_same_bytes(
     assert make(recipe, tmp_path / "c", Measurements()) == first  # measured anew
     assert len(loaded) == 2
     assert len(read_passages(tmp_path / "a")) == 6
+
+
+def test_a_wider_cap_that_was_foreseen_is_not_measured_again(
+    tmp_path: Path, recipe: Recipe, loaded: list[str]
+) -> None:
+    kept, folder = Measurements(tmp_path / "kept"), tmp_path / "model"
+    adopt_model(GENESIS, folder, probes=False)
+    first, wide = make_tests(300), make_tests(600)
+
+    def calibrate(tests: Tests, kept: Measurements, *others: Tests) -> Calibration:
+        rules = replace(recipe.make_rules(), tests=tests)
+        made = calibrate_recipe(recipe, folder, rules, kept=kept, others=others)
+        return made.findings.calibration
+
+    calibrate(first, kept, wide)
+    found = calibrate(wide, kept)
+    assert len(loaded) == 1
+    assert found == calibrate(wide, Measurements())  # measured alone
+    assert len(loaded) == 2
 
 
 def test_a_stopped_calibration_goes_on_with_the_next_part(

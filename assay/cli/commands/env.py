@@ -391,10 +391,10 @@ def vet(
         environment = _open_vetted(str(path))
         with log_lines(as_json, quiet):
             tried = vet_environment(environment, make_report)
-        show_vetted_environment(tried, as_json)
+        show_vetted_environment(tried, str(path), as_json)
         return OK if tried.is_fit else FINDING
     vetted = vet_file(VetRequest(path, data, units, problems, read_as), choose_say(quiet))
-    show_vetted_file(vetted, as_json)
+    show_vetted_file(vetted, as_json, read_as)
     return OK if vetted.report.is_fit else FINDING
 
 
