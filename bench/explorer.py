@@ -373,7 +373,7 @@ def measure_pages(record: Record, settings: Settings, folder: Path) -> list[Figu
         name = f"{ADDRESS}-{record.parameters.digest.hex()[:16]}.sqlite"
         index = Index(folder / name, VALIDATOR, record.parameters.digest)
         stack.callback(index.close)
-        app, _, indexer = make_app(source.subject, index, source.sources)
+        app, _, indexer, _ = make_app(source.subject, index, source.sources)
         started = perf_counter()
         indexer.step()
         reading = perf_counter() - started

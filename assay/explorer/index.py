@@ -1,12 +1,13 @@
 """An index over a record, in one SQLite file, for pages that need many windows.
 
 Everything in it comes from the record and can be read again: a file that is damaged, of another
-version or of another record is replaced. One connection writes; each thread that reads has one of
-its own.
+version or of another record is replaced. One thread writes; each thread has a connection of its
+own.
 """
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,14 +24,18 @@ _VERSION = 6
 NUMBER_MAX = 1 << 62
 #: Seconds a reader waits for the writer.
 _WAIT_S = 5.0
+#: Steps of SQLite's machine between two looks at the clock.
+_LOOK = 20_000
 #: Bytes of a digest in the index: enough to find its record.
 DIGEST_BYTES = 16
 
 #: What is read of a record. What epochs of the chain paid stays when a record is read again: a node
 #: may have forgotten it.
 TABLES = ("settlements", "windows", "miners", "rows", "scores", "weights", "digests")
-_SCHEMA = """
+_ABOUT = """
 CREATE TABLE about (version INTEGER NOT NULL, validator BLOB NOT NULL, parameters BLOB NOT NULL);
+"""
+_SCHEMA = """
 CREATE TABLE settlements (
     epoch INTEGER PRIMARY KEY, previous_epoch INTEGER NOT NULL, digest BLOB NOT NULL,
     previous BLOB NOT NULL, first INTEGER, last INTEGER, counted INTEGER NOT NULL,
@@ -86,6 +91,10 @@ class IndexDamagedError(Exception):
     """The file is no index of this record, or cannot be used: make it anew."""
 
 
+class SlowQueryError(Exception):
+    """The answer takes longer than `IndexFile.limit` allows."""
+
+
 @dataclass(frozen=True, slots=True)
 class IndexedWindow:
     """One window of a settlement, as it goes into the index."""
@@ -102,13 +111,36 @@ class IndexedWindow:
     tokens: Mapping[bytes, int] = field(default_factory=dict)
 
 
-class Index:
-    """The index of one validator's record. A missing file is created, and one with other content is
-    replaced. Raises IndexDamagedError, OSError: it cannot be created."""
+class IndexFile:
+    """An SQLite file that may be thrown away. A missing one is created, and one with other content
+    is replaced.
 
-    def __init__(self, path: Path, validator: bytes, parameters: bytes) -> None:
-        self.path = path
-        self._of = validator, parameters
+    Attributes:
+        is_damaged: a reader found it so.
+        of: validator and parameters of its record.
+
+    Args:
+        schema: SQL that creates its tables. version: changes with them.
+        validator, parameters: of the record that it belongs to.
+        checked: the table whose pages are checked when it is opened; no text: all.
+
+    Raises:
+        IndexDamagedError, OSError: it cannot be created.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        version: int,
+        validator: bytes,
+        parameters: bytes,
+        checked: str = "",
+    ) -> None:
+        self.path, self.is_damaged = path, False
+        self._schema, self._version = schema, version
+        self.of = validator, parameters
+        self._check = f"PRAGMA quick_check({checked})" if checked else "PRAGMA quick_check"
         self._local = threading.local()
         self._lock = threading.Lock()
         self._generation = 0
@@ -120,21 +152,21 @@ class Index:
             self.reset()
 
     def _prepare(self) -> None:
-        validator, parameters = self._of
+        validator, parameters = self.of
         version = self._get_connection().execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             with self.write() as database:
-                database.executescript(_SCHEMA)
-                database.execute(f"PRAGMA user_version = {_VERSION}")
+                database.executescript(_ABOUT + self._schema)
+                database.execute(f"PRAGMA user_version = {self._version}")
                 database.execute(
-                    "INSERT INTO about VALUES (?, ?, ?)", (_VERSION, validator, parameters)
+                    "INSERT INTO about VALUES (?, ?, ?)", (self._version, validator, parameters)
                 )
             return
         about = self.read("SELECT version, validator, parameters FROM about")
         named = [(row["version"], row["validator"], row["parameters"]) for row in about]
-        if version != _VERSION or named != [(_VERSION, validator, parameters)]:
+        if version != self._version or named != [(self._version, validator, parameters)]:
             raise IndexDamagedError(f"{self.path} is of another record")
-        if self.read("PRAGMA quick_check")[0][0] != "ok":
+        if self.read(self._check)[0][0] != "ok":
             raise IndexDamagedError(f"{self.path} is damaged")
 
     def close(self) -> None:
@@ -149,6 +181,7 @@ class Index:
         """Replace the index with an empty one. Readers may fail once meanwhile. Raises
         IndexDamagedError, OSError: it cannot be created."""
         self.close()
+        self.is_damaged = False
         for end in ("", "-wal", "-shm", "-journal"):
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
         try:
@@ -158,11 +191,25 @@ class Index:
 
     def read(self, query: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> list[Any]:
         """All rows of a query, by column name. Raises IndexDamagedError: the file cannot be
-        read."""
+        read; SlowQueryError: see `limit`."""
         try:
             return self._get_connection().execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise SlowQueryError from None
+            # others pass, such as a connection that was closed for a new file
+            self.is_damaged |= type(error) is sqlite3.DatabaseError
             raise IndexDamagedError(f"{self.path}: {error}") from None
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """Ends what this thread reads within, after a time."""
+        connection, until = self._get_connection(), time.monotonic() + seconds
+        connection.set_progress_handler(lambda: time.monotonic() > until, _LOOK)
+        try:
+            yield
+        finally:
+            connection.set_progress_handler(None, 0)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -192,7 +239,12 @@ class Index:
         assert isinstance(connection, sqlite3.Connection)  # put there just now, or before
         return connection
 
-    # --- writing
+
+class Index(IndexFile):
+    """The index of one validator's record. Raises as `IndexFile`."""
+
+    def __init__(self, path: Path, validator: bytes, parameters: bytes) -> None:
+        super().__init__(path, _SCHEMA, _VERSION, validator, parameters)
 
     def put(self, settlement: SettlementRecord, windows: list[IndexedWindow]) -> None:
         """Add one settlement and its windows. Settlements may come in any order, each once."""

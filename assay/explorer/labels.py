@@ -49,6 +49,9 @@ ROLLOUT_MARKS = {
     "unknown": ("?", "only the miner’s file shows whether it is recomputed with the model"),
 }
 
+#: Why a rollout ended, by a name as other trainers have it.
+ENDS = {"stop": "its last token is an end token", "length": "truncated: it is not"}
+
 _ABSENCES = {Reason.NO_COMMITMENT, Reason.NOT_REGISTERED}
 
 PHASES = {

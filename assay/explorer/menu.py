@@ -14,6 +14,7 @@ from assay.explorer.page_reader import PageReader
 from assay.explorer.views.common import list_step_digests
 from assay.explorer.views.merged_rounds import list_rounds
 from assay.explorer.views.proposals import proposes
+from assay.explorer.views.rollout_list import has_rollouts
 
 #: Seconds for which it is known which pages have data.
 _KNOWN_S = 2.0
@@ -63,6 +64,7 @@ PLACES: dict[str, tuple[MenuPage, ...]] = {
     "Training": (
         MenuPage("Curves", "/training"),
         MenuPage("Watch", "/watch", has_data=_has_course),
+        MenuPage("Rollouts", "/rollouts", ("/rollouts/",), has_data=has_rollouts),
         MenuPage("Proposals", "/proposals", has_data=proposes),
         MenuPage("Evaluations", "/evaluations", has_data=_has_evaluations),
         MenuPage("Rounds", "/rounds", has_data=_has_rounds),

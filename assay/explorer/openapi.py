@@ -15,9 +15,12 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from assay.explorer.documents.shared import ErrorDocument
 from assay.explorer.index import NUMBER_MAX
+from assay.explorer.labels import ENDS
 from assay.explorer.page_addresses import PAGES, PageAddress
+from assay.explorer.rollout_index import ORDERS
 from assay.explorer.views.common import ROWS_MAX, Query
 from assay.explorer.views.miners import SORTS
+from assay.explorer.views.rollout_list import GROUP_ORDERS
 
 Schema = dict[str, Any]
 #: Grows with every field that is added; what is removed or changes its meaning makes another API.
@@ -31,6 +34,13 @@ _PLACES = {
     "rollout": "number of a rollout of the group, from 0",
     "epoch": "epoch block of a settlement",
 }
+#: Orders of a list, by its address.
+_SORTS = {
+    "/miners": SORTS,
+    "/rollouts": ORDERS,
+    "/rollouts/{window}/{hotkey}/{group}": GROUP_ORDERS,
+}
+_RANGE = "a number, or a range such as 8-12, 8- or -12"
 _LINK = {
     "link": {
         "description": 'The address of the next part of a list, with rel="next".',
@@ -160,9 +170,18 @@ def _list_parameters(path: str, example: Mapping[str, Any], names: tuple[str, ..
     known: dict[str, tuple[str, Schema]] = {
         "page": ("part of the list, from 1", {"type": "integer", "minimum": 1, "default": 1}),
         "size": ("rows at once", {"type": "integer", "minimum": 1, "maximum": ROWS_MAX}),
-        "sort": ("order of the list", {"type": "string", "enum": list(SORTS)}),
+        "sort": ("order of the list", {"type": "string", "enum": list(_SORTS.get(path, ()))}),
         "checkpoint": ("rows of one checkpoint's step", {"type": "integer", "minimum": 0}),
         "q": ("the text to search for", {"type": "string"}),
+        "window": (f"windows: {_RANGE}", {"type": "string"}),
+        "miner": ("a hotkey or its first letters, a name or a uid", {"type": "string"}),
+        "level": ("level of the problems", {"type": "integer", "minimum": 0}),
+        "environment": ("name of the environment that asked", {"type": "string"}),
+        "reward": (f"rewards, 0 to 1: {_RANGE}", {"type": "string"}),
+        "tokens": (f"tokens of a completion: {_RANGE}", {"type": "string"}),
+        "verdict": ("a reason code of its miner's window, or none", {"type": "string"}),
+        "end": ("finish reason", {"type": "string", "enum": list(ENDS)}),
+        "tool": ("name of a tool that it called", {"type": "string"}),
     }
     for name in names:
         about, kind = known[name]

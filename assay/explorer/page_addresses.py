@@ -15,6 +15,7 @@ from assay.explorer.views.merged_rounds import view_rounds
 from assay.explorer.views.miners import view_miner, view_miners
 from assay.explorer.views.overview import view_overview
 from assay.explorer.views.proposals import view_proposals
+from assay.explorer.views.rollout_list import FILTERS, view_rollout_group, view_rollouts
 from assay.explorer.views.rollouts import view_rollout
 from assay.explorer.views.settlements import view_settlement, view_weights
 from assay.explorer.views.validators import view_validators
@@ -47,7 +48,7 @@ class PageAddress:
     @property
     def waits(self) -> bool:
         """Whether an answer may take seconds, and must not delay other pages."""
-        return self.view in (view_rollout, view_watch, view_proposals)
+        return self.view in (view_rollout, view_watch, view_proposals, view_rollouts)
 
 
 _WEIGHTS = {"weights": "weights.rows"}
@@ -102,6 +103,12 @@ PAGES: dict[str, PageAddress] = {
         "proposals.html",
         {"proposals": "rows", "steps": "steps"},
         ("checkpoint", *_PARTS),
+    ),
+    "/rollouts": PageAddress(
+        view_rollouts, "rollouts.html", {"rollouts": "rows"}, (*FILTERS, "sort", *_PARTS)
+    ),
+    "/rollouts/{window}/{hotkey}/{group}": PageAddress(
+        view_rollout_group, "rollout_group.html", {"rollouts": "rows"}, ("q", "sort", *_PARTS)
     ),
     "/rounds": PageAddress(
         view_rounds,

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from assay.explorer.index import Index
 from assay.explorer.indexing import Indexer
 from assay.explorer.ports import PageSources, ShownRecord
+from assay.explorer.rollout_index import RolloutIndex
 from assay.protocol.context import Context
 from assay.protocol.errors import OperatorError
 from assay.protocol.record import WindowRecord, make_record_context
@@ -67,6 +68,8 @@ class PageReader:
     index: Index
     indexer: Indexer
     sources: PageSources
+    #: None: there is no source of rollouts
+    rollouts: RolloutIndex | None = None
     _files: BoundedCache[int, tuple[bytes, WindowFile]] = field(
         default_factory=lambda: BoundedCache(_CACHED)
     )

@@ -101,6 +101,7 @@ def _make_environment() -> Environment:
         prose=write_prose,
         about=write_about,
         plain=write_plain,
+        flat=write_flat,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.globals.update(
@@ -157,6 +158,7 @@ _NUMBERS: dict[str, Callable[..., str]] = {
     "integer": "{:,}".format,
     "points": lambda share: f"{100 * share:+.1f}".replace("-", "−"),
     "percent": lambda share: f"{100 * share:.1f} %",
+    "signed": lambda value: f"{value:+.3f}".replace("-", "−"),
     "chance": lambda nats: _write_chance(math.exp(-nats)),
     "real": lambda value, digits=3: "0" if value == 0 else f"{value:.{digits}g}",
     "fixed": lambda value, digits=3: f"{value:.{digits}f}",
@@ -224,6 +226,11 @@ def write_prose(text: str) -> Markup:
     return Markup("").join(
         write_code(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     )
+
+
+def write_flat(text: str, whole: bool) -> str:
+    """A text with nothing hidden: whole, or as one line of a table."""
+    return show_hidden(text) if whole else show_hidden(" ".join(text.split()))
 
 
 def draw_curve(curve: Curve) -> Markup:

@@ -332,6 +332,79 @@ class GroupReading:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexedRollout:
+    """A rollout as the index of rollouts holds it.
+
+    reward: millionths; advantage: in whole rewards, None: its group taught nothing; tokens: its
+    own; surprise: mean −ln p of these, nats, None: nobody says it; end: one of
+    `assay.explorer.labels.ENDS`, None: unknown; tools: names of those that it called; text: the
+    completion, of an episode with the replies.
+    """
+
+    number: int
+    reward: int
+    advantage: float | None
+    tokens: int
+    surprise: float | None
+    end: str | None
+    tools: Sequence[str]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedGroup:
+    """A group of rollouts as the index holds it. hotkey: SS58 of who generated it; level, step:
+    None: unknown, or no step learned from it; prompt: as the model reads it."""
+
+    window: int
+    hotkey: str
+    number: int
+    level: int | None
+    environment: str
+    step: int | None
+    prompt: str
+    rollouts: Sequence[IndexedRollout]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPart:
+    """Groups of a file. next: where the next part begins; None: this is the last one."""
+
+    groups: Sequence[IndexedGroup]
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutFile:
+    """A file of rollouts, whose content does not change: a step's, or one of an export. name: by
+    which the index knows it; kind: step or export."""
+
+    name: str
+    kind: str
+    path: str
+
+
+class RolloutSource(Protocol):
+    """Where the index of rollouts comes from. Every call is bounded in time, and takes what a
+    helper needs for it."""
+
+    def list_files(self, steps: Sequence[str]) -> Sequence[RolloutFile]:
+        """The files that there are, the newest first. steps: digests of the records of published
+        steps, hex, in order, for where the trainer's folder is not at hand."""
+
+    def read_part(self, file: RolloutFile, first: int) -> RolloutPart | str:
+        """A part of a file, from one's `next` on; or why it cannot be read, for pages."""
+
+    def read_audited(
+        self, context: Context, hotkey: bytes, groups: Sequence[int]
+    ) -> RolloutPart | str:
+        """Those of a miner's groups that its store still serves, whole."""
+
+    def close(self) -> None:
+        """End the helpers."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditCommand:
     """A command that re-derives windows and their settlements.
 
@@ -435,6 +508,8 @@ class PageSources:
     #: a group of the file of a miner, a hotkey of 32 bytes, measured again if there is a model;
     #: waits for so many seconds at most
     read_group: Callable[[Context, bytes, int, float], GroupReading | ReadingLack]
+    #: what the index of rollouts is made of; None: nothing is
+    rollouts: RolloutSource | None = None
     #: the subnet's neurons, at most a minute old while the chain answers; None: no chain is named,
     #: or it has not answered yet
     read_neurons: Callable[[], Neurons | None] = _know_nothing

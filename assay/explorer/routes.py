@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Scope
 from assay.explorer.api_page import describe_api_page
 from assay.explorer.csv_tables import pick_rows, write_csv
 from assay.explorer.documents.shared import ErrorDocument
-from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError
+from assay.explorer.index import NUMBER_MAX, Index, IndexDamagedError, SlowQueryError
 from assay.explorer.indexing import Indexer
 from assay.explorer.menu import Menu
 from assay.explorer.openapi import ROOT, describe_api, make_api_path
@@ -39,7 +39,10 @@ from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.pages import STATIC, STATIC_FOLDERS, Pages, make_mark
 from assay.explorer.ports import PageSources, ShownRecord
 from assay.explorer.preparation import Preparation
+from assay.explorer.rollout_index import RolloutIndex
+from assay.explorer.rollout_indexing import RolloutIndexer
 from assay.explorer.views.common import ROWS_MAX, Query
+from assay.explorer.views.rollout_list import FILTERS, TEXT_LIMIT
 from assay.network.web.guard import RATE, Guard, get_network
 
 #: Pages made at once; each thread has a connection to the index.
@@ -115,6 +118,8 @@ class Explorer:
                 return _write_table(page, document, table, request)
         except NotFoundError as error:
             return self._write_error(404, str(error), request)
+        except SlowQueryError:
+            return self._write_error(503, "it takes too long just now", request)
         except IndexDamagedError:
             why = "the index is being made anew: ask again in a moment"
             return self._write_error(503, why, request)
@@ -166,8 +171,8 @@ class Explorer:
             if path == "/api"
             else make_api_path(path) + (f"?{query}" if query else ""),
             "asked": {
-                name: text[: Query.LIMIT]
-                for name in ("q", "sort", "checkpoint")
+                name: text[:TEXT_LIMIT]
+                for name in ("sort", "checkpoint", *FILTERS)
                 if (text := request.query_params.get(name))
             },
             "rows_max": ROWS_MAX,
@@ -330,13 +335,21 @@ def make_app(
     sources: PageSources,
     hosts: Sequence[str] = HOSTS,
     access: Access = Access(),
-) -> tuple[ASGIApp, Events, Indexer]:
-    """The pages as an ASGI application, their events, and the indexer, which the caller starts and
-    stops. hosts: see `Guard`."""
+) -> tuple[ASGIApp, Events, Indexer, RolloutIndexer | None]:
+    """The pages as an ASGI application, their events, and the indexers of the record and of
+    rollouts, if there are any: the caller starts and stops them. hosts: see `Guard`.
+
+    Raises:
+        IndexDamagedError, OSError: the index of rollouts cannot be created.
+    """
     events = Events()
     indexer = Indexer(subject, index, events.notify)
-    reader = PageReader(subject, index, indexer, sources)
+    reader, rollouts = PageReader(subject, index, indexer, sources), None
     indexer.prepare = Preparation(reader).run
+    if sources.rollouts is not None:
+        name = f"{index.path.stem}-rollouts{index.path.suffix}"
+        reader.rollouts = RolloutIndex(index.path.with_name(name), *index.of)
+        rollouts = RolloutIndexer(reader, reader.rollouts, sources.rollouts, events.notify)
     explorer = Explorer(reader)
     # a rollout may take seconds, and must not delay other pages
     quick, slow = CapacityLimiter(_THREADS), CapacityLimiter(_THREADS // 2)
@@ -377,4 +390,4 @@ def make_app(
     app = Starlette(routes=routes, exception_handlers={404: refuse, 500: refuse}, lifespan=lifespan)
     app.router.redirect_slashes = False  # it would name a host: behind a server of others, ours
     fresh = _FRESH if access.is_public else "no-cache"
-    return Guard(app, hosts, rate=access.rate, fresh=fresh), events, indexer
+    return Guard(app, hosts, rate=access.rate, fresh=fresh), events, indexer, rollouts

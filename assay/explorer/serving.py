@@ -139,15 +139,20 @@ class ExplorerOpening:
         folder = _open_folder(self._request.settings.explorer.index, stack)
         try:
             index = Index(folder / name, subject.validator, network)
+            stack.callback(index.close)
+            explorer = self._request.settings.explorer
+            access = Access(explorer.rate, is_public=bool(explorer.trusted_proxies))
+            app, events, indexer, rollouts = make_app(
+                subject, index, source.sources, self._hosts, access
+            )
         except IndexDamagedError as error:
             raise ConfigError(f"{error}: name another folder with --index") from None
-        stack.callback(index.close)
-        explorer = self._request.settings.explorer
-        access = Access(explorer.rate, is_public=bool(explorer.trusted_proxies))
-        app, events, indexer = make_app(subject, index, source.sources, self._hosts, access)
         listeners.append(events.notify)
         stack.callback(indexer.stop)
         indexer.start()
+        if rollouts is not None:
+            stack.callback(rollouts.stop)
+            rollouts.start()
         watch = ChangeWatch(source.sources.read_live, events.notify)
         stack.callback(watch.stop)
         self._place = subject.place

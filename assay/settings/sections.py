@@ -719,6 +719,7 @@ class ExplorerSettings(_Section):
     evaluations: Dir | None = Field(
         None, description="folder of `assay eval`; None: assay-eval, and the trainer's own results"
     )
+    rollouts: Dir | None = Field(None, description="folder of `assay export`, for its rollouts")
     beside: tuple[Annotated[Path, Flag("FILE")], ...] = Field(
         (), description="files with other explorers' /api/v1/training, drawn beside this run"
     )

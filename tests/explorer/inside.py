@@ -24,9 +24,9 @@ ADDRESS = "http://127.0.0.1:8400"
 class Inside:
     """An explorer that was not started: what its record holds was read once."""
 
-    def __init__(self, client, indexer, index, source, events):
+    def __init__(self, client, indexer, index, source, events, rollouts):
         self.client, self.indexer, self.index = client, indexer, index
-        self.source, self.events = source, events
+        self.source, self.events, self.rollouts = source, events, rollouts
 
     def get(self, path, **headers):
         answer = self.client.get(path, headers={"accept": "text/html", **headers})
@@ -59,10 +59,12 @@ def look_into(folder, index=None, ledger=None, access=UNLIMITED, **settings):
         subject = source.subject
         kept = Index(index, subject.validator, subject.history.first.digest)
         stack.callback(kept.close)
-        app, events, indexer = make_app(subject, kept, source.sources, access=access)
+        app, events, indexer, rollouts = make_app(subject, kept, source.sources, access=access)
         indexer.step()
+        if rollouts is not None:
+            stack.callback(rollouts.stop)
         client = stack.enter_context(TestClient(app, base_url=ADDRESS))
-        yield Inside(client, indexer, kept, source, events)
+        yield Inside(client, indexer, kept, source, events, rollouts)
 
 
 @contextmanager

@@ -482,7 +482,7 @@ def test_a_lie_of_the_trainer_is_shown_where_its_checkpoints_are(demo):
         assert inside.get_json("/training")["lies"] == []
         lie = "it is measured against 6d6d…, and its parent against 7e7e…"
         around = inside.answer_instead(read_manifest=CheckpointOrigin(3), find_lie=lie)
-        shown, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+        shown, *_ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
         client = TestClient(shown, base_url=ADDRESS)
         document = client.get("/training.json").json()
         check_document("/training.json", document)

@@ -34,7 +34,7 @@ def keys(demo):
 def look(inside, hotkey, **answers):
     """The document's part about pay, and its steps by name."""
     around = inside.answer_instead(**answers)
-    app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+    app, *_ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url="http://127.0.0.1:8400")
     page = client.get(f"/miner/{hotkey}", headers={"accept": "text/html"})
     assert page.status_code == 200
@@ -170,7 +170,7 @@ def test_a_hotkey_that_no_window_had_is_told_why_it_has_no_page(inside, keys):
 
     def ask(hotkey, neurons):
         around = inside.answer_instead(read_neurons=neurons)
-        app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+        app, *_ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
         answer = TestClient(app, base_url="http://127.0.0.1:8400").get(f"/miner/{hotkey}.json")
         assert answer.status_code == 404
         return answer.json()["error"]

@@ -139,7 +139,7 @@ def test_the_page_shows_who_was_merged_who_was_left_out_and_who_lied(demo, store
         parameters = replace(subject.history.latest, rounds=ROUNDS)
         history = type(subject.history)(parameters)
         for known, with_rounds in ((subject, False), (replace(subject, history=history), True)):
-            app, _, _ = make_app(known, inside.index, around, access=UNLIMITED)
+            app, *_ = make_app(known, inside.index, around, access=UNLIMITED)
             client = TestClient(app, base_url="http://127.0.0.1:8400")
             document = client.get("/rounds.json").json()
             check_document("/rounds.json", document)

@@ -134,7 +134,7 @@ def test_coldkeys_contracts_and_transactions_are_found_where_a_chain_is_read(ins
     ledger = LedgerReading("evm.example", 200, 0, 12, None, None, posted)
     around = inside.answer_instead(read_neurons=Neurons(140, rows), read_ledger=ledger)
     around.contract = _CONTRACT
-    app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+    app, *_ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url="http://127.0.0.1:8400")
     hits = find(client, coldkey)["hits"]
     assert [hit["path"] for hit in hits] == [f"/miner/{encode_ss58(key)}" for key in keys]

@@ -34,7 +34,7 @@ from assay.explorer.sources.groups import PARTS
 from assay.explorer.sources.progress import note_progress
 from assay.inference.checkpoint import Checkpoint, Outline
 from assay.inference.folder import CheckpointError
-from assay.network.store.base import StoreError
+from assay.network.store.base import ObjectSource, StoreError
 from assay.network.store.folder import open_folder
 from assay.protocol.commitment import make_object_name
 from assay.protocol.context import Context, context_from_json
@@ -185,19 +185,9 @@ class GroupReader:
         committed = find_commitment(context, hotkey)
         if isinstance(committed, Refusal):
             return _refuse(f"the audit reads no such file: {committed.detail}")
-        name = make_object_name(encode_ss58(hotkey), context.window)
-        folders = [Path(folder) for folder in order["stores"]]
-        source = next(
-            (open_folder(folder).open(name) for folder in folders if (folder / name).is_file()),
-            None,
-        )
+        source = open_file(order, context.window, hotkey, committed.locator)
         if source is None:
-            store = open_stores(StoreSettings(**order["settings"])).get(committed.locator)
-            if store is None:
-                return _refuse(
-                    "the miner's file is not at hand: its store is not one read from here"
-                )
-            source = store.open(name)
+            return _refuse("the miner's file is not at hand: its store is not one read from here")
         submission = read_submission(plan_groups(context, hotkey, [group]), SubmissionFile(source))
         if submission.refusal is not None:
             part = "miner's file" if submission.opening is None else "group"
@@ -238,6 +228,19 @@ class GroupReader:
                 why = f"without the tokenizer of checkpoint {short}… nothing can be read"
                 return None, None, why
         return outline, None, why
+
+
+def open_file(
+    order: dict[str, Any], window: int, hotkey: bytes, locator: str
+) -> ObjectSource | None:
+    """A miner's file, from a folder of the order's or its own store. None: it is in no store that
+    is read from here. Raises StoreError."""
+    name = make_object_name(encode_ss58(hotkey), window)
+    for folder in map(Path, order["stores"]):
+        if (folder / name).is_file():
+            return open_folder(folder).open(name)
+    store = open_stores(StoreSettings(**order["settings"])).get(locator)
+    return None if store is None else store.open(name)
 
 
 def _play(context: Context, outline: Outline, problem: Problem, tokens: Sequence[int]) -> Episode:

@@ -90,6 +90,11 @@ def find_evaluations(settings: Settings, trainer: Path) -> EvaluationResults:
     return EvaluationResults(named or Path("assay-eval"), trainer)
 
 
+def find_export(settings: Settings) -> Path | None:
+    """The folder of `assay export`. None: none is named."""
+    return _require("--rollouts", settings.explorer.rollouts)
+
+
 def find_beside(settings: Settings) -> dict[str, Path]:
     """Other runs' documents, by their files' names without the ending."""
     files: dict[str, Path] = {}

@@ -28,6 +28,7 @@ from assay.explorer.sources.named import (
     find_beside,
     find_comparison,
     find_evaluations,
+    find_export,
     find_gauntlet,
     find_ledger,
     find_models,
@@ -35,6 +36,7 @@ from assay.explorer.sources.named import (
     find_trainer,
 )
 from assay.explorer.sources.proposals import Proposals
+from assay.explorer.sources.rollouts import Rollouts
 from assay.explorer.sources.round_findings import RoundFindings
 from assay.explorer.sources.run_view import RunView, TrainerOutput
 from assay.explorer.sources.runs_beside import RunsBeside
@@ -141,7 +143,10 @@ def _open_around(
     groups = Groups(models, roots, settings.store, scratch, on_change)
     courses = Courses(trainer, roots, scratch, on_change)
     proposals = Proposals(trainer, roots, scratch, on_change)
-    for helped in (groups, courses, proposals):
+    rollouts = Rollouts(
+        trainer, find_export(settings), models, roots, settings.store, scratch / "rollouts"
+    )
+    for helped in (groups, courses, proposals, rollouts):
         stack.callback(helped.close)
     place = find_ledger(settings, subject.validator, subject.identity.netuid)
     store = None if folder is None else folder / "store"
@@ -190,6 +195,7 @@ def _open_around(
         read_gauntlet=JsonFile(find_gauntlet(settings, folder)).read_object,
         read_evaluations=find_evaluations(settings, trainer).read,
         read_group=groups.read,
+        rollouts=rollouts,
     )
     if run is not None:
         sources.get_names, sources.list_posts = run.get_names, run.list_posts
