@@ -38,6 +38,7 @@ from assay.explorer.labels import MARKS, ROLLOUT_MARKS, get_mark, show_hidden
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 _DIGEST = re.compile("[0-9a-f]{64}")
+_BREAK = re.compile(r"\s*\n\s*")
 #: Points of a line in a drawing. Of more, the smoothed line is drawn alone, through some of them:
 #: a script draws all.
 _DRAWN = 160
@@ -230,7 +231,11 @@ def write_prose(text: str) -> Markup:
 
 def write_flat(text: str, whole: bool) -> str:
     """A text with nothing hidden: whole, or as one line of a table."""
-    return show_hidden(text) if whole else show_hidden(" ".join(text.split()))
+    return (
+        show_hidden(text)
+        if whole
+        else show_hidden(_BREAK.sub(" ⏎ ", text))
+    )
 
 
 def draw_curve(curve: Curve) -> Markup:

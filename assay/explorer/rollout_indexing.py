@@ -21,7 +21,7 @@ from assay.protocol.ss58 import encode_ss58
 
 logger = logging.getLogger(__name__)
 #: Seconds between two looks for new files; before a file that could not be read is tried again.
-LOOK_S, AGAIN_S = 3.0, 600.0
+LOOK_S, AGAIN_S = 3.0, 60.0
 #: Rollouts that the index holds, about: then the oldest files are left out. Newest windows whose
 #: audited groups are read.
 ROLLOUTS_MAX, WINDOWS_MAX = 2_000_000, 256
@@ -46,6 +46,10 @@ class RolloutIndexer:
         self._thread = threading.Thread(target=self._run, name="rollouts", daemon=True)
         self._tried: dict[str, float] = {}  # file → when it could not be read
         self._verdicts_of = -1  # windows of the record when verdicts were taken over
+
+    @property
+    def progress(self) -> RolloutProgress:
+        return self._index.progress
 
     def start(self) -> None:
         self._thread.start()

@@ -284,6 +284,20 @@ class RolloutMeasured(GroupFacts):
     rows: list[TokenRow]
 
 
+class RolloutWorth(TypedDict):
+    """What a rollout earned within its group."""
+
+    reward: Millionths
+    advantage: Annotated[
+        float | None, Field(description="in whole rewards; null: its group's rewards are all equal")
+    ]
+    mean: Annotated[float, Field(description="reward of its group, mean")]
+    step: Annotated[
+        Count | None,
+        Field(description="number of the checkpoint whose step learned from it so; null: none did"),
+    ]
+
+
 class RolloutDocument(AuditedDocument):
     """One rollout: what was said, and its tokens."""
 
@@ -299,6 +313,8 @@ class RolloutDocument(AuditedDocument):
     state: Annotated[str, Field(description="audited, valued, sampled, unread or unknown")]
     audited: list[AuditedGroupRow]
     recorded_reward: Millionths | None
+    worth: Annotated[RolloutWorth | None, Field(description="null: its group cannot be read here")]
+    indexed: Annotated[bool, Field(description="whether its group can be seen side by side")]
     unread: UnreadStatistics | None
     lack: ReadingLack | None
     reading: RolloutMeasured | None

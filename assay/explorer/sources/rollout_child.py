@@ -106,7 +106,7 @@ class RolloutReader:
         for digest in order["published"]:
             with suppress(StepError):
                 step = find_published_step(list(map(Path, order["stores"])), bytes.fromhex(digest))
-                if step is not None:
+                if step is not None and step.path.with_suffix(".parquet").is_file():
                     steps.append((digest, step))
         parents = {step.record.parent for _, step in steps}
         followed = {step.record.number for _, step in steps if step.child in parents}

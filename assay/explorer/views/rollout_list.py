@@ -21,7 +21,7 @@ from assay.explorer.documents.rollouts import (
     SearchScan,
     UnreadFiles,
 )
-from assay.explorer.documents.windows import ReadingLack
+from assay.explorer.documents.windows import ReadingLack, RolloutWorth
 from assay.explorer.index import NUMBER_MAX, SlowQueryError
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.rollout_index import (
@@ -170,20 +170,27 @@ def view_rollout_group(
     )
 
 
-def find_figures(
+def find_worth(
     reader: PageReader, window: int, hotkey: str, group: int, rollout: int
-) -> RolloutFigures | None:
+) -> RolloutWorth | None:
     """What the index says of one rollout; None: nothing."""
     index = reader.rollouts
-    if index is None:
-        return None
-    rows = index.read(
-        "SELECT r.* FROM rollouts r JOIN groups g ON g.id = r.grp WHERE g.window = ? "
+    rows = index and index.read(
+        "SELECT r.reward, r.advantage, g.step, "
+        "(SELECT avg(reward) FROM rollouts WHERE grp = g.id) AS mean "
+        "FROM rollouts r JOIN groups g ON g.id = r.grp WHERE g.window = ? "
         "AND g.hotkey = ? AND g.number = ? AND r.number = ?",
         (window, hotkey, group, rollout),
     )
-    tools = _find_tools(index, [row["id"] for row in rows])
-    return _describe_figures(rows[0], tools) if rows else None
+    if not rows:
+        return None
+    (row,) = rows
+    return RolloutWorth(
+        reward=row["reward"],
+        advantage=row["advantage"],
+        mean=row["mean"] / 1_000_000,
+        step=row["step"],
+    )
 
 
 # --- what an address asks for

@@ -6,10 +6,12 @@ from assay.explorer.documents.windows import (
     RewardPart,
     RolloutDocument,
     RolloutMeasured,
+    RolloutWorth,
 )
 from assay.explorer.page_reader import NotFoundError, PageReader
 from assay.explorer.ports import GroupReading
 from assay.explorer.views.common import Query, name_hotkey
+from assay.explorer.views.rollout_list import find_worth
 from assay.explorer.views.windows import describe_check, describe_unread, list_audited, sample
 from assay.protocol.parameters import Parameters
 from assay.protocol.reward_terms import compute_loss_of_length
@@ -52,6 +54,10 @@ def view_rollout(
         missing = reading
     elif (measured := _measure(parameters, query, reading, rollout)) is None:
         missing = ReadingLack(why="the file has no such rollout", passing=False)
+    worth = find_worth(reader, window, hotkey, group, rollout)
+    indexed = worth is not None
+    if worth is None and measured is not None and isinstance(reading, GroupReading):
+        worth = _compare([one.reward for one in reading.rollouts], measured["reward"])
     return RolloutDocument(
         title=f"Rollout {rollout} of group {group}",
         window=window,
@@ -66,10 +72,25 @@ def view_rollout(
         state=states[rollout],
         audited=audited,
         recorded_reward=rewards[rollout] if rollout < len(rewards) else None,
+        worth=worth,
+        indexed=indexed,
         unread=describe_unread(file),
         lack=missing,
         reading=measured,
         **describe_check(reader, window, hotkey),
+    )
+
+
+def _compare(rewards: list[int], reward: int) -> RolloutWorth:
+    """A reward against those of its group, as a step learns from it that does not scale. The
+    rewards are in millionths."""
+    count, total = len(rewards), sum(rewards)
+    is_flat = min(rewards) == max(rewards)
+    return RolloutWorth(
+        reward=reward,
+        advantage=None if is_flat else (reward * count - total) / (count * 1_000_000),
+        mean=total / (count * 1_000_000),
+        step=None,
     )
 
 
