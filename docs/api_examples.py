@@ -37,6 +37,8 @@ def choose(address: str, demo: Path) -> dict[str, Any]:
     summary = json.loads((demo / "summary.json").read_text())
     while ask(address, "/windows")["paging"]["count"] < len(summary["windows"]):
         time.sleep(0.5)
+    while not ask(address, "/rollouts")["sources"]["done"]:
+        time.sleep(0.5)
     window = summary["windows"][1]
     refused = next(v for v in window["verdicts"] if v["reason"] == "SAMPLING_MISMATCH")
     values = {

@@ -13,14 +13,7 @@ from pathlib import Path
 from page_parts import fill, write_or_check
 
 from assay.environments import mixture
-from assay.environments.gym.datasets import (
-    ALIKE,
-    COUNTED,
-    FORMS,
-    LEVELS,
-    REFUSED,
-    SCORER_UNITS,
-)
+from assay.environments.gym.datasets import ALIKE, COUNTED, FORMS, LEVELS, REFUSED, SCORER_UNITS
 from assay.environments.pieces import inside
 from assay.environments.pieces.piece import FAULTS
 from assay.environments.pieces.pool import compute_first_digest
@@ -121,7 +114,10 @@ def make_tools() -> str:
         if tool.proof_arguments:
             lines += [f"Arguments of `{tool.name}`: {_list_texts(tool.proof_arguments)}.", ""]
     lines += [f"Turns of all tools: {_list_texts(FAULTY_TURNS)}.", ""]
-    lines += ["| tool | version | form of calls | digest of the proof episode |", "|---|---|---|---|"]
+    lines += [
+        "| tool | version | form of calls | digest of the proof episode |",
+        "|---|---|---|---|",
+    ]
     lines += [
         f"| `{tool.name}` | {tool.version} | `{form.word}` | `{PROOFS[tool.name, form]}` |"
         for tool in TOOLS.values()

@@ -67,7 +67,9 @@ def show_row(figure: dict[str, Any]) -> str:
         ("least", "at least", unit),
     ):
         if figure.get(key) is not None:
-            kept = f"{words} {show_value(figure[key], of)}" + ("" if figure["kept"] else ", **not reached**")
+            kept = f"{words} {show_value(figure[key], of)}" + (
+                "" if figure["kept"] else ", **not reached**"
+            )
     name = figure["name"].strip().replace("|", "\\|")
     return f"| {name} | {show_value(figure['value'], unit)} | {beside} | {ratio} | {kept} |"
 
@@ -109,7 +111,9 @@ def main() -> int:
     for theme, names in THEMES.items():
         sections = [make_section(name) for name in names.split() if name in there]
         parts += [f"## {theme}", *sections] if sections else []
-    return write_or_check({PAGE: fill(PAGE.read_text(), {"figures": "\n\n".join(parts)}, PAGE.name)})
+    return write_or_check(
+        {PAGE: fill(PAGE.read_text(), {"figures": "\n\n".join(parts)}, PAGE.name)}
+    )
 
 
 if __name__ == "__main__":

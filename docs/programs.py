@@ -242,7 +242,9 @@ def make_transitions(table: Mapping[Any, Mapping[Any, Any]], events: type[Enum],
     lines.append("|---" * (len(states) + 1) + "|")
     for event in events:
         found = [table[state].get(event) for state in states]
-        lines.append(f"| {event} | " + " | ".join(f"`{name(s)}`" if s else "" for s in found) + " |")
+        lines.append(
+            f"| {event} | " + " | ".join(f"`{name(s)}`" if s else "" for s in found) + " |"
+        )
     return "\n".join(lines)
 
 

@@ -35,13 +35,7 @@ from assay.inference.families.fields import COMMON, OLDER_ROPE, SIZES
 from assay.inference.families.rotary import COMMON_TYPES, ROPE_LISTS, ROPE_NUMBERS, ROPE_TYPES
 from assay.gate.rules import Rule
 from assay.gate.tokenizer_file import ADDED_TOKEN, COMPONENTS, MODELS, REGEXES
-from assay.gate.chat_template import (
-    ATTRIBUTES,
-    FILTERS,
-    FUNCTIONS,
-    TESTS,
-    UNICODE_READERS,
-)
+from assay.gate.chat_template import ATTRIBUTES, FILTERS, FUNCTIONS, TESTS, UNICODE_READERS
 from assay.gate.template_syntax import EXPRESSIONS, STATEMENTS
 from assay.protocol.beacon import Beacon, BeaconChain
 from assay.protocol.manifest import Calibration, Manifest

@@ -231,11 +231,7 @@ def write_prose(text: str) -> Markup:
 
 def write_flat(text: str, whole: bool) -> str:
     """A text with nothing hidden: whole, or as one line of a table."""
-    return (
-        show_hidden(text)
-        if whole
-        else show_hidden(_BREAK.sub(" ⏎ ", text))
-    )
+    return show_hidden(text) if whole else show_hidden(_BREAK.sub(" ⏎ ", text))
 
 
 def draw_curve(curve: Curve) -> Markup:

@@ -53,7 +53,6 @@ CREATE INDEX rollouts_by_reward ON rollouts (reward);
 CREATE INDEX rollouts_by_advantage ON rollouts (advantage);
 CREATE INDEX rollouts_by_tokens ON rollouts (tokens);
 CREATE INDEX rollouts_by_surprise ON rollouts (surprise);
-CREATE INDEX rollouts_by_end ON rollouts (ended);
 CREATE TABLE texts (id INTEGER PRIMARY KEY, completion TEXT NOT NULL);
 CREATE TABLE tools (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE calls (
@@ -327,10 +326,12 @@ def _list_conditions(wanted: RolloutFilter) -> tuple[list[str], list[Any]]:
         ("reward", wanted.rewards),
         ("tokens", wanted.tokens),
     ):
+        # of most rollouts a range of rewards or lengths is true: a scan is faster than an index
+        plus = "" if column == "window" else "+"
         if first is not None:
-            add(f"r.{column} >= ?", first)
+            add(f"{plus}r.{column} >= ?", first)
         if last is not None:
-            add(f"r.{column} <= ?", last)
+            add(f"{plus}r.{column} <= ?", last)
     if wanted.end:
         add("r.ended = ?", wanted.end)
     if wanted.tool:

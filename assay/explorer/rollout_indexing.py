@@ -25,8 +25,6 @@ LOOK_S, AGAIN_S = 3.0, 60.0
 #: Rollouts that the index holds, about: then the oldest files are left out. Newest windows whose
 #: audited groups are read.
 ROLLOUTS_MAX, WINDOWS_MAX = 2_000_000, 256
-#: Seconds between two miners' files of a window: their stores serve others, too.
-_PAUSE_S = 0.5
 
 
 class RolloutIndexer:
@@ -206,7 +204,6 @@ class RolloutIndexer:
                 with self._index.write():
                     self._index.put(part.groups, "record", verdict)
                 served += len(part.groups)
-            self._stop.wait(_PAUSE_S)
         with self._index.write() as database:
             database.execute("INSERT INTO audited VALUES (?, ?, ?)", (window, groups, served))
 

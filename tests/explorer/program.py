@@ -116,6 +116,7 @@ def list_pages(demo):
         "/ledger",
         "/training",
         "/watch",
+        "/rollouts",
         "/proposals",
         "/rounds",
         "/validators",

@@ -34,6 +34,7 @@ LISTED = "/rollouts.json?size=1000&"
 #: A program that fills an index and is killed within the transaction of a part.
 KILLED = f"""
 import os, signal, sys
+from functools import partial
 from pathlib import Path
 from assay.explorer.rollout_index import RolloutIndex
 from assay.explorer.sources import groups
