@@ -35,6 +35,13 @@ def _choose_values(reader: PageReader) -> Mapping[str, Any]:
     values: dict[str, Any] = {} if epoch is None else {"epoch": epoch}
     if row is not None:
         values |= {"window": row["window"], "hotkey": row["address"], "group": 0, "rollout": 0}
+    groups = reader.rollouts and reader.rollouts.read(
+        "SELECT window, hotkey, number FROM groups WHERE verdict IS NOT NULL "
+        "ORDER BY window DESC LIMIT 1"
+    )
+    if values.keys() >= {"window"} and groups:
+        window, hotkey, group = groups[0]
+        values |= {"window": window, "hotkey": hotkey, "group": group, "is_indexed": True}
     return values
 
 
@@ -44,6 +51,8 @@ def _describe_address(
     operation = api["paths"][make_api_path(path)]["get"]
     needed = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
     address = None
+    if path.startswith("/rollouts/"):
+        needed.add("is_indexed")
     if needed <= here.keys():
         filled = {name: quote(str(value), safe="") for name, value in here.items()}
         address = make_api_path(path).format(**filled)
