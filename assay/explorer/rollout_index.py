@@ -249,8 +249,9 @@ class RolloutIndex(IndexFile):
             conditions.append("r.id IN (SELECT value FROM json_each(?))")
             values.append(json.dumps(found))
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        # of a text once: both the number and the rows
-        kept = "AS MATERIALIZED" if text else "AS NOT MATERIALIZED"
+        # where little is left, or it took long: once for both the number and the rows
+        is_kept = bool(text) or any("r.grp" in condition for condition in conditions)
+        kept = "AS MATERIALIZED" if is_kept else "AS NOT MATERIALIZED"
         most = TEXT_MAX if text and size <= _WHOLE else _BEGINNING
         with self.limit(QUERY_S):
             rows = self.read(
