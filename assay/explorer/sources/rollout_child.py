@@ -74,6 +74,7 @@ class RolloutReader:
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
+        self._parser = open_step_parser()  # it ends with this process
         self._step: OpenedStep | None = None
         self._outlines: dict[bytes, Outline] = {}
 
@@ -152,8 +153,7 @@ class RolloutReader:
         scaled = False
         with suppress(OperatorError):  # older programs' settings
             scaled = read_config(record).learning.scaled
-        with open_step_parser() as parser:
-            groups = read_step_groups(step, parser)
+        groups = read_step_groups(step, self._parser)
         return OpenedStep(order["path"], step, parameters, outline, groups, scaled)
 
     # --- audited groups
