@@ -11,6 +11,7 @@ from tests.explorer.inside import look_into
 
 #: Pages on which this demo has no data, and what fills each.
 UNFILLED = {
+    "/rollouts": "--rollouts",
     "/proposals": "propose",
     "/evaluations": "--evaluations",
     "/rounds": "--rounds",
