@@ -24,7 +24,7 @@ from assay.explorer.views.rollout_list import GROUP_ORDERS
 
 Schema = dict[str, Any]
 #: Grows with every field that is added; what is removed or changes its meaning makes another API.
-VERSION = "1.9"
+VERSION = "1.10"
 ROOT = "/api/v1"
 _EXAMPLES = Path(__file__).with_name("api_examples.json")
 _PLACES = {
