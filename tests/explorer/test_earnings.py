@@ -27,7 +27,7 @@ def keys(played):
 
 def look(inside, hotkey, **answers):
     around = inside.answer_instead(**answers)
-    app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+    app, *_ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url=ADDRESS)
     answer = client.get(f"/miner/{hotkey}.json")
     assert answer.status_code == 200

@@ -113,7 +113,7 @@ def test_pages_that_wait_show_a_bar_and_no_heading_above_nothing(inside, demo):
         progress=ReadingProgress(done=2, of=5, what="the miner’s file"),
     )
     around = inside.answer_instead(read_course=lack, read_group=lack, read_proposals=lack)
-    app, _, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+    app, *_ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url=ADDRESS)
     rollout = next(path for path in list_pages(demo) if path.count("/") == 5)
     for path in ("/watch", "/training", rollout):
@@ -137,7 +137,7 @@ def test_a_person_sees_the_bar_and_a_program_waits_for_data(inside, demo):
 
     inside_sources = inside.answer_instead()
     inside_sources.read_course = inside_sources.read_group = read
-    app, _, _ = make_app(inside.source.subject, inside.index, inside_sources, access=UNLIMITED)
+    app, *_ = make_app(inside.source.subject, inside.index, inside_sources, access=UNLIMITED)
     client = TestClient(app, base_url=ADDRESS)
     rollout = next(path for path in list_pages(demo) if path.count("/") == 5)
     for path in ("/watch", rollout):

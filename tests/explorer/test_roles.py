@@ -133,7 +133,7 @@ def test_a_chain_shows_further_validators(inside, roles, played):
         ],
     )
     around = inside.answer_instead(read_neurons=neurons)
-    app, _, indexer = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
+    app, _, indexer, _ = make_app(inside.source.subject, inside.index, around, access=UNLIMITED)
     client = TestClient(app, base_url=ADDRESS)
     rows = client.get("/miners.json").json()["miners"]
     found = {decode_ss58(row["hotkey"]): row["roles"] for row in rows}

@@ -71,7 +71,12 @@ class ReasonAdvice(TypedDict):
 
 
 class MinerReason(ReasonAdvice, CountedReason):
-    """A verdict that a miner was given."""
+    """A verdict that a miner was given, and the newest window with it."""
+
+    newest: Window
+    detail: Annotated[
+        str, Field(description="of the newest; the validator's word: nothing commits to it")
+    ]
 
 
 class MinerWindow(TypedDict):

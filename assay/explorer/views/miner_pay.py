@@ -213,7 +213,10 @@ def _get_settled_uid(reader: PageReader, miner: Mapping[str, Any], epoch: int) -
 
 
 def _describe_before(block: int, incentive: int) -> str:
-    return f"at block {block} the chain paid it {incentive / _U16:.1%} of the miners' share"
+    return (
+        f"at block {block} the chain paid it {incentive / _U16:.1%} of the miners' share, for "
+        "weights that were set before"
+    )
 
 
 def _check_payment(reader: PageReader, miner: Mapping[str, Any], share: SettlementShare) -> PayStep:
@@ -228,7 +231,7 @@ def _check_payment(reader: PageReader, miner: Mapping[str, Any], share: Settleme
         before = read_newest_payment(reader, miner["address"])
         sentences = [] if before is None else [_describe_before(*before)]
         text = (
-            "this explorer does not know what the chain paid for it. Weights count at the next "
+            "this explorer does not know what the chain paid for these. Weights count at the next "
             "epoch. If they are encrypted, they count at the epoch after their reveal"
         )
         return _make_step(name, "none", *sentences, text)

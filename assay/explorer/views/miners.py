@@ -162,7 +162,8 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
         _LONG_STRIP,
     )
     reasons = reader.ask(
-        "SELECT reason, count(*) AS n FROM rows WHERE miner = ? GROUP BY reason ORDER BY n DESC",
+        "SELECT reason, count(*) AS n, max(window) AS newest FROM rows WHERE miner = ? "
+        "GROUP BY reason ORDER BY n DESC",
         row["id"],
     )
     span = reader.ask_one(
@@ -182,6 +183,8 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
                 reason=r["reason"] or "no verdict",
                 count=r["n"],
                 word=get_mark(r["reason"]).word,
+                newest=r["newest"],
+                detail=_read_detail(reader, r["newest"], hotkey),
                 **describe_reason(r["reason"]),
             )
             for r in reasons
@@ -202,6 +205,11 @@ def view_miner(reader: PageReader, query: Query, hotkey: str) -> MinerDocument:
         paging=paging,
         **describe_audit(reader, span["first"], span["last"]),
     )
+
+
+def _read_detail(reader: PageReader, window: int, hotkey: str) -> str:
+    file = reader.read_window(window)
+    return "" if file is None else file.get_words(hotkey).get("detail", "")
 
 
 def _list_settlements(reader: PageReader, miner: int, address: str) -> list[MinerSettlement]:
