@@ -118,8 +118,8 @@ def command(
     Args:
         name: None: the action of a group if none of its commands is named.
         example: a line, or several, for the page of help.
-        offers: settings that become options. With one of the chain or the wallet there is also
-            `--localnet`, with any at all `--config`.
+        offers: settings that become options. With one of the chain, the wallet or what is
+            published there is also `--localnet`, with any at all `--config`.
         role: see `SettingsSource`.
     """
 
@@ -220,7 +220,7 @@ def _make_options(offered: list[tuple[str, ...]], role: str | None) -> list[Any]
             annotations[f"{section}__{name}"] = _make_option(
                 section, name, settings.model_fields[name]
             )
-    if {section for section, *_ in offered} & {"chain", "wallet"}:
+    if {section for section, *_ in offered} & {"chain", "wallet", "publish"}:
         annotations["localnet"] = _Localnet
     if role == "trainer":
         annotations["recipe"] = _Recipe

@@ -5,6 +5,7 @@ from rich.text import Text
 
 from assay.cli.console import FIGURES, make_table, print_result
 from assay.settings.money import format_dollars
+from assay.subnet.machine_speed import MachineSpeed
 from assay.subnet.window_costs import DISK, HASHED, LEAST_WEIGHTS, SUSTAINED, ScoringCost
 from assay.subnet.window_plan import CoursePlan, RolePlan
 from assay.subnet.window_prices import WindowPrices
@@ -22,7 +23,7 @@ def render_plan(plan: CoursePlan, prices: WindowPrices | None = None) -> Rendera
     """The plan for people."""
     table = make_table(
         "program",
-        "GPUs",
+        "GPUs" if plan.speed is None else "machines",
         "tokens",
         "seconds",
         "of",
@@ -137,9 +138,49 @@ def _describe_levels(plan: CoursePlan) -> str:
     )
 
 
+def _describe_source(plan: CoursePlan) -> str:
+    """Where seconds are from."""
+    card, course, speed = plan.card, plan.recipe.course, plan.speed
+    lengths = (
+        f"prompts of {course.prompt_tokens} and completions of {course.completion_tokens} tokens"
+    )
+    if course.reply_tokens:
+        lengths += f", with replies of {course.reply_tokens}"
+    if speed is None:
+        return (
+            f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
+            f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of "
+            f"fp32, {card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), {lengths}; "
+            f"SHA-256 at {HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
+            f"{DISK / 1e9:.0f} GB/s"
+        )
+    reading, drafting = speed.reading, speed.drafting
+    threads = "one thread" if speed.threads == 1 else f"{speed.threads} threads"
+    stored = f"a disk of {DISK / 1e9:.0f} GB/s, which could not be measured"
+    if speed.stored is not None:
+        stored = f"a disk of {speed.stored / 1e9:.2f} GB/s"
+    return (
+        f"measured on {speed.device} by {threads}, in {speed.took_wall:,.0f} s of the clock and "
+        f"{speed.took:,.0f} of its processors. A reading takes {reading.token * 1e6:,.3g} µs a "
+        f"token for products, {reading.seen * 1e9:,.3g} ns for each token that it sees in a layer, "
+        f"{reading.drawn * 1e6:,.3g} µs for logits and a keyed draw; a step of a draft "
+        f"{drafting.step * 1e3:,.3g} ms, and {drafting.row * 1e6:,.3g} µs for each row; SHA-256 "
+        f"at {speed.hashed / 1e9:.2f} GB/s, and {stored}. Seconds are those of a machine that does "
+        f"nothing else{_say_threads(speed)}, for {lengths}. A lesson is taken for as many readings "
+        "as it has passes"
+    )
+
+
+def _say_threads(speed: MachineSpeed) -> str:
+    if speed.threads == 1:
+        return ""
+    many = speed.threads
+    return f", whose {many} threads are all busy: {many} times as many of its processors"
+
+
 def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
     """Lines: the introduction, and the text below the table."""
-    card, course = plan.card, plan.recipe.course
+    course = plan.recipe.course
     miner, _, trainer = plan.roles
     small = (
         f"the seconds are wrong for models under {LEAST_WEIGHTS / 1e6:,.0f} M weights: these "
@@ -151,7 +192,6 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         f"{trainer.offloaded / _GIB:,.1f} GiB of host memory, which is not checked, and the time "
         "for moving them is not counted"
     )
-    replies = f", with replies of {course.reply_tokens}" if course.reply_tokens else ""
     position_cost = (
         f"each earlier token of a completion makes a token {plan.late_share / 1e4:.2f} % more "
         f"costly, and pays it {plan.rules.work.position_share / 1e4:.2f} % more (position_share)"
@@ -172,10 +212,5 @@ def _describe_plan(plan: CoursePlan) -> tuple[str, ...]:
         *(() if plan.recipe.model.packs else (_describe_class(plan),)),
         *(() if plan.holds else (small,)),
         *(f"no trainer on this machine: {line}" for line in plan.missing),
-        f"computed, not measured: {SUSTAINED:.0%} of the data sheet of {card.name} "
-        f"({card.source}: {card.bf16 / 1e12:,.0f} TFLOPS of bf16, {card.fp32 / 1e12:,.1f} of fp32, "
-        f"{card.bandwidth / 1e12:.2f} TB/s, {card.memory / 1e9:,.0f} GB), prompts of "
-        f"{course.prompt_tokens} and completions of {course.completion_tokens} tokens{replies}; "
-        f"SHA-256 at {HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
-        f"{DISK / 1e9:.0f} GB/s",
+        _describe_source(plan),
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import ceil
+from typing import Protocol
 
 from assay.inference.placing.model_sizes import BF16_WEIGHTS, compute_weight_bytes
 from assay.protocol.parameters import MILLION, SCORING_RATE, SCORING_SHARE, Parameters
@@ -42,11 +43,11 @@ _TRIES = 2
 _STORED, _CACHED, _FILED = 2, 4, 5.6
 #: Floating-point operations for each weight and token: one product and one sum; `split3` has three
 #: products; a backward pass two; recomputed layers one more.
-_PRODUCT, _SPLIT, _BACK, _AGAIN = 2, 3, 2, 1
+_PRODUCT, _SPLIT, BACK, AGAIN = 2, 3, 2, 1
 #: Bytes of the draw for each id: it reads logits three times.
 _DRAW_BYTES = 12
 #: Rows that a drafter decodes together.
-_DRAFTED = 256
+DRAFTED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def compute_draft_seconds(
     implementation: Implementation,
     lengths: Lengths,
     completions: float,
-    rows: int = _DRAFTED,
+    rows: int = DRAFTED,
 ) -> float:
     """Seconds for decoding this many completions, `rows` at a time: each step reads all weights,
     and of every row the keys and values, and the states, which it also writes. Replies are read
@@ -171,7 +172,7 @@ def compute_draft_seconds(
     weights = compute_weight_bytes(_STORED, implementation)
     cached = 2 * model.num_key_value_heads * model.head
     seen = model.count_seen(lengths.context)
-    steps = ceil(completions / min(rows, _DRAFTED)) * lengths.completion
+    steps = ceil(completions / min(rows, DRAFTED)) * lengths.completion
     read = steps * weights * model.read + completions * lengths.completion * _CACHED * (
         cached * seen + 2 * model.shape.state
     )
@@ -191,7 +192,7 @@ def compute_late_share(model: ModelNumbers, card: Card, implementation: Implemen
     """
     split = implementation in BF16_WEIGHTS
     rate, times = (card.bf16, _SPLIT) if split else (card.fp32, 1)
-    weights = compute_weight_bytes(_STORED, implementation) * model.read / _DRAFTED
+    weights = compute_weight_bytes(_STORED, implementation) * model.read / DRAFTED
     products = _PRODUCT * model.products / rate
     first = max(weights / card.bandwidth, products) + times * products
     first += (_DRAW_BYTES * model.vocab_size + 2 * _CACHED * model.shape.state) / card.bandwidth
@@ -207,22 +208,74 @@ def compute_learn_seconds(
 ) -> float:
     """Seconds of one pass over this many tokens, forward and backward."""
     rate = card.bf16 if settings.precision == "bfloat16" else card.fp32
-    passes = 1 + _BACK + _AGAIN * settings.recompute
+    passes = 1 + BACK + AGAIN * settings.recompute
     products = _PRODUCT * model.products / rate + _compute_scores(model, card, lengths)
     return tokens * passes * products / SUSTAINED
 
 
-def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowCost:
-    """The groups that a miner with one GPU can draw and read in time, up to the cap."""
+class Pace(Protocol):
+    """How fast a device works with one model."""
+
+    def read(self, lengths: Lengths, tokens: float, own: float, calls: float) -> float:
+        """Seconds for the reference to read.
+
+        Args:
+            tokens: all that are read. own: of these, completions'. calls: of the reference.
+        """
+
+    def draft(self, lengths: Lengths, completions: float, rows: int, prompts: float) -> float:
+        """Seconds for decoding completions, `rows` at a time, of this many prompts."""
+
+    def learn(
+        self, lengths: Lengths, tokens: float, own: float, settings: TrainerSettings
+    ) -> float:
+        """Seconds of one pass over this many tokens, forward and backward. `own`: see `read`."""
+
+    def keep(self, kept: float) -> float:
+        """Seconds for hashing and writing this many bytes, all of it in one process."""
+
+
+@dataclass(frozen=True, slots=True)
+class SheetPace:
+    """See `Pace`: by a card's data sheet."""
+
+    model: ModelNumbers
+    card: Card
+    implementation: Implementation
+
+    @classmethod
+    def of(cls, recipe: Recipe, card: Card) -> "SheetPace":
+        """With a recipe's model and implementation."""
+        return cls(recipe.model, card, recipe.course.implementation)
+
+    def read(self, lengths: Lengths, tokens: float, own: float, calls: float) -> float:
+        return compute_read_seconds(self.model, self.card, self.implementation, lengths, tokens)
+
+    def draft(self, lengths: Lengths, completions: float, rows: int, prompts: float) -> float:
+        given = self.model, self.card, self.implementation, lengths, completions, rows
+        return compute_draft_seconds(*given)
+
+    def learn(
+        self, lengths: Lengths, tokens: float, own: float, settings: TrainerSettings
+    ) -> float:
+        return compute_learn_seconds(self.model, self.card, lengths, tokens, settings)
+
+    def keep(self, kept: float) -> float:
+        return kept / HASHED + kept / DISK
+
+
+def compute_miner_cost(recipe: Recipe, rules: Parameters, pace: Pace) -> WindowCost:
+    """The groups that a miner with one device can draw and read in time, up to the cap."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
-    runs = recipe.course.implementation
     allowed = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
     of_group = lengths.count_group(work.group_size, packs=model.packs)
     rows = recipe.course.groups_per_step * work.group_size
 
     def take(groups: int) -> float:
-        drawn = compute_draft_seconds(model, card, runs, lengths, groups * work.group_size, rows)
-        return drawn + compute_read_seconds(model, card, runs, lengths, groups * of_group)
+        completions = groups * work.group_size
+        drawn = pace.draft(lengths, completions, rows, groups)
+        own = completions * lengths.behind
+        return drawn + pace.read(lengths, groups * of_group, own, groups)
 
     fits = bisect_right(range(1, work.group_cap + 1), allowed, key=take)
     moved = fits * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
@@ -232,58 +285,59 @@ def compute_miner_cost(recipe: Recipe, rules: Parameters, card: Card) -> WindowC
 
 
 def compute_validator_cost(
-    recipe: Recipe, rules: Parameters, card: Card, miners: int
+    recipe: Recipe, rules: Parameters, pace: Pace, miners: int, groups: int
 ) -> WindowCost:
-    """The cost of auditing all miners with one GPU."""
+    """The cost of auditing all miners with one device. `groups`: of each miner. With fewer than
+    audited rollouts, several of these have one prompt."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
-    tokens = miners * work.audited_rollouts * (lengths.prompt + lengths.behind)
+    rollouts = miners * work.audited_rollouts
+    prompts = miners * min(work.audited_rollouts, groups) if model.packs else rollouts
+    tokens = prompts * lengths.prompt + rollouts * lengths.behind
     fetched = work.valued_groups * (work.group_size - 1) + work.audited_rollouts
     fetched += work.sampled_rollouts
     moved = miners * fetched * lengths.completion * _FILED + _STORED * model.parameters
-    runs = recipe.course.implementation
-    seconds = compute_read_seconds(model, card, runs, lengths, tokens)
+    seconds = pace.read(lengths, tokens, rollouts * lengths.behind, miners)
     return WindowCost(round(tokens), seconds, round(moved), compute_checkpoint_bytes(model), 0)
 
 
-def compute_trainer_cost(recipe: Recipe, rules: Parameters, card: Card, groups: int) -> WindowCost:
-    """The cost of one lesson: one GPU judges all of the miners' groups and tries the checkpoint,
-    all GPUs learn, and the first process hashes and writes the result. `groups` is the number of
+def compute_trainer_cost(recipe: Recipe, rules: Parameters, pace: Pace, groups: int) -> WindowCost:
+    """The cost of one lesson: one device judges all of the miners' groups and tries the checkpoint,
+    all devices learn, and the first process hashes and writes the result. `groups` is the number of
     all miners'."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
-    settings, runs = recipe.trainer, recipe.course.implementation
+    settings = recipe.trainer
     of_group = lengths.count_group(work.group_size, packs=model.packs)
+    own_of_group = work.group_size * lengths.behind
     external = groups if settings.external_groups is None else min(groups, settings.external_groups)
     own_groups = settings.local_groups
-    learned = (external + own_groups) * of_group * settings.epochs
-    seconds = compute_read_seconds(model, card, runs, lengths, (groups + own_groups) * of_group)
-    drawn = _TRIES * settings.problems + own_groups * work.group_size
-    drawn += count_completions(rules.gate)
-    seconds += compute_draft_seconds(model, card, runs, lengths, drawn)
-    learning = compute_learn_seconds(model, card, lengths, learned, settings)
-    seconds += learning / recipe.course.trainer_cards + compute_keep_seconds(recipe)
+    judged, taught = groups + own_groups, (external + own_groups) * settings.epochs
+    learned = taught * of_group
+    seconds = pace.read(lengths, judged * of_group, judged * own_of_group, judged)
+    gate = count_completions(rules.gate)
+    drawn = _TRIES * settings.problems + own_groups * work.group_size + gate
+    prompts = settings.problems + own_groups + gate
+    seconds += pace.draft(lengths, drawn, DRAFTED, prompts)
+    learning = pace.learn(lengths, learned, taught * own_of_group, settings)
+    seconds += learning / recipe.course.trainer_cards + compute_keep_seconds(recipe, pace)
     moved = groups * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
     if settings.publish_states:
         moved += _count_state_bytes(recipe)
-    tokens = round((groups + own_groups) * of_group + learned)
+    tokens = round(judged * of_group + learned)
     stored = compute_trainer_bytes(recipe)
     return WindowCost(tokens, seconds, round(moved), stored, groups, round(learned))
 
 
-def compute_gate_cost(recipe: Recipe, rules: Parameters, card: Card) -> tuple[int, float]:
+def compute_gate_cost(recipe: Recipe, rules: Parameters, pace: Pace) -> tuple[int, float]:
     """The tokens that the answers to a checkpoint's gate have, prompts included, and the seconds
     for drawing them: a part of the trainer's cost of a window."""
     drawn, lengths = count_completions(rules.gate), recipe.course.lengths
-    seconds = compute_draft_seconds(
-        recipe.model, card, recipe.course.implementation, lengths, drawn
-    )
+    seconds = pace.draft(lengths, drawn, DRAFTED, drawn)
     return round(drawn * (lengths.prompt + lengths.behind)), seconds
 
 
-def compute_keep_seconds(recipe: Recipe) -> float:
-    """Seconds for hashing and writing a lesson's state and checkpoint, all of it in one
-    process."""
-    kept = _count_state_bytes(recipe) + _STORED * recipe.model.parameters
-    return kept / HASHED + kept / DISK
+def compute_keep_seconds(recipe: Recipe, pace: Pace) -> float:
+    """Seconds for hashing and writing a lesson's state and checkpoint."""
+    return pace.keep(_count_state_bytes(recipe) + _STORED * recipe.model.parameters)
 
 
 def compute_checkpoint_bytes(model: ModelNumbers) -> int:

@@ -20,6 +20,7 @@ from assay.session.window_time import compute_window_seconds
 from assay.settings.extras import list_lacks
 from assay.settings.sections import MinerSettings
 from assay.subnet.gating import GateReach, compute_reach
+from assay.subnet.machine_speed import MachineSpeed, MeasuredPace
 from assay.subnet.recipe import Implementation, Recipe, read_recipe
 from assay.subnet.window_costs import (
     DISK,
@@ -27,7 +28,9 @@ from assay.subnet.window_costs import (
     LEAST_WEIGHTS,
     SUSTAINED,
     Card,
+    Pace,
     ScoringCost,
+    SheetPace,
     WindowCost,
     compute_gate_cost,
     compute_late_share,
@@ -51,12 +54,14 @@ class PlanRequest:
 
     Attributes:
         miners: their number. card: see `get_card`.
+        slot_ms: a block's time, as a localnet has it.
     """
 
     recipe: str
     miners: int | None = None
     card: str | None = None
     implementation: Implementation | None = None
+    slot_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,8 @@ class CoursePlan:
     gate: GatePlan | None = None
     #: what a trainer on this machine would lack: see `list_lacks`
     missing: tuple[str, ...] = ()
+    #: of this machine, if it was measured
+    speed: MachineSpeed | None = None
 
     @property
     def late_share(self) -> int:
@@ -154,15 +161,16 @@ class CoursePlan:
 
     @property
     def holds(self) -> bool:
-        """Return whether the model is large enough for the arithmetic to be meaningful about
-        time."""
-        return self.recipe.model.parameters >= LEAST_WEIGHTS
+        """Return whether seconds are meaningful: they were measured, or the model is large enough
+        for the arithmetic."""
+        return self.speed is not None or self.recipe.model.parameters >= LEAST_WEIGHTS
 
     def to_json(self) -> dict[str, Any]:
         """The plan for scripts, with all inputs of its figures."""
         return {
             "about": self.recipe.about,
-            "measured": False,
+            "measured": self.speed is not None,
+            "speed": self.speed and self.speed.to_json(),
             "holds": self.holds,
             "fits": self.fits,
             "hours": self.hours,
@@ -193,24 +201,52 @@ class CoursePlan:
         }
 
 
-def plan_recipe(request: PlanRequest) -> CoursePlan:
-    """The plan of a recipe by its name. Raises ConfigError: there is no such recipe or card."""
+def open_recipe(request: PlanRequest) -> Recipe:
+    """The recipe by its name, with the request's choices. Raises ConfigError: there is none."""
     read = read_recipe(request.recipe)
-    if request.implementation is not None:
-        course = read.course.model_copy(update={"implementation": request.implementation})
-        read = read.model_copy(update={"course": course})
-    card = get_card(read.course.card if request.card is None else request.card)
-    return make_plan(read, card, request.miners or read.course.miners)
+    if request.implementation is None:
+        return read
+    course = read.course.model_copy(update={"implementation": request.implementation})
+    return read.model_copy(update={"course": course})
 
 
-def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
-    """The plan of all three roles, each with such GPUs; each miner makes as many groups as it
-    can. Where completions bring code, measures how quickly this machine runs it."""
+def plan_recipe(request: PlanRequest, speed: MachineSpeed | None = None) -> CoursePlan:
+    """The plan of a recipe by its name. Raises ConfigError: there is no such recipe or card.
+
+    Args:
+        speed: what this machine was measured to be with the recipe's model; None: data sheets say.
+    """
+    recipe = open_recipe(request)
+    card = get_card(recipe.course.card if request.card is None else request.card)
+    miners = request.miners or recipe.course.miners
+    return make_plan(recipe, card, miners, speed, request.slot_ms)
+
+
+def make_plan(
+    recipe: Recipe,
+    card: Card,
+    miners: int,
+    speed: MachineSpeed | None = None,
+    slot_ms: int | None = None,
+) -> CoursePlan:
+    """The plan of all three roles, each with such devices; each miner makes as many groups as it
+    can. Where completions bring code, measures how quickly this machine runs it.
+
+    Args:
+        card: with a speed, the one of which it says late tokens' cost.
+        speed: see `plan_recipe`. slot_ms: a block's time, in place of the recipe's.
+    """
     rules = recipe.make_rules()
+    if slot_ms is not None:
+        rules = replace(rules, timing=replace(rules.timing, slot_ms=slot_ms))
+    pace: Pace = SheetPace.of(recipe, card)
+    if speed is not None:
+        pace = MeasuredPace(recipe.model, speed, rules.work.max_tokens, DISK)
+        card = replace(card, name=speed.kind, memory=speed.memory)
     window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
-    mined = compute_miner_cost(recipe, rules, card)
-    judged = compute_validator_cost(recipe, rules, card, miners)
-    taught = compute_trainer_cost(recipe, rules, card, miners * mined.groups)
+    mined = compute_miner_cost(recipe, rules, pace)
+    judged = compute_validator_cost(recipe, rules, pace, miners, mined.groups)
+    taught = compute_trainer_cost(recipe, rules, pace, miners * mined.groups)
     mining = compute_window_seconds(rules.timing, MinerSettings().commit_margin)
     team = recipe.course.trainer_cards
     units = count_named_units(recipe.environment).total()
@@ -227,8 +263,9 @@ def make_plan(recipe: Recipe, card: Card, miners: int) -> CoursePlan:
             _plan_role("trainer", recipe, rules, card, team, taught, window),
         ),
         scoring,
-        _plan_gate(recipe, rules, card, window),
+        _plan_gate(recipe, rules, pace, window),
         tuple(list_lacks(recipe.trainer, "cpu" if recipe.course.card == "cpu" else "auto")),
+        speed,
     )
 
 
@@ -259,10 +296,10 @@ def list_shortages(plan: CoursePlan) -> list[str]:
     return found
 
 
-def _plan_gate(recipe: Recipe, rules: Parameters, card: Card, window: float) -> GatePlan | None:
+def _plan_gate(recipe: Recipe, rules: Parameters, pace: Pace, window: float) -> GatePlan | None:
     if rules.gate.rule is GateRule.NONE:
         return None
-    tokens, seconds = compute_gate_cost(recipe, rules, card)
+    tokens, seconds = compute_gate_cost(recipe, rules, pace)
     return GatePlan(compute_reach(rules.gate), tokens, seconds, seconds / window)
 
 

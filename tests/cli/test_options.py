@@ -68,7 +68,8 @@ SIBLINGS = {
     "verify": "--quiet --config",
     "adopt, recipe new": "--out --quiet",
     "env list, env show, env sample, env score, env export": "--file --config",
-    "convert, plan, env new, env vet, env look, tools": "",
+    "plan": "--localnet --quiet --config",
+    "convert, env new, env vet, env look, tools": "",
     "sandbox prepare": "--quiet",
 }
 #: Lists of commands.

@@ -26,6 +26,7 @@ from assay.subnet.window_costs import (
     LEAST_WEIGHTS,
     SUSTAINED,
     Card,
+    SheetPace,
     compute_draft_seconds,
     compute_keep_seconds,
     compute_late_share,
@@ -170,17 +171,21 @@ def test_a_class_that_cannot_be_is_refused_in_a_line(write, before, after, said)
 def test_a_window_grows_with_miners_and_shrinks_with_cards():
     recipe = read_recipe("7b-8-cards")
     rules, card = recipe.make_rules(), CARDS["H100"]
-    miner = compute_miner_cost(recipe, rules, card)
+    miner = compute_miner_cost(recipe, rules, SheetPace.of(recipe, card))
     assert miner.groups == rules.work.group_cap
-    slow = compute_miner_cost(recipe, rules, replace(card, bf16=card.bf16 / 100, bandwidth=1e11))
+    slower = SheetPace.of(recipe, replace(card, bf16=card.bf16 / 100, bandwidth=1e11))
+    slow = compute_miner_cost(recipe, rules, slower)
     assert 0 <= slow.groups < miner.groups
-    one, four = (compute_validator_cost(recipe, rules, card, n) for n in (1, 4))
+    pace = SheetPace.of(recipe, card)
+    one, four = (compute_validator_cost(recipe, rules, pace, n, 16) for n in (1, 4))
     assert four.tokens == 4 * one.tokens == 4 * 16 * (130 + 700)
     assert four.seconds == pytest.approx(4 * one.seconds)
-    team = compute_trainer_cost(recipe, rules, card, 256)
+    few = compute_validator_cost(recipe, rules, pace, 1, 3)  # whose prompts are read once
+    assert few.tokens == 3 * 130 + 16 * 700
+    team = compute_trainer_cost(recipe, rules, pace, 256)
     assert team.stored - one.stored == 2 * 12 * recipe.model.parameters
     course = recipe.course.model_copy(update={"trainer_cards": 1})
-    alone = compute_trainer_cost(recipe.model_copy(update={"course": course}), rules, card, 256)
+    alone = compute_trainer_cost(recipe.model_copy(update={"course": course}), rules, pace, 256)
     assert alone.stored == team.stored
     assert alone.seconds > team.seconds
     assert alone.tokens == team.tokens == (256 + 128) * (130 + 16 * 700)
@@ -213,18 +218,21 @@ def test_replies_are_read_and_not_drawn(write):
         compute_read_seconds(PLAIN, ROUND, "split3", each, 7) for each in (long, lengthened)
     )
     assert read == pytest.approx(same)
-    judged = compute_validator_cost(turns, rules, card, 4)
+    pace = SheetPace.of(turns, card)
+    judged = compute_validator_cost(turns, rules, pace, 4, 24)
     assert judged.tokens == 4 * rules.work.audited_rollouts * (120 + 200 + 300)
-    assert judged.moved == compute_validator_cost(single, rules, card, 4).moved
-    taught = compute_trainer_cost(turns, rules, card, 8)
-    of_one = compute_trainer_cost(single, rules, card, 8)
+    assert judged.moved == compute_validator_cost(single, rules, pace, 4, 24).moved
+    taught = compute_trainer_cost(turns, rules, pace, 8)
+    of_one = compute_trainer_cost(single, rules, pace, 8)
     groups = 8 + turns.trainer.local_groups
     learned = min(8, turns.trainer.external_groups) + turns.trainer.local_groups
     more = rules.work.group_size * 300 * (groups + learned * turns.trainer.epochs)
     assert taught.tokens - of_one.tokens == more
     assert taught.seconds > of_one.seconds
     few = replace(card, bf16=card.bf16 / 500, bandwidth=card.bandwidth / 100)
-    mined, of_one = (compute_miner_cost(each, rules, few) for each in (turns, single))
+    mined, of_one = (
+        compute_miner_cost(each, rules, SheetPace.of(each, few)) for each in (turns, single)
+    )
     assert 0 < mined.groups < of_one.groups
 
 
@@ -262,11 +270,12 @@ def test_kept_states_grow_with_weights():
     recipe = read_recipe("7b-8-cards")
     weights = recipe.model.parameters
     assert weights == 7_615_616_512
+    pace = SheetPace.of(recipe, CARDS["H100"])
     seconds = 14 * weights * (1 / 1.4e9 + 1 / 3e9)
-    assert compute_keep_seconds(recipe) == pytest.approx(seconds)
+    assert compute_keep_seconds(recipe, pace) == pytest.approx(seconds)
     trainer = recipe.trainer.model_copy(update={"lora_rank": 8})
     factors = recipe.model_copy(update={"trainer": trainer})
-    assert compute_keep_seconds(factors) == pytest.approx(6 * weights * (1 / 1.4e9 + 1 / 3e9))
+    assert compute_keep_seconds(factors, pace) == pytest.approx(6 * weights * (1 / 1.4e9 + 1 / 3e9))
     checkpoints = (CHECKPOINTS_KEPT + 2) * 2 * weights
     assert compute_trainer_bytes(recipe) == checkpoints + 2 * 12 * weights
     trainer = recipe.trainer.model_copy(update={"steps_kept": 3})
@@ -281,7 +290,7 @@ def test_a_held_out_problem_is_drawn_twice():
     def draw(problems):
         trainer = recipe.trainer.model_copy(update={"problems": problems})
         changed = recipe.model_copy(update={"trainer": trainer})
-        return compute_trainer_cost(changed, rules, card, 1).seconds
+        return compute_trainer_cost(changed, rules, SheetPace.of(changed, card), 1).seconds
 
     drawn = compute_draft_seconds(recipe.model, card, "split3", LENGTHS, 1_024)
     assert draw(512) - draw(0) == pytest.approx(drawn)

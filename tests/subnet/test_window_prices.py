@@ -13,7 +13,7 @@ from assay.settings.money import (
     parse_hour_price,
 )
 from assay.subnet.recipe import read_recipe
-from assay.subnet.window_costs import CARDS, compute_trainer_cost
+from assay.subnet.window_costs import CARDS, SheetPace, compute_trainer_cost
 from assay.subnet.window_plan import make_plan
 from assay.subnet.window_prices import compute_prices
 from tests.commands import run_command
@@ -79,8 +79,9 @@ def test_what_a_trainer_learns_from_is_not_what_it_judges():
     taken = min(role.cost.groups, settings.external_groups) + settings.local_groups
     assert prices.programs[2].own_tokens == round(taken * size * settings.epochs)
     once = settings.model_copy(update={"epochs": 2 * settings.epochs})
+    pace = SheetPace.of(recipe, plan.card)
     twice = compute_trainer_cost(
-        recipe.model_copy(update={"trainer": once}), plan.rules, plan.card, role.cost.groups
+        recipe.model_copy(update={"trainer": once}), plan.rules, pace, role.cost.groups
     )
     assert twice.learned == 2 * role.cost.learned
 

@@ -64,6 +64,7 @@ from assay.subnet.waiting import Report, ignore_report, telling
 from assay.subnet.window_costs import (
     LEAST_WEIGHTS,
     Card,
+    SheetPace,
     compute_late_share,
     compute_miner_cost,
     compute_trainer_cost,
@@ -399,13 +400,13 @@ class _Making:
                 continue
             sized = _put_sizes(replace(facts, work=work), sizes)
             recipe = self._read(sized)
-            rules = recipe.make_rules()
-            if compute_miner_cost(recipe, rules, self.card).groups >= sizes.valued_groups:
+            rules, pace = recipe.make_rules(), SheetPace.of(recipe, self.card)
+            if compute_miner_cost(recipe, rules, pace).groups >= sizes.valued_groups:
                 break
         window = rules.timing.window_blocks * rules.timing.slot_ms / 1_000
         cap, miners = rules.work.group_cap, recipe.course.miners
         while cap > rules.work.valued_groups:
-            if compute_trainer_cost(recipe, rules, self.card, miners * cap).seconds <= window:
+            if compute_trainer_cost(recipe, rules, pace, miners * cap).seconds <= window:
                 break
             cap -= 1
         return replace(sized, work=replace(sized.work, group_cap=cap))
