@@ -29,7 +29,7 @@ from assay.environments.dealing import make_miner_problem
 from assay.environments.registry import open_environment
 from assay.inference.checkpoint import Checkpoint, load_checkpoint
 from assay.inference.folder import verify_manifest
-from assay.inference.generate import GroupRequest, generate_groups
+from assay.inference.generate import DraftCount, GroupRequest, generate_groups
 from assay.inference.workers.messages import WorkerSettings
 from assay.inference.workers.pool import open_workers
 from assay.lab.simulator import SimulatedChain
@@ -201,15 +201,27 @@ def start_cluster(stack: ExitStack) -> str | None:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def open_window(checkpoint: Checkpoint) -> Context:
-    """A window on a simulated chain with this checkpoint in force; nothing is committed yet."""
+def with_main_work(parameters: Parameters) -> Parameters:
+    """The main network's work, with these completions."""
+    return replace(parameters, work=replace(MAIN_WORK, max_tokens=TOKENS))
+
+
+def open_window(
+    checkpoint: Checkpoint, change: Callable[[Parameters], Parameters] = with_main_work
+) -> Context:
+    """A window on a simulated chain with this checkpoint in force; nothing is committed yet.
+
+    Args:
+        change: what it has in place of the demo's parameters.
+    """
     chain = SimulatedChain(
         b"bench", NETUID, GENESIS_MS, DEMO_TIMING.slot_ms, DEMO_TIMING.tempo, (TRAINER, MINER)
     )
     beacons = LocalBeacon(
         b"bench", GENESIS_MS, 1_000, lambda: chain.get_block(chain.get_head()).timestamp_ms
     )
-    parameters = make_parameters(chain, beacons, checkpoint)
+    demo = make_demo_parameters(chain.genesis_hash, beacons.chain, 0, TRAINER, checkpoint.digest)
+    parameters = change(demo)
     while True:
         chain.mint()
         challenge = get_challenge(chain, beacons, parameters, 0)
@@ -219,27 +231,28 @@ def open_window(checkpoint: Checkpoint) -> Context:
                 return context
 
 
-def make_parameters(
-    chain: SimulatedChain, beacons: LocalBeacon, checkpoint: Checkpoint
-) -> Parameters:
-    """The demo's parameters, with the main network's work and these completions."""
-    parameters = make_demo_parameters(
-        chain.genesis_hash, beacons.chain, 0, TRAINER, checkpoint.digest
-    )
-    return replace(parameters, work=replace(MAIN_WORK, max_tokens=TOKENS))
+def mine(
+    checkpoint: Checkpoint,
+    context: Context,
+    groups_made: int = GROUPS,
+    count: DraftCount | None = None,
+) -> tuple[bytes, Context]:
+    """An honest miner's file, and the context with its commitment.
 
-
-def mine(checkpoint: Checkpoint, context: Context) -> tuple[bytes, Context]:
-    """An honest miner's file, and the context with its commitment."""
+    Args:
+        groups_made: all generated together.
+        count: see `generate_groups`.
+    """
     parameters, seed = context.parameters, context.challenge_seed
     environment = open_environment(parameters.environment)
+    size = parameters.work.group_size
     requests = []
-    for index in range(GROUPS):
+    for index in range(groups_made):
         problem = make_miner_problem(environment, seed, MINER, index, checkpoint.manifest.levels)
         requests.append(
             GroupRequest(
                 tuple(checkpoint.tokenizer.encode(problem.conversation)),
-                tuple(compute_rollout_seed(seed, MINER, index, r) for r in range(ROLLOUTS)),
+                tuple(compute_rollout_seed(seed, MINER, index, r) for r in range(size)),
             )
         )
     temperature = parameters.work.temperature
@@ -249,6 +262,7 @@ def mine(checkpoint: Checkpoint, context: Context) -> tuple[bytes, Context]:
         checkpoint.get_reference(temperature),
         checkpoint.get_rules(temperature),
         make_projection(compute_projection_seed(seed), checkpoint.manifest),
+        count,
     )
     data, root = encode_submission(
         groups,
@@ -258,7 +272,7 @@ def mine(checkpoint: Checkpoint, context: Context) -> tuple[bytes, Context]:
         checkpoint=checkpoint.digest,
         id_bits=get_id_bits(len(checkpoint.tokenizer.drawable)),
     )
-    committed = Committed(root, GROUPS, context.challenge_block.number, "bench:store")
+    committed = Committed(root, groups_made, context.challenge_block.number, "bench:store")
     return data, replace(context, commitments={MINER: committed})
 
 

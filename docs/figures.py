@@ -28,7 +28,7 @@ THEMES = {
         "gate_courses gate_pairs checkpoints adapters outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
     "Problems": "environments tools programs pieces scoring sandbox math_answers suite_scores",
-    "The whole": "localnet soak explorer rollouts files folders",
+    "The whole": "localnet quotes soak explorer rollouts files folders",
     "Chain and contracts": "chain devnet clients contracts",
     "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-card_shapes gpu-families gpu-card_run",
 }
