@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def require_wallet(settings: "Settings", signer: str | None = None) -> None:
     """Check that the network is one, and that the wallet's keys are on disk. `signer`: "coldkey" or
     "hotkey", which must be unlockable."""
-    _require_each(lambda: _require_network(settings), lambda: _require_keys(settings, signer))
+    require_each(lambda: _require_network(settings), lambda: _require_keys(settings, signer))
 
 
 def require_subnet(settings: "Settings") -> None:
     """Check that the network is one, and that a subnet is named."""
-    _require_each(lambda: _require_network(settings), lambda: _require_netuid(settings))
+    require_each(lambda: _require_network(settings), lambda: _require_netuid(settings))
 
 
 def require_signer(settings: "Settings", signer: str, *, stores: bool = False) -> None:
@@ -32,7 +32,7 @@ def require_signer(settings: "Settings", signer: str, *, stores: bool = False) -
 
         open_own_store(settings)
 
-    _require_each(
+    require_each(
         lambda: _require_network(settings),
         lambda: _require_netuid(settings),
         lambda: _require_keys(settings, signer),
@@ -40,20 +40,12 @@ def require_signer(settings: "Settings", signer: str, *, stores: bool = False) -
     )
 
 
-def _require_each(*checks: Callable[[], object]) -> None:
+def require_each(*checks: Callable[[], object]) -> None:
     """Make checks of which none needs another. Raises ConfigError with a line for each that
     fails."""
-    from assay.protocol.errors import OperatorError
-    from assay.settings.loading import ConfigError
+    from assay.settings.loading import check_all
 
-    faults = []
-    for check in checks:
-        try:
-            check()
-        except OperatorError as error:
-            faults.append(str(error))
-    if faults:
-        raise ConfigError("\n".join(faults))
+    check_all(checks)
 
 
 def _require_network(settings: "Settings") -> None:

@@ -232,7 +232,9 @@ def _read_commas(text: bytes) -> list[bytes]:
     limit = csv.field_size_limit(_CELL_MAX)
     try:
         return _dump_rows(_iterate_commas(text))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise TableError("it is no text in UTF-8: save it as UTF-8") from None
+    except csv.Error as error:
         raise TableError(f"it cannot be read as CSV: {error}") from None
     finally:
         csv.field_size_limit(limit)
@@ -286,16 +288,27 @@ def find_columns(rows: Sequence[Any], chosen: Mapping[str, str] | None = None) -
             todo = f"`{other.family}:SHA256` takes them"
             raise OtherShapeError(f"its columns {list_names(names)} are {other.what}: {todo}")
     if problem is None or not (found["answer"] or found["solution"]):
-        lacking = "problem" if problem is None else "answer"
-        raise TableError(
-            f"none of its columns {list_names(names)} is known for the {lacking}: name it with "
-            f"--column {lacking}=NAME"
-        )
+        raise TableError(_say_lacking(names, found))
     # a later row's answer is not to be replaced by the box of its solution
     answer = found["answer"] or "answer"
     held = (name for name in NAMES["answer"] if any(get_cell(row, name) for row in objects))
     rivals = () if "answer" in chosen else tuple(name for name in held if name != answer)
     return Columns(problem, answer, found["solution"], found["level"], rivals)
+
+
+def _say_lacking(names: Iterable[str], found: Mapping[str, str | None]) -> str:
+    """Why rows of these columns are no problems with answers, and what to do."""
+    lacking = [] if found["problem"] else ["problem"]
+    lacking += [] if found["answer"] or found["solution"] else ["answer"]
+    empty = [name for part in lacking for name in NAMES[part] if name in names]
+    if empty:
+        return f"its column {empty[0]} is empty in the first rows"
+    options = " ".join(f"--column {part}=NAME" for part in lacking)
+    return (
+        f"none of its columns {list_names(names)} is known for the {' or the '.join(lacking)}: "
+        f"rename them, or name them to `assay env look` with {options}, which writes a file with "
+        "--write"
+    )
 
 
 def _choose(rows: Sequence[dict[str, Any]], candidates: Iterable[str]) -> str | None:

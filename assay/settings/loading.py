@@ -6,10 +6,10 @@ This is the only place where the environment is read. A nested name is written w
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from assay.environments.base import Environment
 
 _PREFIX = "ASSAY_"
+_T = TypeVar("_T")
 
 
 class ConfigError(OperatorError):
@@ -210,6 +211,20 @@ def open_named_environment(text: str) -> "Environment":
         return make_environment(*parse_choice(complete_name(text)))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def check_all(checks: Iterable[Callable[[], _T]]) -> list[_T]:
+    """Make checks of which none needs another: their results. Raises ConfigError with the lines of
+    all that fail."""
+    done, faults = list[_T](), list[str]()
+    for check in checks:
+        try:
+            done.append(check())
+        except OperatorError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return done
 
 
 def require_netuid(settings: ChainSettings) -> int:

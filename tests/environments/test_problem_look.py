@@ -404,6 +404,15 @@ def test_rows_of_no_shape_are_refused_with_what_to_do(tmp_path):
     file.write_bytes(write_lines([{"problem": "2+3?", "more": 1}]))
     with pytest.raises(ProblemFileError, match="--column answer=NAME"):
         look_at_file(file)
+    file.write_bytes(write_lines([{"aufgabe": "2+3?", "mehr": "1"}]))
+    with pytest.raises(ProblemFileError, match="--column problem=NAME --column answer=NAME"):
+        look_at_file(file)
+    file.write_bytes(write_lines([{"question": "2+3?", "answer": ""}]))
+    with pytest.raises(ProblemFileError, match="its column answer is empty"):
+        look_at_file(file)
+    file.write_bytes("question,answer\nWie groß?,3\n".encode("latin-1"))
+    with pytest.raises(ProblemFileError, match="no text in UTF-8: save it as UTF-8"):
+        look_at_file(file)
     row, _ = PROGRAMS["HumanEval"]
     file.write_bytes(write_lines([row]))
     add_problem_files([file])

@@ -131,8 +131,15 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_is_written(tmp_pat
     strange.write_text("question,answer\n" + "".join(f"Wie viel ißt {n}?,{n}\n" for n in range(40)))
     with pytest.raises(ConfigError, match="prompts cannot be put to the model"):
         make_recipe(ask(tmp_path, str(strange)))
+    long = tmp_path / "long.csv"
+    rows = "".join(f"{'1+' * (400 + n)}1=,{n}\n" for n in range(40))
+    long.write_text(f"question,answer\n{rows}")
+    with pytest.raises(ConfigError, match=r"16 of 16 prompts .* the longest: ") as raised:
+        make_recipe(ask(tmp_path, str(long)))
+    assert len(str(raised.value).splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "bad.csv",
+        "long.csv",
         "strange.csv",
         "sums.csv",
     ]

@@ -1,5 +1,7 @@
 """`assay recipe`."""
 
+from collections.abc import Callable, Mapping
+from os import W_OK, access
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Literal
@@ -118,14 +120,25 @@ def new(
     refuse is said here, all of it, and nothing is written.
     """
     settings = invocation.load_settings()
+    from assay.settings.loading import check_all
+
     named, comma, own = asked.partition(",")
-    path = Path(named)
-    if not path.exists() and "/" in named:
-        path = open_data(settings, path, quiet)
-        require_there(path)
-    data, model_folder = open_data(settings, data, quiet), open_model(settings, model, quiet)
-    require_there(data, model_folder)
-    out = _choose_out(path, out, force)
+
+    def find(place: Path | None, opens: Callable[..., Path | None] = open_data) -> Path | None:
+        found = opens(settings, place, quiet)
+        require_there(found)
+        return found
+
+    is_path = ":" not in named and Path(named).name != Path(named).stem or "/" in named
+    path, data_file, model_folder, out = check_all(
+        (
+            lambda: find(Path(named)) if is_path else Path(named),
+            lambda: find(data),
+            lambda: find(model, open_model),
+            lambda: _choose_out(Path(named), out, force),
+        )
+    )
+    assert path is not None and out is not None, "these are named"
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.recipe_view import show_recipe
         from assay.neurons.program.logs import log_lines, make_report, wants_json
@@ -150,37 +163,36 @@ def new(
         ceiling=max_tokens,
         problems=problems,
         seed=seed,
-        data=data,
+        data=data_file,
         family=read_as,
-        command=_name_command(asked, model, card, preset, levels, seed, problems, max_tokens),
+        command=_name_command(
+            asked,
+            {
+                "--model": model,
+                "--card": card,
+                "--preset": None if preset == "main" else preset,
+                "--miners": miners,
+                "--level": levels,
+                "--problems": problems,
+                "--max-tokens": max_tokens,
+                "--seed": seed,
+                "--data": data,
+                "--as": read_as,
+            },
+        ),
     )
     with cleaning_up(), log_lines(wants_json(settings, as_json), quiet):
         made = make_recipe(request, make_report("recipe_note"), open_measurements())
     show_recipe(made, model, as_json)
 
 
-def _name_command(
-    asked: str,
-    model: Path | None,
-    card: str | None,
-    preset: str,
-    levels: list[int] | None,
-    seed: int,
-    problems: int,
-    max_tokens: int | None,
-) -> str:
-    """The command that writes the same numbers again, for a comment in the file."""
+def _name_command(asked: str, options: Mapping[str, object]) -> str:
+    """The command that writes the same numbers again, for a comment in the file. A list is of an
+    option that repeats."""
     words = ["assay", "recipe", "new", asked]
-    for option, value in (
-        ("--model", model),
-        ("--card", card),
-        ("--preset", None if preset == "main" else preset),
-        *(("--level", level) for level in levels or ()),
-        ("--problems", problems),
-        ("--max-tokens", max_tokens),
-        ("--seed", seed),
-    ):
-        words += [] if value is None else [option, str(value)]
+    for option, value in options.items():
+        each = value if isinstance(value, list) else [value]
+        words += [word for one in each if one is not None for word in (option, str(one))]
     return " ".join(map(quote, words))
 
 
@@ -197,6 +209,8 @@ def _choose_out(path: Path, out: Path | None, force: bool) -> Path:
         raise ConfigError(f"--out {out} already exists: name a new file, or add --force")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}")
+    if not access(out.absolute().parent, W_OK):
+        raise ConfigError(f"--out {out}: you may not write into {out.absolute().parent}")
     if out.suffix == ".json":
         raise ConfigError(f"--out {out}: a recipe is TOML: name it FILE.toml")
     return out

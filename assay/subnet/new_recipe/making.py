@@ -15,7 +15,7 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 from assay.environments.base import Environment
 from assay.environments.registry import count_named_units, open_environment
@@ -25,10 +25,9 @@ from assay.inference.pair_report import CAP_RATE_MAX
 from assay.inference.plain_config import is_plain
 from assay.network.files import replace_file
 from assay.protocol.beacon import QUICKNET
-from assay.protocol.errors import OperatorError
 from assay.protocol.parameters import REPLY_BYTES_MAX, Parameters, Tests, Work, make_tests
 from assay.session.window_time import compute_window_seconds
-from assay.settings.loading import ConfigError, open_named_environment
+from assay.settings.loading import ConfigError, check_all, open_named_environment
 from assay.settings.sections import MinerSettings
 from assay.subnet.adoption.adopt import Adoption, plan_adoption, write_adoption
 from assay.subnet.calibration_findings import CalibrationFindings
@@ -89,7 +88,6 @@ _DOUBLINGS, _FORESEEN = 8, 4
 _OWN_SHARE, _OWN_GROUPS = 0.5, 2
 #: The most seconds that a localnet's blocks may take.
 _BLOCK_TIME_MAX = 60
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +187,7 @@ def make_recipe(
             partial(_open_subject, request, report),
             read_model,
         ]
-        card, subject, adoption = _do_all(checks)
+        card, subject, adoption = check_all(checks)
         folder = Path(
             opened.enter_context(TemporaryDirectory(prefix=".assay-", dir=request.out.parent))
         )
@@ -206,19 +204,6 @@ def _open_subject(request: RecipeRequest, report: Report) -> Subject:
         listed = ", ".join(map(str, legal[:24])) + (", …" if len(legal) > 24 else "")
         raise ConfigError(f"--level {wrong[0]}: {request.asked} has the levels {listed}")
     return subject
-
-
-def _do_all(checks: Sequence[Callable[[], _T]]) -> list[_T]:
-    """The results of all. Raises ConfigError with the lines of all that fail."""
-    done, faults = list[_T](), list[str]()
-    for check in checks:
-        try:
-            done.append(check())
-        except OperatorError as error:
-            faults.append(str(error))
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return done
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.environments import mixture
 from assay.environments.foreign.package_environment import PARAMS
 from assay.environments.listing import complete_name
 from assay.environments.problem_file import (
@@ -13,7 +14,7 @@ from assay.environments.problem_file import (
     get_known_files,
     list_needed_files,
 )
-from assay.environments.registry import parse_choice
+from assay.environments.registry import KINDS, parse_choice
 from assay.protocol.parameters import UNITS
 from assay.settings.loading import ConfigError
 from assay.subnet.new_recipe.numbers import UNITS_MIN, Sizes, choose_sizes, say_cost
@@ -59,7 +60,7 @@ def open_subject(
     """
     named, comma, settings = typed.partition(",")
     path = Path(named)
-    if not path.exists():
+    if named in (*KINDS, mixture.NAME) or not path.exists():
         if data is not None or family is not None:
             raise ConfigError(f"{named}: there is no such file: --data and --as are for files")
         return _open_named(typed, sizes)
@@ -99,7 +100,7 @@ def _open_named(typed: str, sizes: Sequence[Sizes]) -> Subject:
         name = complete_name(typed)
         parts, settings = parse_choice(name)
     except ValueError as error:
-        raise ConfigError(f"{typed}: {error}") from None
+        raise ConfigError(str(error)) from None
     digests, known = list_needed_files(parts, settings), dict[str, Path]()
     for file in get_known_files():
         known.setdefault(compute_file_digest(file), file)

@@ -1,6 +1,7 @@
 """The trial of a model on problems before there is a network: lengths, replies, and what is
 solved."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from assay.verification.episodes import EpisodeRules, begin_episode, replay
 
 #: Kinds of faults of prompts that are named.
 _NAMED = 3
+_NUMBER = re.compile(r"[0-9][0-9,.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ def ask_model(
         ConfigError: prompts cannot be encoded, or do not fit: says how many, and why.
     """
     tokenizer = open_adopted_tokenizer(folder)
-    positions, asked, lacks = count_positions(read_config(folder)), [], Counter[str]()
+    positions, asked = count_positions(read_config(folder)), []
+    lacks: dict[str, list[tuple[int, str]]] = {}  # by words without numbers: lengths, and the words
     encode = make_encoder(folder, tokenizer, 1, context)
     for number in range(problems):
         drawn = sha256(f"recipe {seed} {number}".encode()).digest()
@@ -129,12 +132,15 @@ def ask_model(
         try:
             asked.append((problem, tuple(encode(problem.conversation)), drawn))
         except CheckpointError as error:
-            lacks[str(error).removeprefix(f"{folder}: ")] += 1
+            why = str(error).removeprefix(f"{folder}: ")
+            lacks.setdefault(_NUMBER.sub("", why), []).append((len(problem.question), why))
     if lacks:
+        kinds = sorted(lacks.values(), key=len, reverse=True)[:_NAMED]
         raise ConfigError(
             "\n".join(
-                f"{count} of {problems} prompts cannot be put to the model: {why}"
-                for why, count in lacks.most_common(_NAMED)
+                f"{len(each)} of {problems} prompts cannot be put to the model"
+                f"{', the longest' * (len(each) > 1)}: {max(each)[1]}"
+                for each in kinds
             )
         )
     longest = max(len(ids) for _, ids, _ in asked)
