@@ -33,8 +33,7 @@ def serve_agent(source: SettingsSource, explorer: str | None) -> None:
         OperatorError, OSError: there is nothing to show.
     """
     if explorer is not None:
-        parts = urlsplit(explorer)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(explorer):
             raise ConfigError(f"--explorer {explorer}: name an address, as http://127.0.0.1:8400")
         anyio.run(_serve_elsewhere, explorer, partial(_read_status, source.load()))
         return
@@ -47,6 +46,14 @@ def serve_agent(source: SettingsSource, explorer: str | None) -> None:
         opening.wait(_OPENING_S)
         anyio.run(_serve_here, waiting, partial(_read_status, request.settings))
         opening.stop()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        return False
 
 
 async def _serve_here(waiting: WaitingApp, read_status: Any) -> None:

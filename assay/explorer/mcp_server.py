@@ -18,6 +18,7 @@ from urllib.parse import quote
 import anyio
 import httpx2
 from anyio.to_thread import run_sync
+from jsonschema import Draft202012Validator
 from mcp.server.lowlevel.server import Server
 from mcp.server.stdio import stdio_server
 from mcp_types import (
@@ -38,6 +39,16 @@ from assay.explorer.page_addresses import PAGES
 ANSWER_MAX = 200_000
 #: Seconds that an answer may take. A rollout of a large model may be read for some.
 _ANSWER_S = 120.0
+#: Most bytes that are read of an explorer's answer, which may be indented and escaped. Characters
+#: of a refusal.
+_REPLY_MAX, _FAULT_MAX = 4 * ANSWER_MAX, 2_000
+_TOO_LONG = (
+    f"the answer has {{}} characters, and {ANSWER_MAX:,} are allowed: ask for one `table` or a "
+    "smaller `size`"
+)
+_DIGITS = re.compile("[0-9]{1,20}")
+#: What a place in an address may be, so that it leads to its own page: no dots, and no slash.
+_NAMED = re.compile("[0-9A-Za-z]+")
 _STATUS = "get_status"
 _INSTRUCTIONS = """\
 Assay is a subnet whose miners are paid for reasoning rollouts that anybody can check. These tools
@@ -105,9 +116,13 @@ class ExplorerTools:
             return _refuse(f"{name} has no {sorted(unknown)[0]!r}: {', '.join(known) or 'nothing'}")
         if missing := [one for one in tool.input_schema["required"] if one not in values]:
             return _refuse(f"{name} needs {', '.join(missing)}")
-        if any(isinstance(value, dict | list) or value is None for value in values.values()):
-            return _refuse(f"each value of {name} is a text or a number")
-        return await (self._tell_status() if not path else self._ask(path, values))
+        given = {key: _read_digits(value, known[key]) for key, value in values.items()}
+        for error in Draft202012Validator(tool.input_schema).iter_errors(given):
+            return _refuse(f"{name}: {error.json_path[2:]}: {error.message}"[:_FAULT_MAX])
+        places = {key: str(given[key]) for key in re.findall(r"{(\w+)}", path)}
+        if wrong := [key for key, text in places.items() if not _NAMED.fullmatch(text)]:
+            return _refuse(f"{name}: {wrong[0]} is letters and digits")
+        return await (self._tell_status() if not path else self._ask(path, given))
 
     async def _tell_status(self) -> CallToolResult:
         try:
@@ -120,26 +135,39 @@ class ExplorerTools:
         address = re.sub(r"{(\w+)}", lambda place: quote(words.pop(place[1]), safe=""), path)
         try:
             with anyio.fail_after(_ANSWER_S):
-                reply = await self._client.get(
-                    address, params=words, headers={"accept": "application/json"}
-                )
+                status, text = await self._fetch(address, words)
         except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             why = str(error) or type(error).__name__
             return _refuse(f"the explorer at {self._client.base_url} does not answer: {why}")
-        if reply.status_code != 200:
-            return _refuse(reply.text[:ANSWER_MAX])
+        if len(text) > _REPLY_MAX:
+            return _refuse(_TOO_LONG.format(f"more than {_REPLY_MAX:,}"))
+        if status != 200:
+            return _refuse(text.decode(errors="replace")[:_FAULT_MAX] or f"HTTP status {status}")
         try:
-            return _answer(json.dumps(reply.json()))  # without its indents
-        except ValueError:
+            return _answer(json.dumps(json.loads(text)))  # without its indents
+        except (ValueError, RecursionError):
             return _refuse(f"{self._client.base_url} answers no JSON: is it an explorer?")
+
+    async def _fetch(self, address: str, words: Mapping[str, str]) -> tuple[int, bytes]:
+        """The status and the first bytes of an answer: one more than `_REPLY_MAX`, if there are."""
+        text, headers = bytearray(), {"accept": "application/json"}
+        async with self._client.stream("GET", address, params=words, headers=headers) as reply:
+            async for part in reply.aiter_bytes():
+                text += part
+                if len(text) > _REPLY_MAX:
+                    break
+        return reply.status_code, bytes(text[: _REPLY_MAX + 1])
+
+
+def _read_digits(value: Any, schema: Json) -> Any:
+    """A number that an agent has written as a text."""
+    is_digits = schema["type"] == "integer" and isinstance(value, str) and _DIGITS.fullmatch(value)
+    return int(value) if is_digits else value
 
 
 def _answer(text: str) -> CallToolResult:
     if len(text) > ANSWER_MAX:
-        return _refuse(
-            f"the answer has {len(text):,} characters, more than {ANSWER_MAX:,}: ask for one "
-            "`table` or a smaller `size`"
-        )
+        return _refuse(_TOO_LONG.format(f"{len(text):,}"))
     return CallToolResult(content=[TextContent(type="text", text=text)])
 
 

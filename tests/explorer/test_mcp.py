@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from jsonschema import Draft202012Validator
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from assay.explorer import mcp_server
-from assay.explorer.mcp_server import ExplorerTools, list_tools, run_in_process
+from assay.explorer.mcp_server import ExplorerTools, Json, list_tools, run_in_process
 from assay.explorer.openapi import make_api_path
 from assay.explorer.page_addresses import PAGES
 from tests.commands import run_command
@@ -91,6 +92,8 @@ def test_an_explorer_that_is_served_already(demo: Path) -> None:
     [
         (["--dir", "nowhere"], "there is no such folder"),
         (["--explorer", "127.0.0.1:8400"], "name an address, as http://127.0.0.1:8400"),
+        (["--explorer", "http://[::1"], "name an address, as http://127.0.0.1:8400"),
+        (["--explorer", "http://127.0.0.1:99999"], "name an address, as http://127.0.0.1:8400"),
     ],
 )
 def test_nothing_to_show(given: list[str], said: str, tmp_path: Path) -> None:
@@ -102,6 +105,58 @@ def test_nothing_to_show(given: list[str], said: str, tmp_path: Path) -> None:
 def test_every_address_of_the_api_is_a_tool() -> None:
     paths = {path for _, path in list_tools().values()}
     assert paths == {*map(make_api_path, PAGES), ""}
+
+
+async def call_echo(name: str, values: Mapping[str, Any]) -> Any:
+    """The answer of an explorer that tells the address which it was asked for."""
+
+    async def tell(request: Request) -> JSONResponse:
+        return JSONResponse(str(request.url))
+
+    async with run_in_process(Starlette(routes=[Route("/{path:path}", tell)])) as client:
+        return await ExplorerTools(client, dict).call(name, values)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        *(("get_miner", {"hotkey": text}, "hotkey") for text in ("", "..", "a/b", "%2e", "5" * 99)),
+        ("get_miner", {"hotkey": "\ud800"}, "hotkey is letters and digits"),
+        *(("get_window", {"window": n}, "window: ") for n in (-1, True, 1.5, "6/a", 1 << 70, None)),
+        ("get_windows", {"size": "many"}, "size: 'many' is not of type 'integer'"),
+        ("get_windows", {"table": "none"}, "table: 'none' is not one of"),
+        ("get_windows", {"page": [1]}, "page: [1] is not of type 'integer'"),
+    ],
+)
+def test_what_a_schema_excludes_is_refused(name: str, values: Json, said: str) -> None:
+    answer = anyio.run(call_echo, name, values)
+    assert answer.is_error
+    assert said in answer.content[0].text
+
+
+def test_a_number_may_be_a_text() -> None:
+    answer = anyio.run(call_echo, "get_window", {"window": "6"})
+    assert (answer.is_error, answer.content[0].text[-10:]) == (False, '/window/6"')
+
+
+def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    sent = 0
+
+    async def pour() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 1 << 16
+            yield bytes(1 << 16)
+
+    async def ask_it() -> Any:
+        transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=pour()))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://explorer") as client:
+            return await ExplorerTools(client, dict).call("get_overview", {})
+
+    answer = anyio.run(ask_it)
+    assert answer.is_error
+    assert "ask for one `table`" in answer.content[0].text
+    assert sent < 2_000_000
 
 
 async def call_small(text: str, limit: int) -> tuple[Any, ...]:

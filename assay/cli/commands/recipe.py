@@ -129,7 +129,7 @@ def new(
         require_there(found)
         return found
 
-    is_path = ":" not in named and Path(named).name != Path(named).stem or "/" in named
+    is_path = (":" not in named and Path(named).name != Path(named).stem) or "/" in named
     path, data_file, model_folder, out = check_all(
         (
             lambda: find(Path(named)) if is_path else Path(named),
@@ -138,7 +138,8 @@ def new(
             lambda: _choose_out(Path(named), out, force),
         )
     )
-    assert path is not None and out is not None, "these are named"
+    assert path is not None, "it is named"
+    assert out is not None, "it has a default"
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.recipe_view import show_recipe
         from assay.neurons.program.logs import log_lines, make_report, wants_json
