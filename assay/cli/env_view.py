@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Group
 from rich.text import Text
@@ -62,14 +63,15 @@ def show_exported(file: Path, environment: Environment, as_json: bool) -> None:
     """Show a wheel, and how to use it."""
     module, digest = file.name.partition("-")[0], environment.digest.hex()
     lines = (
-        f"{file}\n  pip install {file}   # where verifiers 0.4 and assay are\n  vf-eval {module}"
+        f"{file}\n  pip install {quote(str(file))}   # where verifiers 0.4 and assay are\n  vf-eval {module}"
     )
     print_result({"file": str(file), "taskset": module, "digest": digest}, as_json, lines)
 
 
 def show_exported_task(file: Path, environment: Environment, as_json: bool) -> None:
     """Show a task of Inspect, and how to use it."""
-    lines = f"{file}\n  inspect eval {file} --model MODEL -T count=100   # where assay[inspect] is"
+    asked = f"inspect eval {quote(str(file))} --model MODEL -T count=100"
+    lines = f"{file}\n  {asked}   # where assay[inspect] is"
     document = {"file": str(file), "task": "assay", "digest": environment.digest.hex()}
     print_result(document, as_json, lines)
 

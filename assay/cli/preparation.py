@@ -3,6 +3,7 @@ came of it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from rich.text import Text
@@ -111,4 +112,5 @@ def _describe(document: dict[str, Any], recipe: str) -> str:
     lines.append(f"  {progress['tokens']:,} tokens in {progress['seconds'] / 60:,.1f} minutes")
     if document["adapter"] is not None:
         lines.append(f"  {document['adapter']} makes the same tensors of the model it began with")
-    return "\n".join([*lines, f"Next: assay subnet publish --recipe {recipe} --model {model}"])
+    named = f"--recipe {quote(recipe)} --model {quote(str(model))}"
+    return "\n".join([*lines, f"Next: assay subnet publish {named}"])

@@ -9,6 +9,7 @@ verifies miners, its prompts are made by its own tokenizer and template; scoring
 lm-eval's. So a figure here is one of exactly the model that a network agreed on.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 
 from assay.evaluation.model import open_folder
-from assay.inference.folder import read_config
+from assay.inference.folder import CheckpointError, read_config
 from assay.inference.placement import Placement
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
+from assay.protocol.errors import OperatorError
 
 
 @register_model("assay")
@@ -32,10 +34,12 @@ class AssayLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         options: of `HFLM`, such as batch_size and max_length.
 
     Raises:
-        CheckpointError: the folder cannot be used.
+        CheckpointError: no folder is named, or it cannot be used.
     """
 
-    def __init__(self, folder: str, device: str | None = None, **options: Any) -> None:
+    def __init__(self, folder: str = "", device: str | None = None, **options: Any) -> None:
+        if not folder:
+            raise CheckpointError("which checkpoint? name its folder: --model_args folder=FOLDER")
         place = Path(folder)
         opened = open_folder(place)
         tokenizer = load_tokenizer(place, int(read_config(place)["vocab_size"]))
@@ -44,4 +48,8 @@ class AssayLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
 
 
 if __name__ == "__main__":
-    cli_evaluate()
+    try:
+        cli_evaluate()
+    except OperatorError as error:
+        print(f"assay: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

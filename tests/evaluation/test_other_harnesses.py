@@ -75,6 +75,34 @@ def test_lm_eval_reads_the_shipped_model(tmp_path: Path) -> None:
             assert results["acc,none"] == 1.0
 
 
+@find_skip("lm_eval", "lm-eval")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("folder=nowhere", "cannot read nowhere/config.json"),
+        ("max_length=64", "name its folder: --model_args folder=FOLDER"),
+    ],
+)
+def test_a_folder_that_is_none_is_said_in_a_line(tmp_path: Path, given: str, said: str) -> None:
+    words = ("run", "--model", "assay", "--model_args", given, "--tasks", "sums")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "assay.evaluation.lm_eval_adapter", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_to_type_next_is_quoted(tmp_path: Path) -> None:
+    done = run_command("env", "export", "gsm", "--inspect", "my task", cwd=tmp_path)
+    assert "inspect eval 'my task/task.py' --model" in done.stdout
+
+
 ANSWERS = """
 import sys
 from inspect_ai import eval
