@@ -88,13 +88,17 @@ def require_own_out(out: Path | None, command: str) -> None:
 
 def require_there(*places: Path | str | None) -> None:
     """Check that files and folders exist, if they are named. A text names a path, unless it is a
-    URL."""
+    URL. Raises ConfigError with a line for each that is missing."""
     from assay.settings.loading import ConfigError
 
-    for place in places:
-        is_url = isinstance(place, str) and "://" in place
-        if place is not None and not is_url and not Path(place).exists():
-            raise ConfigError(f"{place}: there is no such file or folder")
+    missing = dict.fromkeys(str(one) for one in places if one is not None and not _is_there(one))
+    if missing:
+        raise ConfigError("\n".join(f"{one}: there is no such file or folder" for one in missing))
+
+
+def _is_there(place: Path | str) -> bool:
+    is_url = isinstance(place, str) and "://" in place
+    return is_url or Path(place).exists()
 
 
 def require_files(*places: Path) -> None:

@@ -62,9 +62,8 @@ def show_environment(environment: Environment, as_json: bool) -> None:
 def show_exported(file: Path, environment: Environment, as_json: bool) -> None:
     """Show a wheel, and how to use it."""
     module, digest = file.name.partition("-")[0], environment.digest.hex()
-    lines = (
-        f"{file}\n  pip install {quote(str(file))}   # where verifiers 0.4 and assay are\n  vf-eval {module}"
-    )
+    install = f"pip install {quote(str(file))}   # where verifiers 0.4 and assay are"
+    lines = f"{file}\n  {install}\n  vf-eval {module}"
     print_result({"file": str(file), "taskset": module, "digest": digest}, as_json, lines)
 
 

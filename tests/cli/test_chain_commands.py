@@ -11,6 +11,8 @@ from assay.training import GENESIS
 from tests.commands import run_command, run_program
 from tests.disks import filling
 
+PUBLISH = ("subnet", "publish", "--netuid", "1", "--trainer", encode_ss58(bytes(32)))
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -30,7 +32,7 @@ from tests.disks import filling
         (("audit", "export", "--netuid", "1", "--out", "new", "--windows", "x"), "write A..B"),
         (("audit", "compare", "--netuid", "1", "--windows", "x"), "write A..B"),
         (("audit", "--offline", "."), ". is not a bundle: name what `assay audit export`"),
-        (("train", "bisect", "x", "y"), "x: there is no such file or folder"),
+        (("train", "bisect", "x", "x"), "x: there is no such file or folder"),
         (("export", "--out", "x", "--dir", "."), "steps has no steps: name a trainer's"),
         (("calibrate",), "name the folder of a checkpoint: --model FOLDER"),
         (("calibrate", "--model", "m", "--b", "fp32-sdpa"), "name two implementations"),
@@ -42,8 +44,8 @@ from tests.disks import filling
         (("weights", "set", "70000=1", "--netuid", "1"), "is not a weight"),
         (("register", "--netuid", "1", "--wallet", "nobody"), "assay wallet create"),
         (("register", "--netuid", "70000"), "netuid"),
-        (("subnet", "publish", "--netuid", "1", "--store", "ftp://a"), "is not a store"),
-        (("subnet", "publish", "--netuid", "1", "--store", "https://a"), "upload ="),
+        ((*PUBLISH, "--store", "ftp://a"), "is not a store"),
+        ((*PUBLISH, "--store", "https://a"), "upload ="),
     ],
 )
 def test_faults_are_named_in_one_line(tmp_path, arguments, words):
@@ -154,7 +156,7 @@ def test_a_disk_that_fills_leaves_no_half_of_checkpoint_0(tmp_path, size):
         (("mine", "--netuid", "1", "--wallet", "//Alice"), ["network", "store"]),
         (("mine", "--store", "file:///"), ["network", "subnet", "wallet"]),
         (("validate",), ["network", "subnet", "wallet"]),
-        (("subnet", "publish", "--wallet", "//Alice"), ["network", "subnet", "store"]),
+        (("subnet", "publish", "--wallet", "//Alice"), ["network", "subnet", "store", "trainer"]),
         (("register",), ["network", "subnet", "wallet"]),
         (("metagraph",), ["network", "subnet"]),
     ],
@@ -166,6 +168,7 @@ def test_what_is_missing_is_said_at_once_and_in_order(tmp_path, words, said):
         "subnet": "assay: which subnet?",
         "wallet": "assay: wallet default/default: ",
         "store": "assay: where should files go?",
+        "trainer": "assay: who publishes checkpoints?",
     }
     env = {"ASSAY_WALLET__PATH": str(tmp_path), "ASSAY_CHAIN__NETWORK": "finey"}
     done = run_command(*words, env=env, cwd=tmp_path)
@@ -202,3 +205,22 @@ def test_an_address_is_no_wallets_name(tmp_path):
             assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
             assert said in done.stderr
     assert sorted(tmp_path.rglob("*")) == files
+
+
+def test_all_that_publishing_lacks_is_said_at_once(tmp_path: Path) -> None:
+    words = ("--store", "ftp://a", "--trainer", "5F", "--recipe", "no.toml", "--model", "./no")
+    given = ("--netuid", "1", "--wallet", "nobody", "--changes", "none.toml")
+    variables = {"ASSAY_WALLET__PATH": str(tmp_path)}
+    done = run_command("subnet", "publish", *given, *words, env=variables, cwd=tmp_path)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()
+    lacking = (
+        "assay wallet create",
+        "is not a store",
+        "--trainer: '5F'",
+        "there is no recipe 'no.toml'",
+        "no: there is no such file",
+        "none.toml: there is no such file",
+    )
+    assert len(said) == len(lacking)
+    assert all(part in line for part, line in zip(lacking, said, strict=True))

@@ -2,17 +2,28 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.cli.checks import require_address, require_signer, require_subnet, require_wallet
+from assay.cli.checks import (
+    require_address,
+    require_each,
+    require_signer,
+    require_subnet,
+    require_there,
+    require_wallet,
+)
 from assay.cli.command import Invocation, command
 from assay.cli.exits import cleaning_up
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_model
 from assay.cli.options import AsJson, Quiet, Yes, network
 from assay.cli.start import TORCH, confirm, starting
+from assay.network.hub.names import find_hub_name
+
+if TYPE_CHECKING:
+    from assay.settings.sections import PublishSettings
 
 app = typer.Typer(
     cls=PagedGroup,
@@ -100,11 +111,13 @@ def publish(
     other parameters begins another network.
     """
     settings = invocation.load_settings()
-    require_signer(settings, "hotkey", stores=True)
-    _require_trainer(settings.publish.trainer)
     rules = settings.publish
-    if rules.amender is not None:
-        require_address(rules.amender, "--amender")
+    require_each(
+        lambda: require_signer(settings, "hotkey", stores=True),
+        lambda: _require_trainer(rules.trainer),
+        lambda: require_address(rules.amender, "--amender"),
+        lambda: _require_rules(rules),
+    )
     rules.model = open_model(settings, rules.model, quiet)
     rules.genesis = open_model(settings, rules.genesis, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
@@ -137,6 +150,21 @@ def _require_trainer(trainer: str | None) -> None:
     require_address(trainer, "--trainer")
 
 
+def _require_rules(rules: "PublishSettings") -> None:
+    """Check that recipe, model and changes are there, as far as that is known without the Hub."""
+    from assay.subnet.recipe import read_recipe
+
+    models = [
+        one
+        for one in (rules.model, rules.genesis)
+        if one is not None and find_hub_name(str(one), "model") is None
+    ]
+    require_each(
+        lambda: None if rules.recipe is None else read_recipe(rules.recipe),
+        lambda: require_there(*models, rules.changes),
+    )
+
+
 @command(
     app,
     "amend",
@@ -159,8 +187,10 @@ def amend(
     is decided, you can replace or withdraw it.
     """
     settings = invocation.load_settings()
-    require_signer(settings, "hotkey", stores=True)
-    require_change(settings.amend.changes, withdraw)
+    require_each(
+        lambda: require_signer(settings, "hotkey", stores=True),
+        lambda: require_change(settings.amend.changes, withdraw),
+    )
     settings.amend.checkpoint = open_model(settings, settings.amend.checkpoint, quiet)
     with starting(settings, loads=TORCH, opens=True, quiet=quiet):
         from assay.cli.owner_view import show_amended, show_withdrawn
