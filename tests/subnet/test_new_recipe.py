@@ -170,6 +170,12 @@ def test_a_problem_that_costs_too_much_is_told_what_it_may_cost():
     assert choose_sizes(sizes, "gsm") == sizes[0]
 
 
+def test_a_path_may_have_commas(tmp_path):
+    file = write_sums(tmp_path).rename(tmp_path / "sums, small.csv")
+    subject = open_subject(str(file), None, None, list_sizes("H200", "main"), ignore_report)
+    assert list(subject.files) == [file]
+
+
 def test_a_package_gets_the_units_for_which_a_window_has_time(tmp_path):
     if not has_sandbox():
         pytest.skip("no sandbox: assay sandbox prepare")

@@ -122,7 +122,7 @@ def new(
     settings = invocation.load_settings()
     from assay.settings.loading import check_all
 
-    named, comma, own = asked.partition(",")
+    named, comma, own = (asked, "", "") if Path(asked).exists() else asked.partition(",")
 
     def find(place: Path | None, opens: Callable[..., Path | None] = open_data) -> Path | None:
         found = opens(settings, place, quiet)

@@ -58,7 +58,8 @@ def open_subject(
             costs too much.
         ProblemFileError, WorkerError: see `vet_file`.
     """
-    named, comma, settings = typed.partition(",")
+    # a path may have commas itself
+    named, comma, settings = (typed, "", "") if Path(typed).exists() else typed.partition(",")
     path = Path(named)
     if named in (*KINDS, mixture.NAME) or not path.exists():
         if data is not None or family is not None:
