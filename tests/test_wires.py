@@ -45,6 +45,7 @@ DOORS = {
     "cli/commands/ledger.py": "no socket: binds a hotkey to an EVM's address",
     "devnet/subtensor_devnet/node.py": "the simulated chain, on loopback unless --host says else",
     "environments/instructions/instruction_file.py": "no socket: an instruction's arguments",
+    "explorer/mcp_server.py": "no socket: stdin and stdout of the agent's program",
     "explorer/routes.py": "no socket: the loop of its events",
     "explorer/serving.py": "pages, where --host says",
     "lab/localnet/services.py": "a probe for a free port, of loopback",

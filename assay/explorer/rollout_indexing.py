@@ -227,7 +227,7 @@ class RolloutIndexer:
         for row in rows:
             if row["why"] is not None:
                 unread[row["why"]] = unread.get(row["why"], 0) + 1
-        read = sum(row["next"] is None for row in rows)
+        read = sum(row["next"] is None and row["why"] is None for row in rows)
         (audited,) = self._index.read(
             "SELECT count(*) AS windows, coalesce(sum(groups), 0) AS groups, "
             "coalesce(sum(served), 0) AS served FROM audited"

@@ -146,7 +146,7 @@ def test_who_listens_finds_all_keys_in_time(world: Environment, level: int) -> N
 def test_who_does_not_listen_finds_little(capsys: pytest.CaptureFixture[str]) -> None:
     vetted = vet_environment(open_named_environment("doors"))
     assert vetted.is_fit
-    show_vetted_environment(vetted, as_json=False)
+    show_vetted_environment(vetted, "doors", as_json=False)
     assert "reward-hacking baselines earn next to nothing" in capsys.readouterr().out
 
 

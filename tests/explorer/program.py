@@ -136,5 +136,6 @@ def list_looks(demo):
         *list_pages(demo),
         f"/miner/{honest}",
         f"/miner/{record.name}",
+        f"/rollouts/{window['window']}/{honest}/0",
         *("/api", "/search", "/search?q=4", "/search?q=nobody"),
     ]

@@ -137,7 +137,8 @@ def hostile(copy):
 
 
 def test_hostile_text_stays_text(hostile, demo):
-    scripts, styles = ("live.js", "uplot.js", "curves.js"), ("style.css", "chart.css", "uplot.css")
+    scripts = ("live.js", "uplot.js", "curves.js", "rollouts.js")
+    styles = ("style.css", "chart.css", "uplot.css")
     allowed = {("script", link_static(name)) for name in scripts}
     allowed |= {("link", link_static(name)) for name in styles}
     seen = 0

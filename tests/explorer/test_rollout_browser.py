@@ -630,7 +630,7 @@ def test_it_works_without_script(inside, chromium):
 
     page.route("**/*", fulfil)
     page.goto("http://127.0.0.1:8400/rollouts")
-    page.get_by_label("Reward").fill("1")
+    page.get_by_role("textbox", name="Reward").fill("1")
     page.get_by_label("Sorted by").select_option("longest")
     page.get_by_role("button", name="Show").click()
     rewards = page.locator("table.browse tbody tr td:nth-child(2)").all_inner_texts()

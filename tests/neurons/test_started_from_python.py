@@ -73,9 +73,9 @@ def test_a_team_larger_than_the_machine_does_not_start(monkeypatch: pytest.Monke
     """It was told by a process of the team, after a model was loaded."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     settings = Settings(trainer=TrainerSettings(processes=2))
-    with pytest.raises(ConfigError, match=r"processes: 2 .* has one card: set processes = 1"):
+    with pytest.raises(ConfigError, match=r"processes: 2 .* has one GPU: set processes = 1"):
         run_trainer(settings, again=("-c", "raise SystemExit"))
-    with pytest.raises(ConfigError, match="one card"):
+    with pytest.raises(ConfigError, match="one GPU"):
         make_learning_here(settings.trainer)
     make_learning_here(settings.trainer, "cpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)

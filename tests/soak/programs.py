@@ -228,7 +228,7 @@ def take_over(get_now_ms: Callable[[], int], patch: Callable[[Any, str, Any], No
     patch(starting, "now_ms", get_now_ms)
     patch(running, "join_network", lambda *arguments: _get_program().join(*arguments))
     patch(running, "catch_signals", lambda _: nullcontext(_get_program()))
-    patch(running, "log_lines", lambda *_: nullcontext())
+    patch(running, "log_lines", lambda *_, **__: nullcontext())
 
     def open_own(settings: Settings) -> tuple[FaultyStore, str]:
         assert settings.store.locator is not None

@@ -411,10 +411,7 @@ def _open_vetted(name: str) -> "Environment":
 
 
 @command(
-    app,
-    "export",
-    "assay env export gsm --verifiers taskset\nassay env export gsm --inspect gsm-task",
-    lambda s: (s.environments.files,),
+    app, "export", "assay env export gsm --verifiers taskset", lambda s: (s.environments.files,)
 )
 def export(
     invocation: Invocation,

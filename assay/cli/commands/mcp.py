@@ -15,7 +15,7 @@ app = typer.Typer(cls=PagedGroup)
 @command(
     app,
     "mcp",
-    "assay mcp --dir assay-demo\nassay mcp --explorer http://127.0.0.1:8400",
+    "assay mcp --dir assay-demo",
     lambda s: (
         s.explorer.dir,
         s.explorer.record,

@@ -368,7 +368,7 @@ def test_a_server_that_takes_up_a_checkpoint_is_waited_for(subnet, genesis, monk
         ({}, 256, []),
         ({"kept": 0.8}, 256, ["a server in a finer dtype"]),
         ({}, 64, ["a groups_per_step of 256"]),
-        ({"reading_seconds": 4.0}, 256, ["the reference is the bottleneck"]),
+        ({"reading_seconds": 4.0}, 256, ["the verification pass is the bottleneck"]),
         ({"drafting_seconds": 4.0}, 256, ["the servers are the bottleneck"]),
         ({"kept": None}, 256, []),
     ],
