@@ -612,7 +612,7 @@ def test_files_that_no_table_is_in(tmp_path, monkeypatch):
             (b"a,a\n1,2\n", "does not name each column once"),
         ),
         *((b'a,b\n"1,2\n', "cannot be read as CSV"), (b"PAR1 no", "cannot be read as Parquet")),
-        (b"\xff,\xfe\n1,2\n", "cannot be read as CSV"),
+        (b"\xff,\xfe\n1,2\n", "no text in UTF-8"),
         *((b"a;b\n1;2\n", "CSV with commas"), (b"a\tb\n1\t2\n", "CSV with commas")),
         (b"\xef\xbb\xbf" * 2 + b'{"a": 1}\n', "two byte order marks"),
         *(('{"a": 1}\n'.encode(code), "save it as UTF-8") for code in ("utf-16", "utf-16-be")),
