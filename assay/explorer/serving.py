@@ -207,4 +207,6 @@ def _open_folder(folder: Path, stack: ExitStack) -> Path:
         raise ConfigError(
             f"cannot write to {folder} ({error.strerror}): name a folder with --index"
         ) from None
-    return Path(stack.enter_context(TemporaryDirectory(prefix="assay-")))
+    return Path(
+        stack.enter_context(TemporaryDirectory(prefix="assay-", ignore_cleanup_errors=True))
+    )

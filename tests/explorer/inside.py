@@ -51,7 +51,9 @@ def look_into(folder, index=None, ledger=None, access=UNLIMITED, **settings):
     """An explorer over a run's folder."""
     with ExitStack() as stack:
         if index is None:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="assay-"))
+            scratch = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="assay-", ignore_cleanup_errors=True)
+            )
             index = Path(scratch) / "index.sqlite"
         sections = {} if ledger is None else {"ledger": ledger}
         asked = ExplorerRequest(Settings(explorer={"dir": folder, **settings}, **sections), None)

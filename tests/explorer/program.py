@@ -74,7 +74,7 @@ def _start_explorer(*arguments, **options):
 @contextmanager
 def serve(cwd, *arguments, start=_start_explorer):
     """An explorer as a program of its own, on a free port."""
-    with tempfile.TemporaryDirectory(prefix="assay-") as index:
+    with tempfile.TemporaryDirectory(prefix="assay-", ignore_cleanup_errors=True) as index:
         process = start(
             *("explorer", "--port", "0", "--rate", "10000", "--index", index, "--json", *arguments),
             stdout=subprocess.PIPE,
