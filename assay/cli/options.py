@@ -31,6 +31,14 @@ Columns = Annotated[
         help="Column of the problem, answer, solution or level; may repeat.",
     ),
 ]
+Family = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="Read a file of problems as NAME:SHA256 does, such as text [default: as it shows].",
+    ),
+]
 Prompts = Annotated[
     Path | None,
     typer.Option(

@@ -34,6 +34,7 @@ from starlette.types import ASGIApp, Message
 
 from assay.explorer.openapi import describe_api, make_api_path
 from assay.explorer.page_addresses import PAGES
+from assay.protocol.errors import OperatorError
 
 #: Longest answer, characters: an agent reads all of it.
 ANSWER_MAX = 200_000
@@ -127,7 +128,7 @@ class ExplorerTools:
     async def _tell_status(self) -> CallToolResult:
         try:
             return _answer(json.dumps(await run_sync(self._read_status)))
-        except Exception as error:  # noqa: BLE001 - an agent asks something else then
+        except (OperatorError, OSError, ValueError) as error:
             return _refuse(str(error))
 
     async def _ask(self, path: str, values: Mapping[str, Any]) -> CallToolResult:

@@ -11,7 +11,7 @@ from assay.cli.command import Invocation, command
 from assay.cli.exits import FINDING, OK
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import find_shards, open_data, open_model
-from assay.cli.options import AsJson, Columns, Prompts, Quiet, read_columns
+from assay.cli.options import AsJson, Columns, Family, Prompts, Quiet, read_columns
 from assay.cli.saying import choose_say
 from assay.cli.start import TORCH, starting
 
@@ -31,14 +31,6 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="An environment, such as sat, sat,k=4 or mix,sat=1,gsm=2; or a file of problems.",
-    ),
-]
-Family = Annotated[
-    str | None,
-    typer.Option(
-        "--as",
-        metavar="NAME",
-        help="Read a file of problems as NAME:SHA256 does, such as text [default: as it shows].",
     ),
 ]
 Seed = Annotated[

@@ -13,7 +13,7 @@ from assay.cli.command import Invocation, command
 from assay.cli.exits import cleaning_up
 from assay.cli.help_pages import PagedGroup
 from assay.cli.hub_names import open_data, open_model
-from assay.cli.options import AsJson, Quiet
+from assay.cli.options import AsJson, Family, Quiet
 from assay.cli.start import TORCH, starting
 
 #: How recipes call the shipped model.
@@ -101,14 +101,7 @@ def new(
             help="JSON Lines file (or data set ORG/NAME) that the taskset loads.",
         ),
     ] = None,
-    read_as: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            metavar="NAME",
-            help="Read a file as NAME:SHA256 does, such as text [default: as it shows].",
-        ),
-    ] = None,
+    read_as: Family = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
