@@ -5,12 +5,14 @@ import gc
 import importlib.util
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 # Before torch is loaded, and for the processes of tests too: models are small, and every processor
 # has a worker of the test run already.
@@ -44,6 +46,7 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # noqa: TID251 - xdist says
 _WAITING = ("tests/integration/test_localnet.py", "tests/integration/chain/test_programs.py")
 
 _SIGNALS = signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+_LIMITS = [number for name, number in sorted(vars(resource).items()) if name.startswith("RLIMIT_")]
 
 
 def pytest_configure() -> None:
@@ -56,22 +59,39 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _measure_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _measure_anew(
+    _leave_the_process_as_it_was: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No test recalls what another one, or this user's commands, have measured of a model."""
     monkeypatch.setattr(measurements, "FOLDER", tmp_path / ".measured")
 
 
 @pytest.fixture(autouse=True)
-def _handle_signals_as_before() -> Iterator[None]:
-    """A program's entry may choose how a signal ends its process; within this one, the next broken
-    connection would end all tests."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+def _leave_the_process_as_it_was() -> Iterator[None]:
+    """Programs of later tests inherit this process's folder, environment and limits, and are no
+    forks where these are others than a fork has; how a signal ends a program, it may choose, but
+    within this one the next broken connection would end all tests."""
+    before = _describe_process()
     yield
-    after = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
+    after = _describe_process()
+    for number, handler in before["signals"].items():
         if handler is not None:
             signal.signal(number, handler)
+    os.chdir(before["folder"])
     assert after == before
+
+
+def _describe_process() -> dict[str, Any]:
+    return {
+        "signals": {number: signal.getsignal(number) for number in _SIGNALS},
+        "folder": Path.cwd(),
+        "environment": {
+            name: value
+            for name, value in os.environ.items()  # noqa: TID251 - all that a child has
+            if name != "PYTEST_CURRENT_TEST"
+        },
+        "limits": [resource.getrlimit(limit) for limit in _LIMITS],
+    }
 
 
 @pytest.hookimpl(optionalhook=True)

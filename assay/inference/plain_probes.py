@@ -15,6 +15,7 @@ import contextlib
 import copy
 import io
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -395,12 +396,16 @@ def _is_length(name: str) -> bool:
 
 @contextlib.contextmanager
 def _moving_clock() -> Iterator[list[str]]:
-    """Move the clocks of the module `time`, and list which were read."""
+    """Move the clocks of the module `time`, and list which were read. A program has other threads,
+    which tell their own time meanwhile: theirs stays as it is."""
     asked: list[str] = []
     before = {name: getattr(time, name) for name in _CLOCKS}
+    reader = threading.get_ident()
 
     def move(name: str) -> Callable[[], Any]:
         def read() -> Any:
+            if threading.get_ident() != reader:
+                return before[name]()
             asked.append(name)
             return before[name]() + type(before[name]())(_MOVED)
 

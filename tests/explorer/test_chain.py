@@ -85,6 +85,29 @@ def test_a_helper_ends_when_it_idles_and_starts_again():
         helper.ask({})
 
 
+def test_a_busy_helper_is_ended_and_all_who_wait_get_an_answer(tmp_path):
+    """It writes to a folder that is removed behind it."""
+    boot = (
+        "from assay.sandbox.child import serve; from pathlib import Path; from itertools import "
+        "count\n"
+        "def write(asked):\n"
+        "    for n in count():\n"
+        f"        Path({str(tmp_path)!r}, 'progress').write_text(str(n))\n"
+        "serve(write, None)"
+    )
+    helper = HelperProcess("busy", boot)
+    waiting = [helper.ask({}), helper.ask({})]
+    ends = time.monotonic() + 60
+    while not (tmp_path / "progress").exists():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    helper.close()
+    (tmp_path / "progress").unlink()
+    assert all(isinstance(reply.result(10), str) for reply in waiting)
+    assert helper.pid is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_helper_that_dies_is_told_in_a_sentence():
     boot = (
         "from assay.sandbox.child import serve; import os; "

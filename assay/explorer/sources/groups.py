@@ -57,10 +57,7 @@ class BusyError(Exception):
 
 
 class HelperProcess:
-    """One child, see `Sandbox`, and one thread that sends it requests. Thread-safe.
-
-    At its end the program does not wait for a busy child, which ends when its input is closed.
-    """
+    """One child, see `Sandbox`, and one thread that sends it requests. Thread-safe."""
 
     def __init__(self, name: str, boot: str, idle_s: float = IDLE_S) -> None:
         self._sandbox = Sandbox(name, boot, _REQUEST_S)
@@ -87,13 +84,18 @@ class HelperProcess:
         self._requests.put((json.dumps(request).encode(), reply))
         return reply
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
+        """End the child, a busy one too: it would go on writing to a folder that is removed.
+        Requests that wait are answered by a sentence."""
         with self._lock:
             self._closed = True
-            busy = self._waiting > 0
+        self._sandbox.stop()
         self._requests.put(None)
-        if not busy:
-            self._thread.join(_CLOSE_S)
+        self._thread.join(_CLOSE_S)
 
     def _work(self) -> None:
         while True:
@@ -102,7 +104,7 @@ class HelperProcess:
             except Empty:
                 self._sandbox.renew()  # it idles
                 continue
-            if item is None or self._closed:
+            if item is None:  # the last: nothing is asked of a closed one
                 self._sandbox.close()
                 return
             request, reply = item
@@ -112,6 +114,8 @@ class HelperProcess:
             reply.set_result(answer)
 
     def _exchange(self, request: bytes) -> dict[str, Any] | str:
+        if self._closed:
+            return "the explorer is being stopped"
         try:
             reply = self._sandbox.ask(request, _REPLY_MAX, Budget(_PROCESSOR_S))
         except WorkerError as error:

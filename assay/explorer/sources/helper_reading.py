@@ -113,7 +113,7 @@ class HelperReading(Generic[_T]):
     def _note(self, mark: Mark, done: Reply) -> None:
         document = done.result()
         message = document if isinstance(document, str) else document["message"]
-        if message is not None:
+        if message is not None and not self._helper.closed:
             logger.warning("%s: %s", self._what, message, extra={"event": "explorer_trouble"})
         with self._lock:
             found = None if isinstance(document, str) else self._decode(document)
