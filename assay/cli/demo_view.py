@@ -18,6 +18,7 @@ from assay.cli.interrupts import require_wanted
 from assay.cli.own_folder import DEMO
 from assay.lab.demo.report import describe_status
 from assay.lab.demo.run import DemoRun
+from assay.lab.demo.saved_point import Point, find_point, restore_point
 from assay.lab.demo.view import render_status, render_summary
 from assay.network.files import take_lock, write_json
 from assay.settings.loading import ConfigError
@@ -51,8 +52,9 @@ def count_missed(summary: dict[str, Any]) -> int:
 
 
 @contextmanager
-def holding(out: Path) -> Iterator[None]:
-    """Reserve `out` for this run: an older run's files are deleted, anything else is refused."""
+def holding(out: Path, plan: str) -> Iterator[Point | None]:
+    """Reserve `out` for this run. One of this plan that was stopped goes on from the point that is
+    yielded, of which `out` has the files; others' files are deleted, anything else is refused."""
     DEMO.require(out)
     assert DEMO.marker is not None
     try:
@@ -63,10 +65,14 @@ def holding(out: Path) -> Iterator[None]:
         if not take_lock(marker.fileno()):
             raise ConfigError(f"another demo runs in --out {out}: name another folder")
         try:
-            DEMO.clear(out)
+            point = find_point(out, plan)
+            if point is None:
+                DEMO.clear(out)
+            else:
+                restore_point(out, point, DEMO.marker)
         except OSError as error:
             raise _explain(out, error) from None
-        yield
+        yield point
 
 
 def _explain(out: Path, error: OSError) -> ConfigError:

@@ -71,7 +71,7 @@ DEMO = OwnFolder(
     "demo",
     (
         *("summary.json", "status.json", "reward.svg", "contexts", "verdicts", "validator.sqlite*"),
-        *("chain", "store", "models", "steps", "record", "bundle"),
+        *("chain", "store", "models", "steps", "course", "record", "bundle", "saved-*"),
         *("push", ".publishing-hub"),  # of `assay export --push` and `assay publish-hub`
     ),
     ".assay-demo",

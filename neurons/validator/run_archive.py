@@ -1,5 +1,6 @@
 """The files of a run, for later inspection by anyone."""
 
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from assay.network.files import write_json
 from assay.neurons.validator.judged_window import JudgedWindow, Settlement
 from assay.protocol.context import Context, context_to_json
-from assay.verification import compute_score
+from assay.verification import Seat, compute_score
 
 #: Windows whose files stay: a week of the main network.
 KEPT_WINDOWS = 2_048
@@ -64,6 +65,21 @@ class Archive:
             "weights": {str(uid): weight for uid, weight in settlement.weights.items()},
         }
         write_json(self._root / "verdicts" / f"settlement-{settlement.epoch}.json", record)
+
+    def read_settlements(self) -> list[Settlement]:
+        """Those that were written, in order, without their holders. Raises OSError, ValueError or
+        LookupError: a file is damaged."""
+        found = []
+        for path in (self._root / "verdicts").glob("settlement-*.json"):
+            record = json.loads(path.read_bytes())
+            scores = {
+                Seat(one["uid"], one["registered_at"]): one["score"] for one in record["scores"]
+            }
+            weights = {int(uid): weight for uid, weight in record["weights"].items()}
+            windows, abstained = tuple(record["windows"]), tuple(record["abstained"])
+            epoch = record["epoch_block"]
+            found.append(Settlement(epoch, windows, abstained, scores, weights))
+        return sorted(found, key=lambda settlement: settlement.epoch)
 
 
 def describe_judged(judged: JudgedWindow) -> dict[str, Any]:

@@ -23,7 +23,8 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     connects to it. Rules, signatures, consensus, model, judge and learning are real. Exit code 1 if
     a cheat was paid, an honest miner was refused, no weights were set, or the model did not
     improve. With --recipe it is that recipe's subnet and model, in short windows, with two honest
-    miners and one cheat, on --device. It then promises nothing about how much the model learns.
+    miners and one cheat, on --device. It then promises nothing about how much the model learns. On
+    a virtual clock the same command goes on after a stop; another one begins anew in that folder.
     """
     settings = invocation.load_settings()
     require_own_out(settings.demo.out, "demo")
@@ -31,9 +32,12 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     require_there(settings.demo.model)
     with starting(settings, loads=TORCH, quiet=quiet):
         from assay.cli.demo_view import holding, show_summary, showing
-        from assay.lab.demo.play import place_demo, play_demo
+        from assay.lab.demo.play import place_demo, plan_demo, play_demo
     out, placement = settings.demo.out, place_demo(settings.demo, settings.compute)
-    with holding(out), catch_interrupts(), showing(out, quiet) as (update, report):
-        summary = play_demo(settings.demo, placement, update, report)
+    plan = plan_demo(settings.demo, settings.compute)
+    with holding(out, plan) as point, catch_interrupts(), showing(out, quiet) as (update, report):
+        if point is not None:
+            report(f"going on where the last run was stopped, at block {point.block:,}")
+        summary = play_demo(settings.demo, placement, update, report, plan, point)
     show_summary(summary, settings.demo, as_json)
     return FINDING if summary["promises_broken"] else OK

@@ -14,7 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
+from assay.artifacts.discovery import fetch_parameters
 from assay.artifacts.ports import BeaconSource
+from assay.lab.demo.saved_point import Founded
 from assay.lab.localnet.development_calls import change_settings, send_tao
 from assay.lab.localnet.devnet_errors import report_devnet_errors
 from assay.lab.localnet.founding import buy_subnet, publish_rules
@@ -88,6 +90,9 @@ class Network(Protocol):
     def stop_retrying(self) -> None:
         """Make all calls stop waiting for a chain that does not answer."""
 
+    def describe(self) -> Founded:
+        """What it goes on with, beside its folder."""
+
     def close(self) -> None:
         """Stop it. The files that it has written stay."""
 
@@ -102,6 +107,7 @@ class DevnetNetwork:
         store: for parameters and the first checkpoint.
         genesis: folder of the first checkpoint.
         recipe: of the network.
+        founded: it goes on, on its virtual clock; None: it is founded.
 
     Raises:
         OperatorError: it could not be founded.
@@ -118,6 +124,7 @@ class DevnetNetwork:
         *,
         fast: bool,
         recipe: Recipe,
+        founded: Founded | None = None,
     ) -> None:
         # README and help say it; the demo's own output is about its programs
         logging.getLogger("subtensor_devnet").setLevel(logging.ERROR)
@@ -133,14 +140,19 @@ class DevnetNetwork:
             self.beacons = LocalBeacon(
                 self._secret, self._begin_ms, _BEACON_PERIOD_MS, self.get_now_ms
             )
-            with self._open(folder, Seal.INSTANT) as devnet:
-                netuid = self._found(devnet, scratch / "founding", store, genesis, recipe)
+            if founded is None:
+                with self._open(folder, Seal.INSTANT) as devnet:
+                    self._netuid = self._found(devnet, scratch / "founding", store, genesis, recipe)
+            else:
+                self._netuid, self._now_ms = founded.netuid, founded.now_ms
+                self.parameters = fetch_parameters(store, founded.parameters)
+                self.first_window = founded.first_window
             self._devnet = self._open(folder, Seal.MANUAL)
             stack.callback(self._devnet.close)
             self._devnet.start()
             connection = _connect(self._devnet, stack)
             poll_s = float("inf") if fast else _POLL_S  # a virtual clock says when to look
-            self.chain = SubtensorChain(connection, netuid, scratch / "state", poll_s)
+            self.chain = SubtensorChain(connection, self._netuid, scratch / "state", poll_s)
             stack.callback(self.chain.close)
             self.hotkeys = {n: self.chain.add_wallet(w) for n, w in self._wallets.items()}
             self._stack = stack.pop_all()
@@ -171,6 +183,9 @@ class DevnetNetwork:
 
     def stop_retrying(self) -> None:
         self.chain.stop_retrying()
+
+    def describe(self) -> Founded:
+        return Founded(self._netuid, self.parameters.digest, self.first_window, self._now_ms)
 
     @report_devnet_errors()
     def close(self) -> None:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from assay.artifacts.checkpoints.folder import CheckpointFolder
 from assay.artifacts.database import VALIDATOR_FILE, Database
+from assay.artifacts.discovery import fetch_parameters
 from assay.audit.bundle_export import export_bundle
 from assay.audit.findings import AuditReport
 from assay.audit.ports import Public
@@ -28,6 +29,7 @@ from assay.inference.placing.devices import CPU
 from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
+from assay.lab.demo.saved_point import Founded, Played, describe_window, read_window, save_point
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.lab.localnet.founding import make_first_checkpoint, shorten_windows
@@ -47,7 +49,7 @@ from assay.neurons.validator.run_archive import Archive
 from assay.neurons.validator.validator import Validator
 from assay.protocol.amendment import ParameterHistory
 from assay.protocol.parameters import Parameters
-from assay.protocol.window import Phase, compute_block
+from assay.protocol.window import Phase, compute_block, compute_window
 from assay.session.window_reader import find_settlement
 from assay.settings.learning import make_choice, make_learning
 from assay.settings.loading import ConfigError
@@ -79,10 +81,11 @@ JOIN_S = 30.0
 CLOSING_BLOCKS = 6
 #: Seconds between two looks at a chain that makes its blocks itself.
 _LOOK_S = 0.1
-#: The chain's folder below `out`.
-CHAIN_FOLDER = "chain"
-#: Founds a network in a folder, for these miners, with this store, genesis and recipe.
-Found = Callable[[DemoSettings, Sequence[str], ObjectStore, Path, Recipe], Network]
+#: The chain's folder below `out`, and the trainer's.
+CHAIN_FOLDER, COURSE_FOLDER = "chain", "course"
+#: Founds a network in a folder, for these miners, with this store, genesis and recipe; or goes on
+#: with one.
+Found = Callable[[DemoSettings, Sequence[str], ObjectStore, Path, Recipe, Founded | None], Network]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +148,18 @@ RECIPE_MINERS: Cast = {name: MINERS[name] for name in ("honest-1", "honest-2", "
 
 
 def found_devnet(
-    settings: DemoSettings, miners: Sequence[str], store: ObjectStore, genesis: Path, recipe: Recipe
+    settings: DemoSettings,
+    miners: Sequence[str],
+    store: ObjectStore,
+    genesis: Path,
+    recipe: Recipe,
+    founded: Founded | None,
 ) -> DevnetNetwork:
     """The demo's network, on a development chain in `settings.out`."""
-    folder, fast = settings.out / CHAIN_FOLDER, settings.is_virtual
-    return DevnetNetwork(folder, settings.seed, miners, store, genesis, fast=fast, recipe=recipe)
+    folder, fast, seed = settings.out / CHAIN_FOLDER, settings.is_virtual, settings.seed
+    return DevnetNetwork(
+        folder, seed, miners, store, genesis, fast=fast, recipe=recipe, founded=founded
+    )
 
 
 class Demo:
@@ -161,6 +171,9 @@ class Demo:
         found: founds the network.
         report: called with a line for what is done before there is something to show.
         placement: where and how models run; None: on the CPU.
+        plan: what is played, see `describe_plan`. With a virtual clock the run is kept before each
+            window, to go on from there; None: it is not.
+        played: it goes on: `settings.out` has the files of this point.
 
     Raises:
         CheckpointError, StoreError, ChainError: the genesis or the output folder cannot be used.
@@ -174,7 +187,11 @@ class Demo:
         found: Found = found_devnet,
         report: Report = ignore_report,
         placement: Placement | None = None,
+        plan: str | None = None,
+        played: Played | None = None,
     ) -> None:
+        self._plan = plan if settings.is_virtual else None
+        self._began = time.monotonic() - (0 if played is None else played.seconds)
         self._report = report
         self._settings = settings
         self._update = update
@@ -186,12 +203,37 @@ class Demo:
         self._store = open_folder(settings.out / "store")
         self._checkpoints = CheckpointFolder(settings.out / "models", placement=placement)
         with TemporaryDirectory(prefix="assay-") as scratch:
-            folder = genesis or self._make_genesis(Path(scratch))
+            founded = None if played is None else played.founded
+            folder = genesis or self._find_genesis(founded) or self._make_genesis(Path(scratch))
             self._genesis = verify_manifest(folder)
             self._checkpoints.add(folder, self._genesis.digest)
-            self._network = found(settings, tuple(self._cast), self._store, folder, self._recipe)
+            given = settings, tuple(self._cast), self._store, folder, self._recipe
+            self._network = found(*given, founded)
         self._chain = self._network.chain
         self.run = self._build(self._network.parameters)
+        if played is not None:
+            self.run.lessons += played.lessons
+            self.run.notes += played.notes
+            self.run.before = played.before
+            validator, parameters = self.run.validator, self.run.parameters
+            validator.settlements += self._archive.read_settlements()
+            settled = (read_window(one, parameters) for one in played.windows)
+            validator.judged_windows = {
+                **{judged.challenge.window: judged for judged in settled},
+                **validator.judged_windows,
+            }
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been played, without what a stop took away."""
+        return time.monotonic() - self._began
+
+    def _find_genesis(self, founded: Founded | None) -> Path | None:
+        """The first checkpoint of a network that goes on."""
+        if founded is None:
+            return None
+        first = fetch_parameters(self._store, founded.parameters).identity.genesis_checkpoint
+        return self._settings.out / "models" / first.hex()
 
     def _make_genesis(self, scratch: Path) -> Path:
         """The folder of the first checkpoint: the shipped one, one that is made of it and has seen
@@ -248,6 +290,8 @@ class Demo:
                 TrainerConfig(
                     make_learning(self._recipe.trainer),
                     LOCATOR,
+                    # what it must not lose where it goes on
+                    folder=None if self._plan is None else self._settings.out / COURSE_FOLDER,
                     last_window=windows[-1],
                     steps=open_step_folder(self._settings.out / "steps", self._recipe.trainer),
                     held_out=HeldOut(history, self._count_held_out()),
@@ -327,7 +371,8 @@ class Demo:
             KeyboardInterrupt: on Ctrl-C, once every part has stopped.
             ChainError: the chain has stopped.
         """
-        self.run.before = self._evaluate("evaluating the genesis model", self._genesis.digest)
+        if self.run.before is None:
+            self.run.before = self._evaluate("evaluating the genesis model", self._genesis.digest)
         self._enter("mining")
         neurons = [actor.miner for actor in self.run.actors]
         self._drive([*neurons, self.run.validator, self.run.trainer])
@@ -353,6 +398,7 @@ class Demo:
         try:
             players.play()
             while self._chain.get_head() < self.run.last_block and players.failure is None:
+                self._save()
                 self._pass_time()
                 players.play()
                 self._show()
@@ -361,6 +407,22 @@ class Demo:
             self._dismiss(players)
         if players.failure is not None:
             raise players.failure
+
+    def _save(self) -> None:
+        """Keep the run before a window's first block, where nobody has anything to do."""
+        head, timing, before = self._chain.get_head(), self.run.parameters.timing, self.run.before
+        window = compute_window(timing, head + 1)
+        is_due = window != self.run.windows[0] and head + 1 == compute_block(
+            timing, window, Phase.CHALLENGE
+        )
+        if self._plan is None or before is None or not is_due:
+            return
+        if self._network.count_waiting():
+            return  # the next window will do
+        run, founded = self.run, self._network.describe()
+        windows = [describe_window(one) for one in run.validator.judged_windows.values()]
+        told = run.lessons, run.notes, self.seconds
+        save_point(self._settings.out, head, Played(self._plan, founded, before, windows, *told))
 
     def _pass_time(self) -> None:
         """Make a block if blocks are made here. Otherwise wait a moment, in which one may come."""
