@@ -1,21 +1,21 @@
-"""A real model on a subnet of one machine, from a warm start to its last checkpoint, beside TRL.
+"""A real model on a subnet, from its first checkpoint to the registered one, beside TRL; all seeds.
 
-This script plays nothing. It reads a run of `public_run.py`, with its tries, and stores what others
-compare in `results/public_run`: the curve, the digests of checkpoints, verdicts by window, and what
-each program took of the processor.
+This script plays nothing. It reads what `public_run.py` and `public_run_trl.py` left, with the
+tries, computes what was registered, and stores what others compare in `results/public_run`: curves,
+digests of checkpoints, verdicts by window, and what each part took.
 
     python bench/public_run_results.py --out DIR --json bench/results/public_run.json
 
-Success is the share of held-out problems that are solved with one draw at temperature 1. Intervals
-are of 95 %, over problems; differences are paired, on the same problems and draws. The base is
-SmolLM2-135M-Instruct out of a Q4_1 file, made bf16.
+Success is the share of held-out problems that are solved with one draw at temperature 1.
+Differences are paired, on the same problems and draws. An interval over seeds is Student's, of the
+seeds' differences; one over problems has each problem's mean over seeds.
 """
 
 import json
-import math
 import sys
 from collections import Counter
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import matplotlib
@@ -24,224 +24,178 @@ matplotlib.use("Agg")
 from figures import OUT, Figure, report
 from matplotlib import pyplot
 from public_run import (
-    CHEAT_WALLET,
-    HONEST,
-    RECIPE,
+    REGISTRATION,
     TRL,
     count_updates,
-    find_genesis,
+    find_end,
     list_checkpoints,
+    open_models,
     read_rules,
 )
 
-from assay.artifacts.steps.folder import read_step
-from assay.environments.registry import open_environment
-from assay.inference.checkpoint import load_outline
+from assay.artifacts.steps.folder import read_step, read_step_groups
 from assay.network.files import write_json
-from assay.training.held_out import make_held_out_seed
+from assay.neurons.trainer.gate_monitor import GateMonitor
 
 RESULTS = Path(__file__).with_name("results")
 PLOT, KEPT = RESULTS / "public_run.png", RESULTS / "public_run"
-#: What is hoped for: the least gain, and the least difference to TRL.
-GAIN, BESIDE_TRL = 0.03, -0.06
-#: The most that one answer to all problems may earn.
-CONSTANT = 0.05
+#: What was hoped for: the least gain, and the least difference to TRL.
+GAIN, BESIDE_TRL = 0.06, -0.015
+#: 97.5 % quantiles: Student's for so many values, and for many.
+_STUDENT, _NORMAL = {2: 12.706205, 3: 4.302653}, 1.959964
 
 
-def read_address(out: Path, name: str) -> str:
-    """The address of a wallet's hotkey."""
-    file = out / "net" / "wallets" / name / "hotkeys" / "defaultpub.txt"
-    address: str = json.loads(file.read_text())["ss58Address"]
-    return address
-
-
-def read_windows(out: Path) -> list[dict[str, Any]]:
-    """For each window, what the validator found of each miner: reason, score and detail."""
-    names = {read_address(out, name): name for name in (*HONEST, CHEAT_WALLET)}
-    windows = []
-    for file in (out / "net" / "validator" / "verdicts").glob("window-*.json"):
-        document = json.loads(file.read_text())
-        found = {
-            names[one["hotkey"]]: {k: one[k] for k in ("reason", "score", "detail")}
-            for one in document["verdicts"]
-            if one["hotkey"] in names
-        }
-        windows.append(
-            {"window": document["window"], "checkpoint": document["checkpoint"], "verdicts": found}
-        )
-    return sorted(windows, key=lambda one: int(one["window"]))
-
-
-def find_constant(out: Path, problems: int) -> float:
-    """The share of held-out problems that the best single answer to all of them solves."""
-    rules = read_rules(out)
-    environment = open_environment(rules.environment)
-    levels = load_outline(find_genesis(out)).manifest.level_numbers
-    seeds = [make_held_out_seed(environment, number) for number in range(problems)]
-    asked = [environment.make_problem(seed, levels) for seed in seeds]
-    last = Counter(environment.solve(problem)[-1].splitlines()[-1] for problem in asked)
-    return max(last.values()) / problems
-
-
-def keep_run(out: Path) -> dict[str, Any]:
-    """Store what others compare, and return it."""
+def read_seed(out: Path) -> dict[str, Any]:
+    """What one seed has shown so far."""
+    rules, updates = read_rules(out), count_updates(out)
+    monitor = GateMonitor(open_models(out), lambda *_: None)
     checkpoints = list_checkpoints(out / "net")
-    steps = [read_step(p) for p in sorted((out / "net/trainer/steps").glob("step-*.json"))]
-    updates = count_updates(out)
-    run = {
-        "recipe": RECIPE,
+    steps = [read_step(path) for path in sorted((out / "net" / "steps").glob("step-*.json"))]
+    taught = {
+        step.record.number: sum(len(set(g.group.rewards)) > 1 for g in read_step_groups(step))
+        for step in steps
+    }
+    windows = []
+    for file in (out / "net" / "verdicts").glob("window-*.json"):
+        document = json.loads(file.read_text())
+        windows.append({name: document[name] for name in ("window", "checkpoint", "verdicts")})
+    summary = out / "net" / "summary.json"
+    tried = out / "tries.json"
+    course = out / "trl" / "course.json"
+    return {
         "checkpoints": [digest for _, digest in checkpoints],
+        "gate": [monitor.look(bytes.fromhex(digest), rules.gate) for _, digest in checkpoints],
         "steps": [
             {
                 "record": step.record.digest.hex(),
                 "window": step.record.window,
                 "groups": step.record.groups,
-                "left_out": len(step.record.left_out),
+                "taught": taught[step.record.number],
                 "updates": updates[step.record.number],
             }
             for step in steps
         ],
-        "learning": json.loads(steps[0].record.config),
-        "windows": read_windows(out),
+        "learning": json.loads(steps[0].record.config) if steps else None,
+        "windows": sorted(windows, key=lambda one: int(one["window"])),
+        "summary": json.loads(summary.read_text()) if summary.exists() else None,
         "runs": json.loads((out / "runs.json").read_text()),
-        "curve": json.loads((out / "curve.json").read_text()),
+        "end": find_end(out),
+        "tries": json.loads(tried.read_text()) if tried.exists() else {},
+        "trl": json.loads(course.read_text()) if course.exists() else None,
     }
-    course = out / "trl" / "course.json"
-    if course.exists():
-        run["trl"] = json.loads(course.read_text())
-    write_json(KEPT / "run.json", run)
-    return run
 
 
-def list_figures(out: Path, run: dict[str, Any]) -> list[Figure]:
-    """Figures of a run, with their bounds."""
-    points = [one for one in run["curve"]["pass@1"] if one["checkpoint"] != TRL]
-    first, last = points[0], points[-1]
-    figures = [
-        Figure(
-            f"solved by checkpoint {last['checkpoint']}, {last['problems']:,} held-out problems",
-            last["solved"],
-            "share",
-            "by the first checkpoint",
-            first["solved"],
-        ),
-        Figure("its gain", last["gain"], "share"),
-        Figure("its gain, lower end", last["gain_interval95"][0], "share", least=GAIN),
-        Figure("its gain, upper end", last["gain_interval95"][1], "share"),
-    ]
-    often = run["curve"].get("pass@8")
-    if often:
+def spread(values: list[list[int]]) -> tuple[float, list[float], list[float]]:
+    """Mean of differences [seeds, problems], its 95 % interval over seeds, and over problems."""
+    seeds = [mean(one) for one in values]
+    problems = [mean(column) for column in zip(*values, strict=True)]
+    return mean(seeds), _student(seeds), _student(problems)
+
+
+def _student(values: list[float]) -> list[float]:
+    middle, count = mean(values), len(values)
+    if count == 1:  # it has no spread
+        return [-1.0, 1.0]
+    half = _STUDENT.get(count, _NORMAL) * stdev(values) / count**0.5
+    return [middle - half, middle + half]
+
+
+def compare(seeds: dict[str, dict[str, Any]], one: str, other: str) -> list[list[int]]:
+    """Problems that `other` solves and `one` does not, less the opposite, seed by seed. "end" is
+    the registered checkpoint."""
+    rows = []
+    for seed in seeds.values():
+        names = [str(seed["end"]) if name == "end" else name for name in (one, other)]
+        first, second = (seed["tries"].get(f"{name}x1") for name in names)
+        if first and second and len(first) == len(second) == REGISTRATION["cohort"]["problems"]:
+            rows.append([int(b[0]) - int(a[0]) for a, b in zip(first, second, strict=True)])
+    return rows
+
+
+def list_differences(name: str, rows: list[list[int]], least: float) -> list[Figure]:
+    if not rows:
+        return []
+    middle, over_seeds, over_problems = spread(rows)
+    figures = [Figure(f"{name}, seeds", len(rows), "seeds"), Figure(name, middle, "share")]
+    if len(rows) > 1:
         figures.append(
-            Figure(
-                f"solved in one of 8 tries, {often[-1]['problems']} problems",
-                often[-1]["solved"],
-                "share",
-                "by the first checkpoint",
-                often[0]["solved"],
-            )
+            Figure(f"{name}, over seeds: lower end", over_seeds[0], "share", least=least)
         )
-    made = {number: step["updates"] for number, step in enumerate(run["steps"], 1)}
-    for beside in run["curve"].get("against_trl", ()):
-        number, low_high = beside["checkpoint"], beside["difference_interval95"]
-        trl = next(one for one in run["curve"]["pass@1"] if one["checkpoint"] == TRL)
-        ours = next(one for one in points if one["checkpoint"] == number)
-        figures += [
-            Figure(
-                f"solved by checkpoint {number}, after {made[number]} updates",
-                ours["solved"],
-                "share",
-                f"TRL's GRPO after {run['trl']['updates']}",
-                trl["solved"],
-            ),
-            Figure(
-                f"checkpoint {number} less TRL, lower end", low_high[0], "share", least=BESIDE_TRL
-            ),
-            Figure(f"checkpoint {number} less TRL, upper end", low_high[1], "share"),
-        ]
-    figures.append(
-        Figure(
-            "solved by the best constant answer",
-            find_constant(out, last["problems"]),
-            "share",
-            bound=CONSTANT,
-        )
-    )
-    return figures + list_verdicts(run) + list_costs(out, run)
-
-
-def list_verdicts(run: dict[str, Any]) -> list[Figure]:
-    """What became of honest miners and of the cheat."""
-    found: dict[str, Counter[str]] = {}
-    for window in run["windows"]:
-        for name, verdict in window["verdicts"].items():
-            found.setdefault(name, Counter())[verdict["reason"]] += 1
-    cheat = found[CHEAT_WALLET]
-    honest = sum((found[name] for name in HONEST), Counter[str]())
-    missed = honest["NO_COMMITMENT"]  # while the run was killed
-    refused = sum(honest.values()) - honest["ACCEPTED"] - missed
-    return [
-        Figure("windows with a verdict", len(run["windows"]), "windows"),
-        Figure("files of the int4 cheat accepted", cheat["ACCEPTED"], "files", bound=0),
-        Figure("files of the int4 cheat refused", sum(cheat.values()), "files"),
-        Figure("files of honest miners accepted", honest["ACCEPTED"], "files"),
-        Figure("files of honest miners refused", refused, "files", bound=0),
-        Figure("windows that an honest miner did not commit in", missed, "windows"),
-    ]
-
-
-def list_costs(out: Path, run: dict[str, Any]) -> list[Figure]:
-    """Hours and bytes."""
-    hours: Counter[str] = Counter()
-    for one in run["runs"]:
-        hours.update({name: seconds / 3_600 for name, seconds in one["processor"].items()})
-    wall = sum(one["seconds"] for one in run["runs"]) / 3_600
-    adapters = [
-        file.stat().st_size
-        for file in (out / "net" / "store" / "checkpoints").glob("*/files/adapter.safetensors")
-    ]
-    figures = [
-        Figure("hours that were counted", wall, "h"),
-        *(Figure(f"processor: {name}", spent, "h") for name, spent in sorted(hours.items())),
-        Figure("processor: all of these", hours.total(), "h"),
-        Figure("checkpoints", len(run["checkpoints"]) - 1, ""),
-        Figure("groups that reached the trainer", sum(s["groups"] for s in run["steps"]), ""),
-        Figure("updates", run["steps"][-1]["updates"], ""),
-        Figure("bytes of a checkpoint's adapter", sum(adapters) / len(adapters), "bytes"),
-    ]
-    if "trl" in run:
-        figures.append(Figure("processor: TRL's GRPO", run["trl"]["seconds"] / 3_600, "h"))
+        figures.append(Figure(f"{name}, over seeds: upper end", over_seeds[1], "share"))
+    figures.append(Figure(f"{name}, over problems: lower end", over_problems[0], "share"))
+    figures.append(Figure(f"{name}, over problems: upper end", over_problems[1], "share"))
     return figures
 
 
-def draw(run: dict[str, Any]) -> None:
-    """Success by checkpoint, and what each miner earned by window."""
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
-    points = [one for one in run["curve"]["pass@1"] if one["checkpoint"] != TRL]
-    shares = [one["solved"] for one in points]
-    halves = [
-        1.96 * math.sqrt(s * (1 - s) / p["problems"]) for s, p in zip(shares, points, strict=True)
+def list_figures(seeds: dict[str, dict[str, Any]]) -> list[Figure]:
+    """Figures of all seeds, with their bounds."""
+    found: dict[str, Counter[str]] = {"honest": Counter(), "cheat": Counter()}
+    for seed in seeds.values():
+        for window in (seed["summary"] or {"windows": []})["windows"]:
+            for verdict in window["verdicts"]:
+                found[verdict["role"]][verdict["reason"]] += 1
+    honest, cheat = found["honest"], found["cheat"]
+    figures = [
+        *list_differences("gain of the network", compare(seeds, "0", "end"), GAIN),
+        *list_differences("network less TRL", compare(seeds, TRL, "end"), BESIDE_TRL),
+        Figure("files of the int4 cheat refused", cheat.total() - cheat["ACCEPTED"], "files"),
+        Figure("files of the int4 cheat accepted", cheat["ACCEPTED"], "files", bound=0),
+        Figure("files of honest miners accepted", honest["ACCEPTED"], "files"),
+        Figure(
+            "files of honest miners refused", honest.total() - honest["ACCEPTED"], "files", bound=0
+        ),
     ]
-    numbers = [one["checkpoint"] for one in points]
-    left.errorbar(numbers, shares, halves, marker="o", capsize=3, label="the network")
-    for one in run["curve"]["pass@1"]:
-        if one["checkpoint"] == TRL:
-            at = [beside["checkpoint"] for beside in run["curve"]["against_trl"]]
-            label = f"TRL after {run['trl']['updates']} updates"
-            left.plot(at, [one["solved"]] * len(at), "s--", color="tab:orange", label=label)
-    top = 1.15 * max(share + half for share, half in zip(shares, halves, strict=True))
-    left.set(xlabel="checkpoint", ylabel="held-out problems solved", ylim=(0, top), xticks=numbers)
-    left.legend(loc="lower right")
-    for name in (*HONEST, CHEAT_WALLET):
-        scores = [
-            (one["window"], one["verdicts"][name]["score"])
-            for one in run["windows"]
-            if name in one["verdicts"]
+    for name, seed in seeds.items():
+        played = seed["steps"]
+        hours = sum(run["processor"] for run in seed["runs"]) / 3_600
+        figures += [
+            Figure(f"{name}: checkpoints", len(seed["checkpoints"]) - 1, ""),
+            Figure(f"{name}: updates", max((s["updates"] for s in played), default=0), ""),
+            Figure(f"{name}: groups", sum(s["groups"] for s in played), "groups"),
+            Figure(f"{name}: groups that taught", sum(s["taught"] for s in played), "groups"),
+            Figure(f"{name}: processor, network", hours, "h"),
         ]
-        label = f"{name}, int4 weights" if name == CHEAT_WALLET else name
-        right.plot(*zip(*scores, strict=True), marker=".", label=label)
-    right.set(xlabel="window", ylabel="score")
-    right.margins(y=0.18)
-    right.legend(loc="upper right", ncol=3)
+        if seed["trl"] is not None:
+            figures.append(
+                Figure(f"{name}: processor, TRL's GRPO", seed["trl"]["seconds"] / 3_600, "h")
+            )
+    return figures
+
+
+def draw(seeds: dict[str, dict[str, Any]]) -> None:
+    """The gain that the gate has shown, seed by seed, TRL's beside it, and the cheat."""
+    figure, axes = pyplot.subplots(1, len(seeds), figsize=(4.2 * len(seeds), 3.8), sharey=True)
+    for axis, (name, seed) in zip([axes] if len(seeds) == 1 else axes, seeds.items(), strict=True):
+        shown = [(n, one) for n, one in enumerate(seed["gate"]) if one and one["gain"] is not None]
+        numbers = [n for n, _ in shown]
+        for key, style in (("gain", "-"), ("gain_low", ":"), ("gain_high", ":")):
+            points = [100 * one[key] for _, one in shown]
+            axis.plot(numbers, points, style, color="tab:blue", lw=2 if key == "gain" else 1)
+        axis.fill_between(
+            numbers,
+            *([100 * one[key] for _, one in shown] for key in ("gain_low", "gain_high")),
+            alpha=0.12,
+            label="the network, by its gate, with its 95 % band",
+        )
+        milestones = sorted({one["milestone"] for _, one in shown} - {0})
+        axis.plot(milestones, [0] * len(milestones), "^", color="tab:green", label="milestones")
+        for rows, label, marker in (("0", "network", "o"), (TRL, "TRL", "s")):
+            pair = ("0", "end") if rows == "0" else ("0", TRL)
+            found = compare({name: seed}, *pair)
+            if found and seed["end"] is not None:
+                middle, _, ends = spread(found)
+                axis.errorbar(
+                    [seed["end"] + (0.4 if rows == TRL else 0)],
+                    [100 * middle],
+                    [[100 * (middle - ends[0])], [100 * (ends[1] - middle)]],
+                    marker=marker,
+                    capsize=3,
+                    label=f"{label}, {len(found[0]):,} held-out problems",
+                )
+        axis.axhline(0, color="gray", lw=0.8)
+        axis.set(xlabel="checkpoint", title=name)
+    figure.axes[0].set_ylabel("points more than the first checkpoint")
+    figure.axes[0].legend(loc="upper left", fontsize=7)
     figure.tight_layout()
     figure.savefig(PLOT, dpi=110, metadata={"Software": None})
 
@@ -249,9 +203,11 @@ def draw(run: dict[str, Any]) -> None:
 def main() -> None:
     if OUT is None:
         sys.exit("--out DIR: the folder of a run of public_run.py")
-    run = keep_run(OUT)
-    draw(run)
-    report("SmolLM2-135M on a subnet of one machine", list_figures(OUT, run), 1)
+    seeds = {folder.name: read_seed(folder) for folder in sorted(OUT.glob("seed-*"))}
+    KEPT.mkdir(exist_ok=True)
+    write_json(KEPT / "run.json", {"registration": REGISTRATION, "seeds": seeds})
+    draw(seeds)
+    report("SmolLM2-135M on a subnet, as registered", list_figures(seeds), 1)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """TRL's GRPO beside a network: the same start, the same problems, rollouts of its own.
 
-    python bench/public_run.py MODEL --out DIR
-    python bench/public_run_trl.py --out DIR
-    python bench/public_run.py MODEL --out DIR --try
+    python bench/public_run.py network MODEL --out DIR --seed 1
+    python bench/public_run_trl.py --out DIR/seed-1
+    python bench/public_run.py try --out DIR --seed 1
 
-It takes the problems of the network's first checkpoints from their step records, in their order,
-and lets TRL's `GRPOTrainer` learn from them by the same settings: LoRA's rank and scale, rate,
-optimiser and loss. TRL generates by itself, from the weights of the moment. The same command goes
-on after a stop. DIR/trl gets:
+It takes the problems of the network's steps, up to the checkpoint that is compared, from their
+records, in their order, and lets TRL's `GRPOTrainer` learn from them in as many updates, by the
+same settings: LoRA's rank and scale, rate, optimiser and loss. TRL generates by itself, from the
+weights of the moment. The same command goes on after a stop. DIR/seed-1/trl gets:
 
     weights.safetensors   bf16 weights after the last update, which `--try` asks the same problems
     course.json           updates, problems, rollouts, tokens, processor seconds and versions
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from public_run import find_genesis, read_rules
+from public_run import REGISTRATION, find_end, find_genesis, read_rules
 from safetensors.torch import save_file
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
@@ -36,8 +36,8 @@ from assay.inference.model_loading import load_model
 from assay.inference.tokenizing.folder_tokenizer import load_tokenizer
 from assay.network.files import write_json
 
-#: Checkpoints of the network whose problems TRL gets: 30 updates at three a checkpoint.
-CHECKPOINTS, UPDATES = 10, 3
+#: Updates between two generations, as the network makes between two windows.
+UPDATES = 3
 #: Rollouts of one pass of TRL's on a processor, whose logits are most of its memory. On a card all
 #: of an update.
 PASS = 8
@@ -61,7 +61,7 @@ def require_same_prompts(trainer: Any, tokenizer: Any, problem: Problem) -> None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the run")
-    parser.add_argument("--checkpoints", type=int, default=CHECKPOINTS)
+    parser.add_argument("--hours", type=float, default=2.5, help="then it stops, to go on later")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     from peft import LoraConfig
@@ -69,8 +69,11 @@ def main() -> None:
     rules = read_rules(given.out)
     environment = open_environment(rules.environment)
     genesis = load_checkpoint(find_genesis(given.out))
-    found = sorted((given.out / "net" / "trainer" / "steps").glob("step-*.json"))
-    steps = [read_step(path) for path in found[: given.checkpoints]]
+    end = find_end(given.out)
+    if end is None:
+        raise SystemExit("the network has not made its updates yet")
+    found = [read_step(p) for p in sorted((given.out / "net" / "steps").glob("step-*.json"))]
+    steps = [step for step in found if step.record.number <= end]
     config = parse_config(steps[0].record).learning
     asked = [
         environment.make_problem(one.problem_seed, one.levels)
@@ -78,13 +81,14 @@ def main() -> None:
         for one in read_step_groups(step)
     ]
     # windows had more and fewer groups, TRL's steps have as many each
-    batch = len(asked) // (len(steps) * UPDATES)
+    generations = REGISTRATION["updates"] // UPDATES
+    batch = len(asked) // (generations * UPDATES)
     each = batch * UPDATES
     size, folder = rules.work.group_size, given.out / "trl"
     rows = PASS if given.device == "cpu" else batch * size
     course = TrlCourse(
         environment,
-        [asked[start : start + each] for start in range(0, len(steps) * each, each)],
+        [asked[start : start + each] for start in range(0, generations * each, each)],
         replace(config, groups_per_batch=batch, epochs=1),
         size,
         rules.work.max_tokens,
@@ -98,25 +102,27 @@ def main() -> None:
     if kept:
         seen = json.loads(progress.read_text())
 
+    begun, deadline = time.process_time(), time.monotonic() + given.hours * 3_600
+    spent = seen["seconds"]
+
     def see(prompts: list[Any], completions: list[list[int]], rewards: list[int]) -> None:
+        if time.monotonic() > deadline:  # the updates before are kept
+            raise SystemExit("the hours are over: the same command goes on")
         seen["rollouts"] += len(completions)
         seen["tokens"] += sum(map(len, completions))
         seen["reward"] += sum(rewards)
 
-    begun = time.process_time()
-    spent = seen["seconds"]
-
-    def end(step: int) -> None:
+    def tell(step: int) -> None:
         seen["seconds"] = spent + time.process_time() - begun
         write_json(progress, seen)
-        print(f"{step} of {len(steps)}: {json.dumps(seen)}", flush=True)
+        print(f"{step} of {generations}: {json.dumps(seen)}", flush=True)
 
     tokenizer = load_tokenizer(genesis.folder, len(genesis.tokenizer.drawable))
     trainer = make_trl_trainer(
         course,
         load_model(genesis.folder, given.device),
         tokenizer,
-        end,
+        tell,
         see,
         ask,
         LoraConfig(
@@ -147,9 +153,9 @@ def main() -> None:
         folder / "course.json",
         seen
         | {
-            "updates": len(steps) * UPDATES,
+            "updates": generations * UPDATES,
             "groups_per_update": batch,
-            "checkpoints": len(steps),
+            "checkpoint": end,
             "versions": {"trl": version("trl"), "torch": torch.__version__},
         },
     )

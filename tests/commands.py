@@ -23,6 +23,7 @@ from assay.cli.app import app
 from assay.sandbox import share_preloaded
 from assay.sandbox.preloaded import start_python
 from tests.preloading import MODULES
+from tests.tree import ROOT
 
 #: The script, for what executes it in another way than these functions.
 ASSAY = str(Path(sys.executable).with_name("assay"))
@@ -52,8 +53,10 @@ def start_cold_program(*arguments: object, **options: Any) -> "subprocess.Popen[
 
 
 def start_code(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[Any]":
-    """`python -c code …` in a process of its own that has loaded torch, as `start_program`."""
-    return PRELOADED.popen(code, [*map(str, arguments)], **options)
+    """`python -c code …` in a process of its own that has loaded torch, as `start_program`. It
+    finds these tests' modules, even if it is no fork."""
+    found = f"import sys; {str(ROOT)!r} in sys.path or sys.path.append({str(ROOT)!r})\n"
+    return PRELOADED.popen(found + code, [*map(str, arguments)], **options)
 
 
 def run_code(code: str, given: str = "", cwd: Path | None = None, timeout: float = 300) -> str:

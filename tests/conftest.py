@@ -68,30 +68,26 @@ def _measure_anew(
 
 @pytest.fixture(autouse=True)
 def _leave_the_process_as_it_was() -> Iterator[None]:
-    """Programs of later tests inherit this process's folder, environment and limits, and are no
-    forks where these are others than a fork has; how a signal ends a program, it may choose, but
-    within this one the next broken connection would end all tests."""
+    """What a program sets for its whole process, programs of later tests would inherit, and be no
+    forks: variables and the folder are put back. A test may not leave limits, which cannot be
+    raised again, nor another handler of a signal: the next broken connection would end all."""
+    environment, folder = dict(os.environ), Path.cwd()  # noqa: TID251 - all that a child has
     before = _describe_process()
     yield
     after = _describe_process()
-    for number, handler in before["signals"].items():
+    for name in os.environ.keys() - environment.keys():  # noqa: TID251
+        del os.environ[name]  # noqa: TID251
+    os.environ.update(environment)  # noqa: TID251
+    os.chdir(folder)
+    for number, handler in before[0].items():
         if handler is not None:
             signal.signal(number, handler)
-    os.chdir(before["folder"])
     assert after == before
 
 
-def _describe_process() -> dict[str, Any]:
-    return {
-        "signals": {number: signal.getsignal(number) for number in _SIGNALS},
-        "folder": Path.cwd(),
-        "environment": {
-            name: value
-            for name, value in os.environ.items()  # noqa: TID251 - all that a child has
-            if name != "PYTEST_CURRENT_TEST"
-        },
-        "limits": [resource.getrlimit(limit) for limit in _LIMITS],
-    }
+def _describe_process() -> tuple[dict[signal.Signals, Any], list[tuple[int, int]]]:
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    return handlers, [resource.getrlimit(limit) for limit in _LIMITS]
 
 
 @pytest.hookimpl(optionalhook=True)
