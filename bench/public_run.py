@@ -76,7 +76,7 @@ def run_network(given: argparse.Namespace) -> None:
     seconds = time.monotonic() - begun
     write_json(file, [*earlier, {"seconds": seconds, "processor": spent, "exit": code}])
     points = sorted((given.out / "net").glob("saved-*"))
-    print(f"{seconds / 60:,.0f} min, {spent / 60:,.0f} of a processor; exit {code}")
+    print(f"{seconds / 60:,.1f} min, {spent / 60:,.1f} of a processor; exit {code}")
     if points:
         print(f"kept at {points[-1].name}: the same command goes on")
 
@@ -129,20 +129,26 @@ def count_updates(out: Path) -> dict[int, int]:
     return made
 
 
-def find_end(out: Path) -> int | None:
-    """The number of the checkpoint that is compared: the first after the registered updates."""
-    registered = REGISTRATION["updates"]
-    return next((n for n, made in count_updates(out).items() if made >= registered), None)
+def find_end(out: Path) -> tuple[int, int] | None:
+    """The number of the checkpoint that is compared, and TRL's updates: the first checkpoint after
+    the registered updates, or the last of a network that is over before. None: it is not there."""
+    registered, counts = REGISTRATION["updates"], count_updates(out)
+    end = next((number for number, made in counts.items() if made >= registered), None)
+    if end is not None:
+        return end, registered
+    is_over = (out / "net" / "summary.json").exists()
+    return (max(counts), max(counts.values())) if is_over and counts else None
 
 
 def choose_tries(given: argparse.Namespace) -> list[tuple[str, str, int, int]]:
     """Name, digest, problems, tries: what is asked of which checkpoint, in order."""
-    known, end = dict(list_checkpoints(given.out / "net")), find_end(given.out)
-    if end is None:
+    known, found = dict(list_checkpoints(given.out / "net")), find_end(given.out)
+    if found is None:
         raise SystemExit(
             f"the network has made {max(count_updates(given.out).values(), default=0)} of "
             f"{REGISTRATION['updates']} updates: nobody looks at held-out problems before"
         )
+    end, _ = found
     asked = [(str(number), known[number], given.problems, 1) for number in (0, end)]
     if (given.out / "trl" / "weights.safetensors").exists():
         asked.append((TRL, known[0], given.problems, 1))

@@ -20,13 +20,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from assay.artifacts.checkpoints.download import fetch_checkpoint
+from assay.artifacts.checkpoints.adapter import read_adapter, write_tensors
 from assay.artifacts.checkpoints.publish import publish_checkpoint
+from assay.inference.folder import verify_manifest
 from assay.network.files import replace_file
 from assay.network.store.folder import open_folder
 
+#: By which `assay demo` knows a folder of its own.
+MARKER = ".assay-demo"
 #: Metadata of a file that names the matrices that it lacks.
 _LEFT_OUT = "left_out"
+_WEIGHTS = "model.safetensors"
 #: Elements of a matrix that is left out: smaller ones cost nothing.
 _LEAST = 1 << 12
 #: Unpacked bytes of a seed.
@@ -39,11 +43,16 @@ def list_packed(seed: Path) -> list[tuple[Path, str]]:
     net = seed / "net"
     points = sorted(net.glob("saved-*"), key=lambda path: int(path.name.removeprefix("saved-")))
     root = points[-1] if points else net
-    made = root / "models", root / "store" / "tensors", root / "bundle", seed / "trl" / "state"
+    made = root / "store" / "tensors", root / "bundle", seed / "trl" / "state"
     found = [*root.rglob("*"), *seed.glob("*.json"), *(seed / "trl").rglob("*")]
     # TRL's own state has the whole optimiser: the newest alone, as it is
     states = sorted((seed / "trl" / "state").glob("checkpoint-*"), key=lambda p: p.stat().st_mtime)
-    kept = [path for path in found if not any(path.is_relative_to(one) for one in made)]
+    kept = [
+        path
+        for path in found
+        if not any(path.is_relative_to(one) for one in made)
+        and not (path.name == _WEIGHTS and path.is_relative_to(root / "models"))
+    ]
     kept += [path for state in states[-1:] for path in state.rglob("*")]
     files = sorted({path for path in kept if path.is_file()})
     return [(path, str(path.relative_to(seed))) for path in files]
@@ -104,7 +113,7 @@ def find_first(net: Path) -> Path:
 
 
 def pack(seed: Path, target: Path) -> None:
-    known = list_matrices(load_file(find_first(seed / "net") / "model.safetensors"))
+    known = list_matrices(load_file(find_first(seed / "net") / _WEIGHTS))
     with TemporaryDirectory(dir=seed) as scratch, replace_file(target) as new:
         stripped = Path(scratch) / "stripped"
         with tarfile.open(new, "w:xz", preset=9) as tar:
@@ -123,29 +132,26 @@ def unpack(file: Path, model: Path, seed: Path) -> None:
         if sum(member.size for member in members) > _BYTES:
             raise SystemExit(f"{file} unpacks to more than {_BYTES >> 30} GiB")
         tar.extractall(seed, members, filter="data")
-    matrices = load_file(model / "model.safetensors")
+    matrices = load_file(model / _WEIGHTS)
     for path in seed.rglob("*.safetensors"):
         fill(path, matrices)
     net = seed / "net"
+    (net / MARKER).touch()
     for root in sorted(net.glob("saved-*")) or [net]:
         _make_models(root, model)
 
 
 def _make_models(root: Path, model: Path) -> None:
-    """Make the checkpoints of their adapters, and the first of the model."""
-    store, models = open_folder(root / "store"), root / "models"
-    numbers = {}
-    for file in (root / "store" / "checkpoints").glob("*/manifest.json"):
-        numbers[json.loads(file.read_text())["number"]] = file.parent
-    first = models / numbers[0].name
-    first.mkdir(parents=True)
-    for file in numbers[0].iterdir():
-        if file.is_file() and file.name != "tensors.json":
-            (first / file.name).write_bytes(file.read_bytes())
-    (first / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes())
-    publish_checkpoint(store, first, bytes.fromhex(first.name))
-    for _, folder in sorted(numbers.items())[1:]:
-        fetch_checkpoint([store], bytes.fromhex(folder.name), models)
+    """Make the tensors of checkpoints of their adapters, and those of the first of the model."""
+    first = find_first(root)
+    (first / _WEIGHTS).write_bytes((model / _WEIGHTS).read_bytes())
+    publish_checkpoint(open_folder(root / "store"), first, bytes.fromhex(first.name))
+    for folder in (root / "models").iterdir():
+        if folder != first:
+            adapter = read_adapter(folder, verify_manifest(folder, bytes.fromhex(folder.name)))
+            if adapter is None:
+                raise SystemExit(f"{folder} has no adapter")
+            write_tensors(adapter, first, folder / _WEIGHTS)
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def read_seed(out: Path) -> dict[str, Any]:
         "windows": sorted(windows, key=lambda one: int(one["window"])),
         "summary": json.loads(summary.read_text()) if summary.exists() else None,
         "runs": json.loads((out / "runs.json").read_text()),
-        "end": find_end(out),
+        "end": (find_end(out) or (None,))[0],
         "tries": json.loads(tried.read_text()) if tried.exists() else {},
         "trl": json.loads(course.read_text()) if course.exists() else None,
     }

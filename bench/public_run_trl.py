@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from public_run import REGISTRATION, find_end, find_genesis, read_rules
+from public_run import find_end, find_genesis, read_rules
 from safetensors.torch import save_file
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
@@ -69,9 +69,10 @@ def main() -> None:
     rules = read_rules(given.out)
     environment = open_environment(rules.environment)
     genesis = load_checkpoint(find_genesis(given.out))
-    end = find_end(given.out)
-    if end is None:
+    compared = find_end(given.out)
+    if compared is None:
         raise SystemExit("the network has not made its updates yet")
+    end, updates = compared
     found = [read_step(p) for p in sorted((given.out / "net" / "steps").glob("step-*.json"))]
     steps = [step for step in found if step.record.number <= end]
     config = parse_config(steps[0].record).learning
@@ -81,7 +82,7 @@ def main() -> None:
         for one in read_step_groups(step)
     ]
     # windows had more and fewer groups, TRL's steps have as many each
-    generations = REGISTRATION["updates"] // UPDATES
+    generations = updates // UPDATES
     batch = len(asked) // (generations * UPDATES)
     each = batch * UPDATES
     size, folder = rules.work.group_size, given.out / "trl"

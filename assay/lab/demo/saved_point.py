@@ -19,6 +19,7 @@ from typing import Any
 
 from assay.artifacts.database import VALIDATOR_FILE
 from assay.environments.levels import Success
+from assay.environments.problem_file import compute_file_digest
 from assay.network.files import link_or_copy, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.validator.judged_window import JudgedWindow
@@ -37,6 +38,8 @@ from assay.verification import VerdictRecord
 _LINKED = ("store", "record", "steps", "course", "contexts", "verdicts", "models")
 #: Folders and names of databases, which are written in place.
 _COPIED = (("chain", "devnet.sqlite*"), (".", f"{VALIDATOR_FILE}*"))
+#: Files of a model that decide what it says.
+_MODEL = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "manifest.json")
 _PREFIX, _STATE = "saved-", "state.json"
 #: Fields of a lesson that JSON has as they are.
 _PLAIN = tuple(f.name for f in fields(Lesson) if f.name not in ("stats", "published"))
@@ -79,8 +82,13 @@ class Point:
 def describe_plan(
     settings: DemoSettings, compute: ComputeSettings, recipe: Recipe, software: str
 ) -> str:
-    """What must be the same for a run to go on: SHA-256 of all that decides what is played."""
-    chosen = settings.model_dump(mode="json", exclude={"out"})
+    """What must be the same for a run to go on: SHA-256 of all that decides what is played. Where
+    folders and files are does not. Raises OSError: the model cannot be read."""
+    chosen = settings.model_dump(mode="json", exclude={"out", "recipe", "model"})
+    model = settings.model
+    if model is not None:
+        files = [model] if model.is_file() else [f for name in _MODEL for f in model.glob(name)]
+        chosen["model"] = {path.name: compute_file_digest(path) for path in files}
     placed = compute.model_dump(mode="json")
     document = [software, recipe.model_dump(mode="json"), chosen, placed]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
