@@ -1,15 +1,15 @@
-r"""A real model gets better on a subnet that one card computes.
+r"""The registered run at ten times the updates, on a subnet that one card computes.
 
-    assay train warm-start smollm2-135m-instruct.gguf --recipe smollm2-135m-gsm --lora-rank 8 \
-        --level 1 --level 2 --level 3 --out warm
-    python bench/card_run.py warm/model --out DIR
+    assay adopt bench/registered/adapter.safetensors --base SmolLM2-135M-Instruct.Q4_1.gguf \
+        --out model
+    python bench/card_run.py model --out DIR
 
-It plays the recipe's subnet with `assay demo`, on a virtual clock: two honest miners, one with int4
-weights, validator and trainer, 20 windows of 48 honest groups, each followed by three updates of 16
-groups. Then TRL's GRPO learns from the same start and problems for as many updates as half of them,
-and all are tried on held-out problems. DIR gets what `public_run.py` leaves, and the demo's bundle,
-which `assay audit` repeats on any machine. Without a GPU it prints one line; `--fast` plays the
-small recipe there.
+It plays the shipped recipe's subnet with `assay demo`, on a virtual clock: two honest miners, one
+with int4 weights, validator and trainer, 100 windows of 48 honest groups, each followed by some six
+updates. Then TRL's GRPO learns from the same start and problems for as many updates, and all are
+tried on the registered problems. DIR/seed-1 gets what `public_run.py` leaves, and the demo's
+bundle, which `assay audit` repeats on any machine. After a stop the same command goes on. Without a
+GPU it prints one line; `--fast` plays the small recipe there.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from time import perf_counter
 
 import torch
 from figures import FAST, Figure, report
-from public_run import RECIPE, TRL, list_equals, make_curve
+from public_run import RECIPE, TRL, make_curve
 
 #: A margin's cap. With the recipe's, which was measured on a processor, a calibrated rate of an
 #: H100 is 1.1 times its limit.
 CAP = 2_000
-#: Groups of an update, and with a signal of a window: three updates.
-GROUPS_PER_BATCH, UPDATES = 16, 3
-CHECKPOINTS, GROUPS, PROBLEMS = (6, 4, 20) if FAST else (20, 24, 500)
-_DEMO_S = 3_600.0
+#: Groups of an update, and updates of a window: of 48 groups some 23 have a signal.
+GROUPS_PER_BATCH, UPDATES = 4, 6
+CHECKPOINTS, GROUPS, PROBLEMS = (6, 4, 20) if FAST else (100, 24, 1_000)
+_PART_S = 8 * 3_600.0
 
 
 def write_recipe(path: Path) -> str:
@@ -55,16 +55,15 @@ def run(*command: str) -> float:
     """Run a command to its end. Returns its seconds."""
     print("$", *command, file=sys.stderr, flush=True)
     begun = perf_counter()
-    subprocess.run(command, check=True, timeout=_DEMO_S)
+    subprocess.run(command, check=True, timeout=_PART_S)
     return perf_counter() - begun
 
 
 def play(given: argparse.Namespace) -> float:
-    """Play the subnet, and lay its files out as `public_run.py` does. Returns seconds."""
-    out, demo = given.out, given.out / "demo"
-    recipe = write_recipe(out / f"{RECIPE}-card.toml")
+    """Play the subnet. Returns seconds."""
+    recipe = write_recipe(given.out / f"{RECIPE}-card.toml")
     model = () if FAST else ("--model", str(given.model))
-    seconds = run(
+    return run(
         *(
             sys.executable,
             "-m",
@@ -74,28 +73,22 @@ def play(given: argparse.Namespace) -> float:
             recipe,
             *model,
             "--out",
-            str(demo),
+            str(given.out / "seed-1" / "net"),
             "--quiet",
         ),
         *(f"--windows={CHECKPOINTS}", f"--groups={GROUPS}", f"--problems={max(100, PROBLEMS)}"),
         *("--device", given.device, "--implementation", given.implementation),
     )
-    net = out / "net"
-    net.mkdir(exist_ok=True)
-    for name, target in (("trainer", "../demo"), ("store", "../demo/store")):
-        (net / name).unlink(missing_ok=True)
-        (net / name).symlink_to(target)
-    return seconds
 
 
 def make_figures(out: Path, seconds: float) -> list[Figure]:
     """What the run gave."""
-    summary = json.loads((out / "demo" / "summary.json").read_text())
+    summary = json.loads((out / "net" / "summary.json").read_text())
     verdicts = [verdict for window in summary["windows"] for verdict in window["verdicts"]]
     honest = [one for one in verdicts if one["role"] == "honest"]
     refused = sum(one["reason"] != "ACCEPTED" for one in honest)
     caught = [one["reason"] == "SAMPLING_MISMATCH" for one in verdicts if one["role"] != "honest"]
-    curve = make_curve(json.loads((out / "tries.json").read_text()), list_equals(out))
+    curve = make_curve(json.loads((out / "tries.json").read_text()))
     figures = [
         Figure("seconds of the whole run", seconds, "s"),
         Figure(f"honest submissions refused, of {len(honest)}", refused, "", bound=0),
@@ -113,7 +106,7 @@ def make_figures(out: Path, seconds: float) -> list[Figure]:
                     "%",
                 )
             )
-    for beside in curve.get("against_trl", ()):
+    if beside := curve.get("against_trl"):
         low, high = beside["difference_interval95"]
         figures.append(
             Figure(
@@ -142,15 +135,16 @@ def main() -> None:
         return
     given.out.mkdir(parents=True, exist_ok=True)
     seconds = play(given)
-    here, device = Path(__file__).parent, ("--device", given.device)
+    here, seed = Path(__file__).parent, given.out / "seed-1"
+    often = ("--device", given.device, f"--updates={CHECKPOINTS * UPDATES if not FAST else 1}")
     if not FAST:
-        run(sys.executable, str(here / "public_run_trl.py"), "--out", str(given.out), *device)
-    model = str(given.model or given.out)
-    tries = ("--out", str(given.out), "--try", f"--problems={PROBLEMS}", *device)
-    run(sys.executable, str(here / "public_run.py"), model, *tries)
+        course = ("--out", str(seed), *often, "--hours=8")
+        run(sys.executable, str(here / "public_run_trl.py"), *course)
+    tries = ("try", "--out", str(given.out), f"--problems={PROBLEMS}", *often)
+    run(sys.executable, str(here / "public_run.py"), *tries)
     where = "a CPU" if given.device == "cpu" else torch.cuda.get_device_name()
     title = f"a model learns on a subnet that {where} computes, by {given.implementation}"
-    report(title, make_figures(given.out, seconds), torch.get_num_threads())
+    report(title, make_figures(seed, seconds), torch.get_num_threads())
 
 
 if __name__ == "__main__":

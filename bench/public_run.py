@@ -129,24 +129,25 @@ def count_updates(out: Path) -> dict[int, int]:
     return made
 
 
-def find_end(out: Path) -> tuple[int, int] | None:
+def find_end(out: Path, updates: int = REGISTRATION["updates"]) -> tuple[int, int] | None:
     """The number of the checkpoint that is compared, and TRL's updates: the first checkpoint after
-    the registered updates, or the last of a network that is over before. None: it is not there."""
-    registered, counts = REGISTRATION["updates"], count_updates(out)
-    end = next((number for number, made in counts.items() if made >= registered), None)
+    so many updates, or the last of a network that is over before. None: it is not there."""
+    counts = count_updates(out)
+    end = next((number for number, made in counts.items() if made >= updates), None)
     if end is not None:
-        return end, registered
+        return end, updates
     is_over = (out / "net" / "summary.json").exists()
     return (max(counts), max(counts.values())) if is_over and counts else None
 
 
 def choose_tries(given: argparse.Namespace) -> list[tuple[str, str, int, int]]:
     """Name, digest, problems, tries: what is asked of which checkpoint, in order."""
-    known, found = dict(list_checkpoints(given.out / "net")), find_end(given.out)
+    known = dict(list_checkpoints(given.out / "net"))
+    found = find_end(given.out, given.updates)
     if found is None:
         raise SystemExit(
             f"the network has made {max(count_updates(given.out).values(), default=0)} of "
-            f"{REGISTRATION['updates']} updates: nobody looks at held-out problems before"
+            f"{given.updates} updates: nobody looks at held-out problems before"
         )
     end, _ = found
     asked = [(str(number), known[number], given.problems, 1) for number in (0, end)]
@@ -200,7 +201,9 @@ def try_checkpoints(given: argparse.Namespace) -> None:
     file = given.out / "tries.json"
     tries = json.loads(file.read_text()) if file.exists() else {}
     levels = load_outline(find_genesis(given.out)).manifest.level_numbers  # for all
-    if (found := digest_cohort(environment, levels)) != REGISTRATION["cohort"]["sha256"]:
+    cohort = REGISTRATION["cohort"]
+    found = digest_cohort(environment, levels)
+    if given.problems == cohort["problems"] and found != cohort["sha256"]:
         raise SystemExit(f"the held-out problems are {found}, and others were registered")
     rows = 64 if given.device == CPU else 512
     models = open_models(given.out, given.device)
@@ -288,6 +291,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=2.5, help="then it stops, to go on later")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--updates", type=int, default=REGISTRATION["updates"])
     parser.add_argument(
         "--problems", type=int, default=REGISTRATION["cohort"]["problems"], help="that are held out"
     )

@@ -36,6 +36,7 @@ from public_run import (
 from assay.artifacts.steps.folder import read_step, read_step_groups
 from assay.network.files import write_json
 from assay.neurons.trainer.gate_monitor import GateMonitor
+from assay.protocol.reason import Reason
 
 RESULTS = Path(__file__).with_name("results")
 PLOT, KEPT = RESULTS / "public_run.png", RESULTS / "public_run"
@@ -192,8 +193,18 @@ def draw(seeds: dict[str, dict[str, Any]]) -> None:
                     capsize=3,
                     label=f"{label}, {len(found[0]):,} held-out problems",
                 )
+        returned = [n for n, one in shown if one["returned"] is not None]
+        axis.plot(returned, [0] * len(returned), "v", color="tab:red", label="returns")
         axis.axhline(0, color="gray", lw=0.8)
-        axis.set(xlabel="checkpoint", title=name)
+        caught = [
+            verdict["reason"] != Reason.ACCEPTED
+            for window in (seed["summary"] or {"windows": []})["windows"]
+            for verdict in window["verdicts"]
+            if verdict["role"] == "cheat"
+        ]
+        title = f"{name}: int4 refused in {sum(caught)} of {len(caught)} windows"
+        axis.set_title(title, fontsize=9)
+        axis.set(xlabel="checkpoint", ylim=(-15, 25))
     figure.axes[0].set_ylabel("points more than the first checkpoint")
     figure.axes[0].legend(loc="upper left", fontsize=7)
     figure.tight_layout()
@@ -204,7 +215,7 @@ def main() -> None:
     if OUT is None:
         sys.exit("--out DIR: the folder of a run of public_run.py")
     seeds = {folder.name: read_seed(folder) for folder in sorted(OUT.glob("seed-*"))}
-    KEPT.mkdir(exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     write_json(KEPT / "run.json", {"registration": REGISTRATION, "seeds": seeds})
     draw(seeds)
     report("SmolLM2-135M on a subnet, as registered", list_figures(seeds), 1)

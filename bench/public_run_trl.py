@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from public_run import find_end, find_genesis, read_rules
+from public_run import REGISTRATION, find_end, find_genesis, read_rules
 from safetensors.torch import save_file
 from transformers.trainer_utils import get_last_checkpoint
 from trl_trainer import TrlCourse, make_trl_trainer
@@ -62,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the run")
     parser.add_argument("--hours", type=float, default=2.5, help="then it stops, to go on later")
+    parser.add_argument("--updates", type=int, default=REGISTRATION["updates"])
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     from peft import LoraConfig
@@ -69,7 +70,7 @@ def main() -> None:
     rules = read_rules(given.out)
     environment = open_environment(rules.environment)
     genesis = load_checkpoint(find_genesis(given.out))
-    compared = find_end(given.out)
+    compared = find_end(given.out, given.updates)
     if compared is None:
         raise SystemExit("the network has not made its updates yet")
     end, updates = compared
