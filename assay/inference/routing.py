@@ -6,8 +6,8 @@ jumps. So the reference replaces the choice by a ramp, which is continuous (`com
 expert takes part if its factor is positive, and there may be any number of them.
 
 A ramped router lists a token's experts in the form that Hugging Face's models have, as many as the
-neediest token of a pass has. `mix_experts` is the sum over them, and no kernel of a library takes
-its place.
+neediest token of a pass has. `mix_experts` is the sum over them, and no kernel of a hub takes its
+place.
 
 A row of the table of families says what its routers make of logits. Specification, section 3.
 """
@@ -24,6 +24,7 @@ from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from assay.inference.families import CHOSEN, FAMILIES
+from assay.inference.grouping import get_stack, has_grouped_products, mix_slots, multiply_in_bf16
 from assay.protocol.parameters import EXPERT_BITS, FRACTION_BITS
 
 #: The name by which Hugging Face's models find `mix_for_models`.
@@ -154,6 +155,8 @@ def mix_experts(
         numbers: int64 [N, K], E for none. weights: [N, K].
         multiply: rows [n, in] by a matrix [out, in], and add a bias or none.
     """
+    if multiply is functional.linear and has_grouped_products(experts, states):
+        return mix_slots(experts, states, numbers, weights, multiply_in_bf16)
     slots = numbers.flatten().sort(stable=True)
     counts = torch.bincount(slots.values, minlength=experts.num_experts).tolist()
     mixed = torch.zeros_like(states)
@@ -171,10 +174,10 @@ def mix_experts(
 
 def _unbind(experts: Any, name: str) -> list[tuple[Tensor, Tensor | None]]:
     """The matrix [out, in] and the bias of each expert."""
-    stacked = getattr(experts, name)
-    matrices = (stacked.mT if experts.is_transposed else stacked).unbind()
-    biases = getattr(experts, f"{name}_bias").unbind() if experts.has_bias else (None,)
-    return list(zip(matrices, biases * (len(matrices) // len(biases)), strict=True))
+    stack, biases = get_stack(experts, name)
+    matrices = stack.unbind()
+    each = (None,) * len(matrices) if biases is None else biases.unbind()
+    return list(zip(matrices, each, strict=True))
 
 
 def make_rule(config: Any) -> RouterRule:

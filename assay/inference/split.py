@@ -15,9 +15,11 @@ stacked experts of a mixture hold nearly all of its weights. All else is fp32: n
 rotations, softmax, activation functions, and attention's products of two activations, without a
 table of its scores.
 
-On a GPU each term is a product of bf16 into fp32, added to the earlier terms. A CPU has no such
-product, and multiplies the same three terms in fp32: three times the work of plain fp32. A
-calibration against the CPU therefore measures the same arithmetic.
+On a GPU `assay.inference.split_kernels` multiplies all three terms at once, and a mixture's experts
+in one launch. Where Triton does not run, each term is a product of the GPU's library, of bf16 into
+fp32, added to the earlier terms. A CPU has no such product, and multiplies the same three terms in
+fp32: three times the work of plain fp32. A calibration against the CPU therefore measures the same
+arithmetic.
 
 This module does not know how a GPU's matrix units round their fp32 sums. Some truncate where IEEE
 rounds, so sums that matter are made in pieces. `bench/drift.py` measures the drift on the GPU at
@@ -32,6 +34,8 @@ import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -40,9 +44,11 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from assay.inference.draws.sampler import load_kernels, to_arrays
+from assay.inference.grouping import Slots, get_stack, mix_slots
 from assay.inference.head import get_output
 from assay.inference.packing import PACKED_ATTENTION, Packing
-from assay.inference.placing.precision import require_exact_products
+from assay.inference.placing.precision import SUMMED, require_exact_products
+from assay.inference.placing.triton_modules import load_triton_module
 from assay.inference.plain.states import choose_attention, get_plain_head, read_states, see_states
 from assay.inference.routing import mix_experts
 from assay.inference.twins import copy_sharing
@@ -56,10 +62,6 @@ _CPU_ELEMENTS = 1 << 21
 #: Most of these parts whose terms are kept for the next product. Tuning: beyond it, splitting once
 #: more costs little beside the product.
 _KEPT_PARTS = 4
-#: Factors of an activation's largest terms that a GPU sums at once. Its matrix units may truncate
-#: each sum, toward zero, so errors add up: of 1,536 factors an H100's sums are 15 times as far off
-#: as rounded ones, in pieces of 512 four times. The smaller terms' sums are too small to matter.
-_SUMMED = 512
 #: Elements of a bf16 matrix that a CPU holds in fp32 at once. Tuning.
 _FACTOR_ELEMENTS = 1 << 21
 
@@ -175,16 +177,39 @@ class Splitter:
             float32 [..., out].
         """
         product = x.new_empty(x.shape[:-1].numel(), len(weight))
+        kernels = self.load_kernels(x)
         on_cpu = x.device.type == "cpu"
         multiply = _multiply_on_cpu if on_cpu else multiply_on_card
         rest = product
         for parts in self._iterate_parts(x, _CPU_ELEMENTS if on_cpu else _CARD_ELEMENTS):
             rows = sum(len(terms[0]) for terms in parts)
-            multiply(parts, weight, rest[:rows])
+            if kernels is None:
+                multiply(parts, weight, rest[:rows])
+            else:
+                for terms, total in _iterate_rows(parts, rest[:rows]):
+                    kernels.multiply(terms, weight, bias, total)
             rest = rest[rows:]
-        if bias is not None:
+        if bias is not None and kernels is None:
             product += bias
         return product.view(*x.shape[:-1], -1)
+
+    def multiply_slots(
+        self, x: Tensor, sources: Tensor, slots: Slots, stack: Tensor, biases: Tensor | None
+    ) -> Tensor:
+        """x[sources] by the matrix of each slot's expert, on a card that has the kernels: see
+        `assay.inference.grouping.Multiply`."""
+        kernels = self.load_kernels(x)
+        assert kernels is not None, "only a card with Triton has them"
+        product = x.new_empty(len(sources), stack.shape[1])
+        groups = kernels.Groups(slots.ends, sources)
+        (terms,) = self._split(x, max(1, x.numel()))
+        kernels.multiply(terms, stack, biases, product, groups)
+        return product
+
+    def load_kernels(self, x: Tensor) -> ModuleType | None:
+        """The card's kernels for an activation, or None where others split and multiply it."""
+        is_for_them = x.is_cuda and self._terms == EXACT_TERMS
+        return load_split_kernels(x.device) if is_for_them else None
 
     def _iterate_parts(self, x: Tensor, elements: int) -> Iterator[Sequence[_Terms]]:
         """The terms of all rows, in parts of so many elements: all parts at once if they are kept,
@@ -198,9 +223,10 @@ class Splitter:
         yield last.terms
 
     def _split(self, x: Tensor, elements: int) -> Iterator[_Terms]:
+        kernels = self.load_kernels(x)
         split = _split_on_cpu if x.device.type == "cpu" else split_terms
         for rows in x.reshape(-1, x.shape[-1]).split(max(1, elements // x.shape[-1])):
-            yield split(rows, self._terms)
+            yield split(rows, self._terms) if kernels is None else kernels.split(rows).unbind()
 
 
 def split_terms(x: Tensor, terms: int) -> list[Tensor]:
@@ -208,12 +234,11 @@ def split_terms(x: Tensor, terms: int) -> list[Tensor]:
 
     With three terms the sum is x itself for all 2^-110 < |x| < 2^127.
     """
-    parts = []
+    parts = [x.to(torch.bfloat16)]
     rest = x
-    for _ in range(terms):
-        term = rest.to(torch.bfloat16)
-        parts.append(term)
-        rest = rest - term
+    while len(parts) < terms:
+        rest = rest - parts[-1]
+        parts.append(rest.to(torch.bfloat16))
     return parts[::-1]
 
 
@@ -221,17 +246,18 @@ def multiply_on_card(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -
     """Multiply the bf16 terms [n, in] of each part by bf16 [out, in] into float32 [N, out].
 
     Each term is one product of the GPU's library, the largest one several, with bf16 operands and
-    fp32 sums, added to the result. Only the terms (6 bytes an activation) and the result are ever
-    in memory. One product of all terms' rows would leave three results to add, 36 bytes an output
-    instead of 20. A kernel that splits in registers would save most of these 20 bytes, but would
-    have to multiply as fast as the library does, on every GPU.
+    fp32 sums, added to the result; the smaller terms' sums are too small to matter. Only the terms
+    (6 bytes an activation) and the result are ever in memory. One product over all terms' factors,
+    [h₃ h₂ h₁]·[W W W], would write a result once, but sum all of the largest terms in the matrix
+    units. With one for each piece, as a batch whose results are added, as many bytes move as here.
+    `bench/card_products.py` times both.
     """
     factor = weight.t()
     for (smallest, *larger), total in _iterate_rows(parts, product):
         torch.mm(smallest, factor, out_dtype=torch.float32, out=total)
         *middle, largest = larger
         pairs = [(term, factor) for term in middle]
-        pairs += zip(largest.split(_SUMMED, dim=1), factor.split(_SUMMED), strict=True)
+        pairs += zip(largest.split(SUMMED, dim=1), factor.split(SUMMED), strict=True)
         for term, part in pairs:
             torch.addmm(total, term, part, out_dtype=torch.float32, out=total)
 
@@ -253,6 +279,26 @@ def _multiply_on_cpu(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -
 def _iterate_rows(parts: Sequence[_Terms], product: Tensor) -> Iterator[tuple[_Terms, Tensor]]:
     """Each part's terms and its rows of the product."""
     return zip(parts, product.split([len(terms[0]) for terms in parts]), strict=True)
+
+
+@cache
+def load_split_kernels(device: torch.device) -> ModuleType | None:
+    """The module `split_kernels`, or None where it does not run on this device."""
+    return load_triton_module(
+        "assay.inference.split_kernels",
+        lambda kernels: try_out(kernels, device),
+        "split products by the library, at about twice the time",
+    )
+
+
+def try_out(kernels: ModuleType, device: torch.device) -> None:
+    """Multiply a few and many rows, as a trial. Raises a RuntimeError where products are wrong."""
+    for rows in (1, 256):
+        x = torch.ones(rows, SUMMED + 1, device=device)
+        product = x.new_empty(rows, 1)
+        kernels.multiply(tuple(kernels.split(x)), x[:1].bfloat16(), None, product)
+        if not bool((product == x.shape[1]).all()):
+            raise RuntimeError("products are wrong")
 
 
 def _split_on_cpu(rows: Tensor, terms: int) -> _Terms:
@@ -315,10 +361,17 @@ class SplitExperts(nn.Module):
             setattr(inner, name, factor)
         self._inner = inner
         self._splitter = splitter
+        self._widest = max(get_stack(inner, "gate_up_proj")[0].shape[1:])
 
     def forward(self, states: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
         """See `mix_experts`."""
-        return mix_experts(self._inner, states, numbers, weights, self._splitter.multiply)
+        splitter, inner = self._splitter, self._inner
+        if splitter.load_kernels(states) is None:
+            return mix_experts(inner, states, numbers, weights, splitter.multiply)
+        tokens = max(1, _CARD_ELEMENTS // (numbers.shape[1] * self._widest))
+        parts = zip(*(each.split(tokens) for each in (states, numbers, weights)), strict=True)
+        mixed = [mix_slots(inner, x, k, w, splitter.multiply_slots) for x, k, w in parts]
+        return torch.cat(mixed)
 
 
 def _looks_up(table: nn.Embedding) -> bool:

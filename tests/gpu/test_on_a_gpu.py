@@ -5,9 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from assay.environments.registry import make_environment
+from assay.inference import routing, split
 from assay.inference.attention import attend
 from assay.inference.calibration import measure_rates
 from assay.inference.checkpoint import load_checkpoint
@@ -199,8 +200,71 @@ def test_split_products_are_the_same_twice_and_from_bf16_weights():
     assert torch.equal(once, compute_logits(make_model(narrow, "split3"), ids))
 
 
+@pytest.mark.parametrize("rows", [1, 40, 700])
+@pytest.mark.parametrize(("inner", "out"), [(1, 1), (513, 33), (2_048, 768), (768, 2_048)])
+def test_the_kernels_of_split_products_are_exact_on_small_integers(rows, inner, out):
+    """And near the library's products otherwise. They must be there: the fallback would pass
+    unseen."""
+    device = torch.device("cuda:0")
+    kernels = split.load_split_kernels(device)
+    assert kernels is not None
+    random = torch.Generator("cuda").manual_seed(0)
+    x, weight = (
+        torch.randint(-9, 10, shape, device=device, generator=random).float()
+        for shape in ((rows, inner), (out, inner))
+    )
+    bias = torch.arange(out, device=device).float()
+    found = split.Splitter(3).multiply(x, weight.bfloat16(), bias)
+    assert torch.equal(found.double(), x.double() @ weight.double().T + bias)
+    x = torch.randn(rows, inner, device=device, generator=random)
+    assert all(
+        torch.equal(a, b) for a, b in zip(kernels.split(x), split.split_terms(x, 3), strict=True)
+    )
+    exact = x.double() @ weight.double().T
+    scale = x.double().abs() @ weight.double().abs().T
+    found = split.Splitter(3).multiply(x, weight.bfloat16())
+    assert float(((found - exact).abs() / scale.clamp_min(1e-30)).max()) < 1e-5
+    again = split.Splitter(3).multiply(x[: rows // 2 + 1], weight.bfloat16())
+    assert torch.equal(found[: rows // 2 + 1], again)
+
+
+def test_experts_in_one_launch_are_the_loop_over_them(monkeypatch):
+    """One expert has no token, and one has all."""
+    config = CONFIG_MAPPING["qwen3_moe"](
+        hidden_size=256, moe_intermediate_size=96, num_experts=16, num_hidden_layers=1
+    )
+    with torch.device("meta"):
+        whole = AutoModelForCausalLM.from_config(config, experts_implementation="eager")
+    experts = next(m for m in whole.modules() if hasattr(m, "_apply_gate")).to_empty(device="cuda")
+    random = torch.Generator("cuda").manual_seed(0)
+    for weight in experts.requires_grad_(False).parameters():
+        weight.copy_(torch.randn(weight.shape, device="cuda", generator=random).bfloat16() / 16)
+    x = torch.randn(500, 256, device="cuda", generator=random)
+    numbers = torch.rand(500, 15, device="cuda", generator=random).topk(4).indices
+    numbers[:, 0] = 3
+    numbers[::5, 2] = 16
+    weights = torch.rand(500, 4, device="cuda", generator=random).masked_fill(numbers == 16, 0)
+    grouped = split.SplitExperts(copy.deepcopy(experts), split.Splitter(3))(x, numbers, weights)
+    loop = routing.mix_experts(experts, x, numbers, weights)
+    assert (grouped - loop).abs().max() < 1e-5 * loop.abs().max()
+
+    def learn():
+        experts.requires_grad_(True).zero_grad()
+        with torch.autocast("cuda", torch.bfloat16):
+            mixed = routing.mix_experts(experts, x, numbers, weights)
+        mixed.square().sum().backward()
+        return [mixed.detach(), *(weight.grad.clone() for weight in experts.parameters())]
+
+    together = learn()
+    monkeypatch.setattr(routing, "has_grouped_products", lambda *_: False)
+    for one, other in zip(together, learn(), strict=True):
+        assert (one - other).abs().max() <= 2e-2 * other.abs().max()
+
+
 @pytest.mark.parametrize("implementation", PERMITTED)
-def test_around_every_product_all_switches_are_off(implementation):
+def test_around_every_product_all_switches_are_off(implementation, monkeypatch):
+    """Split products by the library, as where Triton does not run: its own are none of torch's."""
+    monkeypatch.setattr(split, "load_split_kernels", lambda _: None)
     model = build_model(256)
     torch.set_float32_matmul_precision("medium")
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True

@@ -2,11 +2,14 @@
 
 import json
 import sys
+from typing import Any
 
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
+from assay.inference import split_kernels
 from assay.inference.draws import card_kernels
+from assay.inference.split_kernels import Tile
 
 REALS, WHOLES = "*fp32", "*i64"
 COMMON = {
@@ -34,6 +37,56 @@ SETTLED = {
 SETTLING = COMMON | {"slack": "fp32", "table": WHOLES, "temperature": "i32"} | SCANNED | SETTLED
 
 
+TERM = "*bf16"
+TERMS = {"smallest": TERM, "middle": TERM, "largest": TERM}
+PRODUCT = TERMS | {
+    "weight": TERM,
+    "bias": REALS,
+    "product": REALS,
+    **dict.fromkeys(("sources", "ends", "tile_ends"), WHOLES),
+    **dict.fromkeys(("rows", "tiles", "out", "inner"), "i32"),
+    **dict.fromkeys(("matrix_stride", "out_stride"), "i64"),
+    "product_stride": "i32",
+}
+#: Bytes of shared memory that a program may have, by NVIDIA's guides.
+SHARED = {80: 163 << 10, 90: 227 << 10}
+#: Arguments that sizes of real models make multiples of 16.
+EVEN = (*PRODUCT.keys() - {"rows", "tiles"},)
+
+
+def compile_for(
+    architecture: int, kernel: Any, types: dict[str, str], constants: dict[str, Any], **options: Any
+) -> Any:
+    """A kernel for a card. `even` among the options names arguments that are multiples of 16."""
+    even = options.pop("even", ())
+    names = kernel.arg_names
+    source = ASTSource(
+        fn=kernel,
+        signature=types | dict.fromkeys(constants, "constexpr"),
+        constexprs=constants,
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in even},
+    )
+    return compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+
+
+def compile_products(architecture: int, tile: Tile, matrices: int) -> Any:
+    """`multiply_rows` for rows of one matrix or of several, with a bias."""
+    constants = {
+        "inner_stride": 1,
+        "MATRICES": matrices,
+        "PLACES": matrices,
+        "BIAS": True,
+        "WIDE": False,
+        "ROWS": tile.rows,
+        "COLUMNS": tile.columns,
+        "FACTORS": split_kernels.FACTORS,
+        "PIECE": split_kernels.SUMMED,
+        "BAND": split_kernels.BAND,
+    }
+    options = {"num_warps": tile.warps, "num_stages": tile.stages, "even": EVEN}
+    return compile_for(architecture, split_kernels.multiply_rows, PRODUCT, constants, **options)
+
+
 def main() -> None:
     """Prints, as JSON, the bytes of each kernel's program: architecture → kernel → bytes."""
     sizes: dict[str, dict[str, int]] = {}
@@ -45,15 +98,18 @@ def main() -> None:
                 (card_kernels.scan_blocks, COMMON | SCANNED, fixed),
                 (card_kernels.settle_rows, SETTLING, fixed | {"COUNT": 64}),
             ):
-                source = ASTSource(
-                    fn=kernel,
-                    signature=types | dict.fromkeys(constants, "constexpr"),
-                    constexprs=constants,
-                )
-                target = GPUTarget("cuda", architecture, 32)
                 options = {"num_warps": 8, "enable_fp_fusion": False}
-                done = compile(source, target=target, options=options)
-                found[f"{source.name}, sums {sums}"] = len(done.asm["cubin"])
+                done = compile_for(architecture, kernel, types, constants, **options)
+                found[f"{kernel.__name__}, sums {sums}"] = len(done.asm["cubin"])
+        types = {"x": REALS} | TERMS | {"count": "i32"}
+        done = compile_for(architecture, split_kernels.split_rows, types, {"SIZE": 4_096})
+        found["split_rows"] = len(done.asm["cubin"])
+        tile = split_kernels.TILES[architecture // 10]
+        for matrices, shape in ((1, tile), (128, tile), (128, split_kernels.shrink(tile))):
+            done = compile_products(architecture, shape, matrices)
+            assert ("wgmma" in done.asm["ptx"]) == (architecture == 90)
+            assert done.metadata.shared <= SHARED[architecture]
+            found[f"multiply_rows, {matrices} matrices, {shape.rows} rows"] = len(done.asm["cubin"])
     print(json.dumps(sizes))
 
 

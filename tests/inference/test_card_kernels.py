@@ -38,10 +38,11 @@ def run(*arguments, **environment):
     "when", ["not nightly", pytest.param("nightly", marks=pytest.mark.nightly)]
 )
 def test_interpreted_they_are_the_rule(when):
-    """Every case of `interpreted_kernels.py`, which needs no fixture: those of this folder would
+    """Every case of both files, which need no fixture: those of this folder would
     load all of transformers."""
     pytest.importorskip("triton")
-    cases = "--noconftest", "-m", when, "tests/inference/interpreted_kernels.py"
+    files = "interpreted_kernels.py", "interpreted_products.py"
+    cases = "--noconftest", "-m", when, *(f"tests/inference/{file}" for file in files)
     done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *cases, TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout[-8_000:]
     assert " passed" in done.stdout
@@ -56,7 +57,7 @@ def test_they_compile_for_cards(tmp_path):
     done = run(*compiling, TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr[-4_000:]
     sizes = json.loads(done.stdout)
-    assert [len(kernels) for kernels in sizes.values()] == [4, 4]
+    assert [len(kernels) for kernels in sizes.values()] == [8, 8]
     assert all(size > 0 for kernels in sizes.values() for size in kernels.values())
 
 

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from subprocess import CalledProcessError
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assay.inference.placing.devices import find_failure, is_out_of_memory
+from assay.inference.placing.triton_modules import load_triton_module
 from assay.protocol import prf
 from assay.protocol.draw import LOGIT_MAX, compute_slack, draw_token
 from assay.protocol.errors import OperatorError, TroubleKind
@@ -102,23 +101,12 @@ def load_kernels() -> ModuleType | None:
 
 @cache
 def load_card_kernels(device: torch.device) -> ModuleType | None:
-    """The module `card_kernels`, or None where Triton is missing, or cannot compile for this
-    device, which also needs a C compiler."""
-    try:
-        from triton.errors import TritonError
-    except (ImportError, OSError) as error:
-        _warn_of_tensors(error)
-        return None
-    try:
-        from assay.inference.draws import card_kernels
-
-        try_out(card_kernels, device)
-    except (TritonError, RuntimeError, ImportError, OSError, CalledProcessError) as error:
-        if is_out_of_memory(error) or find_failure(error) is not None:
-            raise  # an error that does not come from Triton
-        _warn_of_tensors(error)
-        return None
-    return card_kernels
+    """The module `card_kernels`, or None where it does not run on this device."""
+    return load_triton_module(
+        "assay.inference.draws.card_kernels",
+        lambda kernels: try_out(kernels, device),
+        "drawing on tensors, many times slower",
+    )
 
 
 def try_out(kernels: ModuleType, device: torch.device) -> None:
@@ -126,11 +114,6 @@ def try_out(kernels: ModuleType, device: torch.device) -> None:
     sampler = KeyedSampler(np.ones(1, bool), 1_024, device)
     row = torch.zeros(1, 1, device=device), make_keys([bytes(32)], device)
     sampler.draw_on_card(kernels, *row, torch.zeros(1, dtype=torch.int64, device=device))
-
-
-def _warn_of_tensors(error: Exception) -> None:
-    message = f"Triton does not compile here ({error}): drawing on tensors, many times slower"
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _warn_of_numpy(error: Exception) -> None:
