@@ -4,20 +4,20 @@ Models are random Qwen2 of growing width, with every matrix in bf16 numbers and 
 deviation 3. A CPU multiplies the terms of split products in fp32, three products for one, so their
 speed there says nothing about a card. With a CUDA device the same is measured there, and also the
 speed of verifying with a random model of 1.5 billion parameters in fp32, split products and bf16.
+`card_rows.py` has a layer's products alone.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import process_time
 
 import torch
-from figures import Figure, measure, measure_together, report
+from figures import FAST, Figure, measure, measure_together, report
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from assay.inference.implementations import make_model
 from assay.inference.reading import CausalModel
-from assay.inference.split import Splitter
 
 THREADS = 2
 LOGIT_STD = 3.0
@@ -37,6 +37,7 @@ class Size:
     tokens: int
 
 
+TINY = Size(64, 256, 2, 2, 512, 2, 24)
 SMALL = (
     Size(64, 256, 4, 2, 512, 2, 96),
     Size(256, 1_024, 4, 4, 2_048, 2, 96),
@@ -49,6 +50,9 @@ MIDDLE = Size(768, 2_048, 12, 12, 16_384, 8, 192)
 SPLIT_COST_MAX = 3.3
 #: The shape of Qwen2 1.5B.
 LARGE = Size(1_536, 8_960, 28, 12, 151_936, 8, 1_024)
+if FAST:
+    SMALL, MIDDLE, LARGE = (TINY,), TINY, TINY
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def build(size: Size, device: str) -> tuple[PreTrainedModel, torch.Tensor]:
@@ -150,40 +154,16 @@ def compare_prefills() -> Iterator[Figure]:
     torch.set_num_threads(THREADS)
 
 
-def compare_products() -> Iterator[Figure]:
-    """Split products of a layer on a card, compared with three of bf16 into bf16 and with plain
-    fp32."""
-    rows = LARGE.rows * LARGE.tokens
-    for inner, out in ((LARGE.hidden, LARGE.inner), (LARGE.inner, LARGE.hidden)):
-        x = torch.randn(rows, inner, device="cuda")
-        weight = torch.randn(out, inner, device="cuda").bfloat16()
-        narrow, wide = x.bfloat16(), weight.float()
-
-        def wait(run: Callable[[], object]) -> Callable[[], object]:
-            return lambda: (run(), torch.cuda.synchronize())
-
-        split, three, plain = measure_together(
-            [
-                wait(lambda x=x, weight=weight: Splitter(3).multiply(x, weight)),
-                wait(lambda n=narrow, w=weight: [n @ w.t() for _ in range(3)]),
-                wait(lambda x=x, wide=wide: x @ wide.t()),
-            ]
-        )
-        name = f"{rows} × {inner} by {inner} × {out}: split products"
-        yield Figure(name, split * 1e3, "ms", "three bf16 products", three * 1e3, ratio_bound=1.15)
-        yield Figure(name, split * 1e3, "ms", "a plain fp32 product", plain * 1e3)
-
-
 def main() -> None:
     torch.set_num_threads(THREADS)
     figures = [figure for size in SMALL for figure in compare(size, "cpu", slice(None), 1)]
     figures += compare_prefills()
     title = "drift of implementations of the reference from float64, and their cost"
-    if torch.cuda.is_available():
+    if DEVICE != "cpu" or FAST:
         for size in SMALL:
-            figures += compare(size, "cuda", slice(None), 10)
-        figures += compare(LARGE, "cuda", slice(0, 1), 5)
-        figures += compare_products()
+            figures += compare(size, DEVICE, slice(None), 10)
+        figures += compare(LARGE, DEVICE, slice(0, 1), 5)
+    if DEVICE != "cpu":
         title += f", on the CPU and then on {torch.cuda.get_device_name()}"
     else:
         title += " (no GPU here: the speed of split products on one was NOT measured)"

@@ -3,7 +3,7 @@ implementation of the reference from drafts in bf16, and judged by two others, w
 rollouts of cheaper models, which the judge has to refuse.
 
 The models are random, of four layers, each with rates of its own. What is done is kept in `--out`,
-so that a run that was stopped goes on.
+so that a run that was stopped goes on; `--only KIND` runs one family.
 """
 
 import copy
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import FAST, OUT, Figure, report
+from figures import FAST, ONLY, OUT, Figure, report
 
 from assay.inference.calibration import measure_centre, measure_rates
 from assay.inference.draft import OwnDrafter, Request, Rules
@@ -50,7 +50,9 @@ ALL = (
     *("llama", "qwen3", "mistral", "gemma3_text", "phi3"),
     *("qwen3_moe", "gpt_oss", "qwen3_5_text"),
 )
-FAMILIES = ALL[-1:] if FAST else ALL
+FAMILIES = tuple(kind for kind in ALL if ONLY is None or kind in ONLY)
+if FAST:
+    FAMILIES = FAMILIES[-1:]
 #: Of a layer's types, where a family has several; the models of the tests have half as many.
 LAYERS, HIDDEN, INNER, HEADS, KEY_HEADS, WIDTH, VOCABULARY = 4, 128, 192, 8, 4, 16, 512
 END, PROMPT, TOKENS, TEMPERATURE = 1, 20, 48, 1_024

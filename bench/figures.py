@@ -15,16 +15,23 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, process_time
 
-_PARSER = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+#: A script that has a parser of its own refuses what neither knows.
+_OWN = hasattr(sys.modules["__main__"], "argparse")
+_PARSER = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__, add_help=not _OWN)
 _PARSER.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
 _PARSER.add_argument("--fast", action="store_true", help="small sizes, where a script has them")
 _PARSER.add_argument(
     "--out", type=Path, metavar="DIR", help="what was run before, where a script reads such"
 )
+_PARSER.add_argument(
+    "--only", action="append", metavar="NAME", help="one of a script's parts, where it has names"
+)
 #: They are read when a script starts, so that a mistake shows at once.
-_ARGUMENTS = _PARSER.parse_args()
+_ARGUMENTS = _PARSER.parse_known_args()[0] if _OWN else _PARSER.parse_args()
 FAST: bool = _ARGUMENTS.fast
 OUT: Path | None = _ARGUMENTS.out
+ONLY: list[str] | None = _ARGUMENTS.only
+_STARTED = perf_counter()
 _VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
 
@@ -153,6 +160,7 @@ def report(title: str, figures: Sequence[Figure], threads: int, **more: object) 
         ran = {
             "command": f"python bench/{Path(sys.argv[0]).name}" + " --fast" * FAST,
             "date": datetime.now(UTC).date().isoformat(),
+            "seconds": round(perf_counter() - _STARTED),
         }
         document = {"title": title} | ran | {"machine": machine, "figures": rows} | more
         _ARGUMENTS.json.write_text(json.dumps(document, indent=1) + "\n")

@@ -30,7 +30,7 @@ THEMES = {
     "Problems": "environments tools programs pieces scoring sandbox math_answers suite_scores",
     "The whole": "localnet quotes soak explorer rollouts files folders",
     "Chain and contracts": "chain devnet clients contracts",
-    "On a GPU": "gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-card_shapes gpu-families gpu-card_run",
+    "On a GPU": "gpu-card_rows gpu-draw_bytes gpu-drift gpu-gpu gpu-cards gpu-card_shapes gpu-families gpu-card_run",
 }
 _SMALL, _LARGE = 1e-3, 1_000
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parents[1] / "bench"
+GPU_PARTS = range(1, 8)
 SCRIPTS = sorted(
     path.stem
     for path in BENCH.glob("*.py")
@@ -38,3 +39,25 @@ def test_it_prints_its_figures(script, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-4_000:]
     assert (tmp_path / "figures.json").stat().st_size > 0
+
+
+def test_each_part_for_a_card_is_short_and_runs_at_a_small_size():
+    """What nobody with a card has run yet must not fail there by a slip: each of its scripts is
+    among those that run above. Results are at most eight files."""
+    written = []
+    for part in GPU_PARTS:
+        done = subprocess.run(
+            ["make", "--dry-run", f"gpu-{part}", "VENV=absent"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=BENCH.parent,
+        )
+        lines = [line for line in done.stdout.replace("\\\n", "").splitlines() if "timeout" in line]
+        assert 0 < sum(int(re.search(r"timeout (\d+)", line)[1]) for line in lines) <= 540
+        for line in lines:
+            if "pytest" not in line:
+                assert re.search(r"bench/(\w+)\.py", line)[1] in SCRIPTS
+            written += re.findall(r"--json (\S+)", line)
+    assert len(set(written)) == len(written) <= 8
+    assert all(path.startswith("bench/results/gpu-") for path in written)

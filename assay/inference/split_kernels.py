@@ -236,7 +236,7 @@ def multiply(
 def get_tile(device: torch.device, rows: int) -> Tile:
     """A GPU's tile for so many rows of a matrix."""
     if device.type == "cpu":  # interpreted
-        return Tile(16, 16, 1, 1)
+        return Tile(32, 32, 1, 1)
     major, _ = torch.cuda.get_device_capability(device)
     tile = TILES.get(major, _TILE)
     properties: Any = torch.cuda.get_device_properties(device)
