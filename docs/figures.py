@@ -20,7 +20,7 @@ RESULTS = ROOT / "bench" / "results"
 THEMES = {
     "Judging": (
         "verify audit memory detection false_positives sketch drift record_audit "
-        "submissions stores appeals contexts families real_model"
+        "submissions stores appeals contexts families two_readings real_model"
     ),
     "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine real_engine real_honest draft_precision pay",
     "Learning": (

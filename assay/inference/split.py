@@ -250,7 +250,7 @@ def multiply_on_card(parts: Sequence[_Terms], weight: Tensor, product: Tensor) -
     (6 bytes an activation) and the result are ever in memory. One product over all terms' factors,
     [h₃ h₂ h₁]·[W W W], would write a result once, but sum all of the largest terms in the matrix
     units. With one for each piece, as a batch whose results are added, as many bytes move as here.
-    `bench/card_products.py` times both.
+    `bench/card_rows.py` times both.
     """
     factor = weight.t()
     for (smallest, *larger), total in _iterate_rows(parts, product):

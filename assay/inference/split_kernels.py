@@ -44,7 +44,7 @@ class Tile(NamedTuple):
 
 
 #: By the major number of a GPU's compute capability, as arithmetic has it: two accumulators of a
-#: tile fill half of the registers, and `stages` the shared memory. `bench/card_products.py` times
+#: tile fill half of the registers, and `stages` the shared memory. `bench/card_rows.py` times
 #: others.
 TILES = {8: Tile(128, 64, 4, 3), 9: Tile(128, 128, 8, 4)}
 _TILE = Tile(64, 64, 4, 2)
