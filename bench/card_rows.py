@@ -34,6 +34,7 @@ from cards import (
     make_reference,
     tell,
 )
+from triton.errors import TritonError
 
 from assay.inference import routing, split_kernels
 from assay.inference.implementations import make_model
@@ -105,8 +106,9 @@ def multiply_pieces(terms: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     total = sum((_multiply(term, factor) for term in smaller), torch.zeros(()))
     pieces = largest[:, :whole].view(len(largest), -1, SUMMED).transpose(0, 1)
     batch = factor[:whole].view(-1, SUMMED, factor.shape[1])
-    made = _multiply(largest[:, whole:], factor[whole:])
-    return total + made + _multiply(pieces, batch).sum(0)
+    if whole < largest.shape[1]:
+        total = total + _multiply(largest[:, whole:], factor[whole:])
+    return total + _multiply(pieces, batch).sum(0)
 
 
 def _multiply(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -179,7 +181,7 @@ def try_tiles(
                 lambda t=tile: split_kernels.multiply(tuple(terms), weight, None, product, None, t)
             )
             seconds = measure(run, REPEATS)
-        except (RuntimeError, split_kernels.triton.errors.TritonError) as error:
+        except (RuntimeError, TritonError) as error:
             print(f"{tile}: {error}", file=sys.stderr)
             continue
         shape = f"{tile.rows} × {tile.columns}, {tile.warps} warps, {tile.stages} stages"

@@ -59,6 +59,8 @@ EXACT_TERMS = 3
 #: cache. Tuning.
 _CARD_ELEMENTS = 1 << 26
 _CPU_ELEMENTS = 1 << 21
+#: The same of tokens with their experts, on a card: results of all of them exist at once. Tuning.
+_SLOT_ELEMENTS = 1 << 25
 #: Most of these parts whose terms are kept for the next product. Tuning: beyond it, splitting once
 #: more costs little beside the product.
 _KEPT_PARTS = 4
@@ -368,7 +370,7 @@ class SplitExperts(nn.Module):
         splitter, inner = self._splitter, self._inner
         if splitter.load_kernels(states) is None:
             return mix_experts(inner, states, numbers, weights, splitter.multiply)
-        tokens = max(1, _CARD_ELEMENTS // (numbers.shape[1] * self._widest))
+        tokens = max(1, _SLOT_ELEMENTS // (numbers.shape[1] * self._widest))
         parts = zip(*(each.split(tokens) for each in (states, numbers, weights)), strict=True)
         mixed = [mix_slots(inner, x, k, w, splitter.multiply_slots) for x, k, w in parts]
         return torch.cat(mixed)

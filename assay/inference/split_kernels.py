@@ -46,7 +46,7 @@ class Tile(NamedTuple):
 #: By the major number of a GPU's compute capability, as arithmetic has it: two accumulators of a
 #: tile fill half of the registers, and `stages` the shared memory. `bench/card_rows.py` times
 #: others.
-TILES = {8: Tile(128, 64, 4, 3), 9: Tile(128, 128, 8, 4)}
+TILES = {8: Tile(128, 64, 8, 3), 9: Tile(128, 128, 8, 4)}
 _TILE = Tile(64, 64, 4, 2)
 #: Rows of a tile where the rows of one matrix are fewer.
 _FEW = 64
@@ -143,14 +143,16 @@ def multiply_rows(  # type: ignore[no-untyped-def]
     ws = matrix + factors[:, None] * inner_stride + columns.to(tl.int64)[None, :] * out_stride
 
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
+    w = ws
     for k in range(0, inner, FACTORS):
-        w = ws + k * inner_stride
         total = _add_product(smallest + xs + k, inside, w, wanted, inner - k, total, WIDE)
         total = _add_product(middle + xs + k, inside, w, wanted, inner - k, total, WIDE)
+        w += FACTORS * inner_stride
     piece = tl.zeros((ROWS, COLUMNS), tl.float32)
+    w = ws
     for k in range(0, inner, FACTORS):
-        w = ws + k * inner_stride
         piece = _add_product(largest + xs + k, inside, w, wanted, inner - k, piece, WIDE)
+        w += FACTORS * inner_stride
         if (k + FACTORS) % PIECE == 0:
             total += piece
             piece = tl.zeros((ROWS, COLUMNS), tl.float32)

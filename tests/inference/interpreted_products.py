@@ -169,10 +169,12 @@ def test_a_model_s_products_go_through_them(kind, monkeypatch):
     monkeypatch.setattr(split_kernels, "multiply", note)
     monkeypatch.setattr(split, "_CPU_ELEMENTS", 300)
     monkeypatch.setattr(split, "_CARD_ELEMENTS", 300)
+    monkeypatch.setattr(split, "_SLOT_ELEMENTS", 500)
     monkeypatch.setattr(Splitter, "load_kernels", lambda *_: split_kernels)
     monkeypatch.setattr(split, "_as_factor", lambda weight: weight.detach().bfloat16())
     torch.testing.assert_close(read(), expected, rtol=0, atol=5e-5)
     assert len(made) > 20
+    split.try_out(split_kernels, torch.device("cpu"))
     assert any(groups for *_, groups in (call for call in made if len(call) == 5)) == (
         kind == "qwen3_moe"
     )

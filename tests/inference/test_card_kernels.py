@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from assay.inference import split
 from assay.inference.draws import sampler
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 
@@ -83,3 +84,21 @@ def test_tensors_draw_if_the_kernels_do_not_run(monkeypatch, fault):
     expected = keyed.draw_on_tensors(*row)
     assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("products are wrong"), ImportError("none")])
+def test_the_library_multiplies_if_the_kernels_do_not_run(monkeypatch, fault):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(split, "try_out", fail)
+    split.load_split_kernels.cache_clear()
+    with pytest.warns(RuntimeWarning, match="split products by the library"):
+        assert split.load_split_kernels(torch.device("cuda:0")) is None
+    split.load_split_kernels.cache_clear()
+
+
+def test_a_processor_multiplies_by_itself():
+    splitter = split.Splitter(3)
+    for device in ("cpu", "meta"):
+        assert splitter.load_kernels(torch.empty(2, 3, device=device)) is None
