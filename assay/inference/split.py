@@ -15,11 +15,11 @@ stacked experts of a mixture hold nearly all of its weights. All else is fp32: n
 rotations, softmax, activation functions, and attention's products of two activations, without a
 table of its scores.
 
-On a GPU `assay.inference.split_kernels` multiplies all three terms at once, and a mixture's experts
-in one launch. Where Triton does not run, each term is a product of the GPU's library, of bf16 into
-fp32, added to the earlier terms. A CPU has no such product, and multiplies the same three terms in
-fp32: three times the work of plain fp32. A calibration against the CPU therefore measures the same
-arithmetic.
+On a GPU `assay.inference.split_kernels` multiplies all three terms at once, both matrices of a
+gate, and a mixture's experts in one launch. Where Triton does not run, each term is a product of
+the GPU's library, of bf16 into fp32, added to the earlier terms. A CPU has no such product, and
+multiplies the same three terms in fp32: three times the work of plain fp32. A calibration against
+the CPU therefore measures the same arithmetic.
 
 This module does not know how a GPU's matrix units round their fp32 sums. Some truncate where IEEE
 rounds, so sums that matter are made in pieces. `bench/drift.py` measures the drift on the GPU at
@@ -36,10 +36,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -66,6 +67,9 @@ _SLOT_ELEMENTS = 1 << 25
 _KEPT_PARTS = 4
 #: Elements of a bf16 matrix that a CPU holds in fp32 at once. Tuning.
 _FACTOR_ELEMENTS = 1 << 21
+
+#: Names of the linear layers of a gated one.
+_GATED = ("gate_proj", "up_proj", "down_proj")
 
 #: Terms of some rows of an activation, the smallest first: bf16 on a GPU, float32 on a CPU.
 _Terms = Sequence[Tensor]
@@ -208,6 +212,35 @@ class Splitter:
         kernels.multiply(terms, stack, biases, product, groups)
         return product
 
+    def multiply_gates(
+        self, x: Tensor, gate: Tensor, up: Tensor, down: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        """(silu(x @ gateᵀ) · (x @ upᵀ)) @ downᵀ + bias, on a card that has the kernels: of what is
+        between both products, only terms exist. Arguments as in `multiply`."""
+        kernels = self.load_kernels(x)
+        assert kernels is not None, "only a card with Triton has them"
+        product = x.new_empty(x.shape[:-1].numel(), len(down))
+        rows = max(1, _CARD_ELEMENTS // max(gate.shape))
+        parts = zip(x.reshape(-1, x.shape[-1]).split(rows), product.split(rows), strict=True)
+        for part, total in parts:
+            gates = kernels.multiply_gates(kernels.split(part).unbind(), gate, up)
+            kernels.multiply(gates.unbind(), down, bias, total)
+        return product.view(*x.shape[:-1], -1)
+
+    def mix_gates(self, experts: nn.Module, states: Tensor, slots: Slots) -> Tensor:
+        """The same of a mixture's experts: see `mix_experts`."""
+        kernels = self.load_kernels(states)
+        assert kernels is not None, "only a card with Triton has them"
+        outer = states.new_empty(len(slots.tokens), states.shape[1])
+        stack, _ = get_stack(experts, "gate_up_proj")
+        gate, up = stack.chunk(2, dim=1)
+        groups = kernels.Groups(slots.ends, slots.tokens)
+        gates = kernels.multiply_gates(kernels.split(states).unbind(), gate, up, groups)
+        groups = kernels.Groups(slots.ends, torch.arange(len(outer), device=outer.device))
+        down, bias = get_stack(experts, "down_proj")
+        kernels.multiply(gates.unbind(), down, bias, outer, groups)
+        return slots.mix(outer, states)
+
     def load_kernels(self, x: Tensor) -> ModuleType | None:
         """The card's kernels for an activation, or None where others split and multiply it."""
         is_for_them = x.is_cuda and self._terms == EXACT_TERMS
@@ -297,9 +330,11 @@ def try_out(kernels: ModuleType, device: torch.device) -> None:
     """Multiply a few and many rows, as a trial. Raises a RuntimeError where products are wrong."""
     for rows in (1, 256):
         x = torch.ones(rows, SUMMED + 1, device=device)
-        product = x.new_empty(rows, 1)
-        kernels.multiply(tuple(kernels.split(x)), x[:1].bfloat16(), None, product)
-        if not bool((product == x.shape[1]).all()):
+        product, weight = x.new_empty(rows, 1), x[:1].bfloat16()
+        kernels.multiply(kernels.split(x).unbind(), weight, None, product)
+        gates = kernels.multiply_gates(kernels.split(x).unbind(), weight, weight)
+        whole = x.shape[1]
+        if not bool((product == whole).all() and (gates.float().sum(0) == whole**2).all()):
             raise RuntimeError("products are wrong")
 
 
@@ -355,7 +390,7 @@ class SplitEmbedding(nn.Module):
 class SplitExperts(nn.Module):
     """The stacked experts of a mixture with split products."""
 
-    def __init__(self, inner: nn.Module, splitter: Splitter) -> None:
+    def __init__(self, inner: Any, splitter: Splitter) -> None:
         super().__init__()
         for name in ("gate_up_proj", "down_proj"):
             factor = _as_factor(getattr(inner, name))
@@ -363,7 +398,10 @@ class SplitExperts(nn.Module):
             setattr(inner, name, factor)
         self._inner = inner
         self._splitter = splitter
-        self._widest = max(get_stack(inner, "gate_up_proj")[0].shape[1:])
+        stack, biases = get_stack(inner, "gate_up_proj")
+        self._widest = max(stack.shape[1:])
+        has_kernels = splitter.load_kernels(stack) is not None
+        self._is_gated = has_kernels and biases is None and _is_silu_gate(inner, stack)
 
     def forward(self, states: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
         """See `mix_experts`."""
@@ -372,8 +410,61 @@ class SplitExperts(nn.Module):
             return mix_experts(inner, states, numbers, weights, splitter.multiply)
         tokens = max(1, _SLOT_ELEMENTS // (numbers.shape[1] * self._widest))
         parts = zip(*(each.split(tokens) for each in (states, numbers, weights)), strict=True)
-        mixed = [mix_slots(inner, x, k, w, splitter.multiply_slots) for x, k, w in parts]
-        return torch.cat(mixed)
+        return torch.cat([self._mix(*part) for part in parts])
+
+    def _mix(self, states: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
+        """The same of some tokens, in one launch."""
+        splitter, inner = self._splitter, self._inner
+        if not self._is_gated:
+            return mix_slots(inner, states, numbers, weights, splitter.multiply_slots)
+        slots = Slots.sort(numbers, weights, inner.num_experts)
+        return splitter.mix_gates(inner, states, slots)
+
+
+def _is_silu_gate(experts: Any, stack: Tensor) -> bool:
+    """Whether what experts do between their products is silu(gate) · up, of halves."""
+    row = torch.linspace(-4, 4, stack.shape[1], device=stack.device)[None]
+    gate, up = row.chunk(2, dim=-1)
+    return torch.equal(experts._apply_gate(row), functional.silu(gate) * up)  # noqa: SLF001
+
+
+class _Gated(nn.Module):
+    """A layer down(silu(gate(x)) · up(x)) of any class, by `Splitter.multiply_gates`."""
+
+    splitter: Splitter
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [..., in] → [..., out]."""
+        gate, up, down = (getattr(self, name) for name in _GATED)
+        made = self.splitter.multiply_gates(x, gate.weight, up.weight, down.weight, down.bias)
+        return made
+
+
+@cache
+def _make_gated(kind: type) -> type:
+    return type(f"Gated{kind.__name__}", (_Gated, kind), {})
+
+
+def _join_gates(module: nn.Module, splitter: Splitter) -> None:
+    """Let a layer that is gated by silu, whatever its family, multiply by the card's kernels. One
+    row is computed both ways."""
+    layers: list[Any] = [getattr(module, name, None) for name in _GATED]
+    if not all(isinstance(layer, SplitLinear) for layer in layers):
+        return
+    gate, up, down = layers
+    same = gate.weight.shape == up.weight.shape and gate.weight.stride() == up.weight.stride()
+    if not same or gate.bias is not None or up.bias is not None:
+        return
+    if splitter.load_kernels(gate.weight) is None:
+        return
+    if len(inspect.signature(module.forward).parameters) != 1:
+        return
+    row = torch.linspace(-1, 1, gate.weight.shape[1], device=gate.weight.device)[None]
+    with torch.no_grad():
+        if torch.equal(module(row), down(functional.silu(gate(row)) * up(row))):
+            gated: Any = module
+            gated.__class__ = _make_gated(gated.__class__)
+            gated.splitter = splitter
 
 
 def _looks_up(table: nn.Embedding) -> bool:
@@ -397,6 +488,7 @@ def _replace_modules(twin: nn.Module, splitter: Splitter) -> None:
             elif hasattr(child, "_apply_gate"):
                 setattr(module, name, SplitExperts(child, splitter))
     for module in twin.modules():
+        _join_gates(module, splitter)
         for name, parameter in list(module.named_parameters(recurse=False)):
             if parameter.dtype != torch.float32:
                 setattr(module, name, nn.Parameter(parameter.float(), requires_grad=False))

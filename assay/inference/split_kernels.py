@@ -3,8 +3,9 @@
 `split_rows` writes the three bf16 terms of an activation in one pass. `multiply_rows` multiplies
 them. It keeps two fp32 accumulators for a tile: the smaller terms are summed whole, then each piece
 of `SUMMED` factors of the largest ones, which is added to them as IEEE rounds. A result is written
-once, where products of the library are read and written again for each piece. It is split again
-where it is needed: norms, gates and attention stand between two products.
+once, where products of the library are read and written again for each piece. Of gates, both
+products are one: what is written are the terms of silu(x·G)·(x·U), for the next product. Between
+others stand norms and attention, so their results are split where they are needed.
 
 Rows may belong to several matrices, those of one matrix after those of another. One launch then
 does the work of all: each program looks up whose rows its tile has.
@@ -15,6 +16,7 @@ round. Importing it imports Triton; to interpret the kernels on a CPU, set `TRIT
 before.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -75,18 +77,23 @@ def _round(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def split_rows(x, smallest, middle, largest, count, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _store_terms(at, x, stride, inside):  # type: ignore[no-untyped-def]
+    """Write the three terms of x, the smallest first, `stride` apart."""
+    first = _round(x)
+    rest = x - first.to(tl.float32)
+    second = _round(rest)
+    rest -= second.to(tl.float32)
+    tl.store(at, _round(rest), mask=inside)
+    tl.store(at + stride, second, mask=inside)
+    tl.store(at + stride + stride, first, mask=inside)
+
+
+@triton.jit
+def split_rows(x, terms, count, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]
     """Write the terms of float32 [count]: `assay.inference.split.split_terms` of three."""
     at = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = at < count
-    rest = tl.load(x + at, mask=inside, other=0.0)
-    first = _round(rest)
-    rest -= first.to(tl.float32)
-    second = _round(rest)
-    rest -= second.to(tl.float32)
-    tl.store(largest + at, first, mask=inside)
-    tl.store(middle + at, second, mask=inside)
-    tl.store(smallest + at, _round(rest), mask=inside)
+    _store_terms(terms + at, tl.load(x + at, mask=inside, other=0.0), count, inside)
 
 
 @triton.jit
@@ -103,22 +110,24 @@ def _add_product(x, x_inside, w, w_inside, left, total, WIDE: tl.constexpr):  # 
 @triton.jit(**_VARYING)
 def multiply_rows(  # type: ignore[no-untyped-def]
     smallest, middle, largest, weight, bias, product, sources, ends, tile_ends, rows, tiles, out,
-    inner, matrix_stride, out_stride, inner_stride, product_stride,
-    MATRICES: tl.constexpr, PLACES: tl.constexpr, BIAS: tl.constexpr, WIDE: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, FACTORS: tl.constexpr, PIECE: tl.constexpr,
-    BAND: tl.constexpr,
+    inner, matrix_stride, out_stride, inner_stride, product_stride, up, term_stride,
+    MATRICES: tl.constexpr, PLACES: tl.constexpr, BIAS: tl.constexpr, GATED: tl.constexpr,
+    WIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, FACTORS: tl.constexpr,
+    PIECE: tl.constexpr, BAND: tl.constexpr,
 ):  # fmt: skip
-    """Multiply one tile: grid (tiles · ⌈out / COLUMNS⌉,). With several MATRICES, `tile_ends` are
-    the places behind the last tile of each, as `ends` are of rows."""
+    """Multiply one tile: grid (tiles · ⌈out / COLUMNS⌉,), twice as many columns if GATED. Then half
+    of a tile's columns are of the gate, and half lie `up` elements behind them. With MATRICES, not
+    0, `tile_ends` are the places behind the last tile of each, as `ends` are of rows."""
+    WIDTH: tl.constexpr = COLUMNS // 2 if GATED else COLUMNS
     # a band of rows of tiles, one column of tiles after the other
-    across = tl.cdiv(out, COLUMNS)
+    across = tl.cdiv(out, WIDTH)
     band = tl.program_id(0) // (BAND * across)
     high = tl.minimum(tiles - band * BAND, BAND)
     place = tl.program_id(0) % (BAND * across)
     tile, column = band * BAND + place % high, place // high
     start, end = tile * ROWS, rows
     number = tl.zeros([], tl.int32)
-    if MATRICES > 1:
+    if MATRICES:
         places = tl.arange(0, PLACES)
         behind = tl.load(tile_ends + places, mask=places < MATRICES, other=tiles + 1)
         number = tl.sum((behind <= tile).to(tl.int32), 0)
@@ -133,14 +142,18 @@ def multiply_rows(  # type: ignore[no-untyped-def]
     at = start + tl.arange(0, ROWS)
     inside = at < end
     row = at.to(tl.int64)
-    if MATRICES > 1:
+    if MATRICES:
         row = tl.load(sources + at, mask=inside, other=0)
-    columns = column * COLUMNS + tl.arange(0, COLUMNS)
+    lanes = tl.arange(0, COLUMNS)
+    columns = column * WIDTH + lanes % WIDTH
     wanted = columns < out
     factors = tl.arange(0, FACTORS)
     xs = row[:, None] * inner + factors[None, :]
     matrix = weight + number.to(tl.int64) * matrix_stride
-    ws = matrix + factors[:, None] * inner_stride + columns.to(tl.int64)[None, :] * out_stride
+    places = columns.to(tl.int64) * out_stride
+    if GATED:
+        places += (lanes // WIDTH) * up
+    ws = matrix + factors[:, None] * inner_stride + places[None, :]
 
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     w = ws
@@ -159,8 +172,17 @@ def multiply_rows(  # type: ignore[no-untyped-def]
     total += piece
     if BIAS:
         total += tl.load(bias + number * out + columns, mask=wanted, other=0.0)[None, :]
-    places = product + at.to(tl.int64)[:, None] * product_stride + columns[None, :]
-    tl.store(places, total, mask=inside[:, None] & wanted[None, :])
+    if GATED:
+        halves = tl.permute(tl.reshape(total, (ROWS, 2, WIDTH)), (0, 2, 1))
+        gate, lifted = tl.split(halves)
+        total = gate / (1.0 + tl.exp(-gate)) * lifted
+        columns = column * WIDTH + tl.arange(0, WIDTH)
+    inside = inside[:, None] & (columns < out)[None, :]
+    written = product + at.to(tl.int64)[:, None] * product_stride + columns[None, :]
+    if GATED:
+        _store_terms(written, total, term_stride, inside)
+    else:
+        tl.store(written, total, mask=inside)
 
 
 def split(x: Tensor) -> Tensor:
@@ -170,12 +192,12 @@ def split(x: Tensor) -> Tensor:
     if x.numel():
         grid = (triton.cdiv(x.numel(), _SPLIT),)
         with torch.cuda.device_of(x):  # Triton launches on the current one
-            split_rows[grid](x, *terms, x.numel(), SIZE=_SPLIT)
+            split_rows[grid](x, terms, x.numel(), SIZE=_SPLIT)
     return terms
 
 
 def multiply(
-    terms: tuple[Tensor, ...],
+    terms: Sequence[Tensor],
     weight: Tensor,
     bias: Tensor | None,
     product: Tensor,
@@ -192,9 +214,41 @@ def multiply(
         groups: of the product's rows. None: all have one matrix.
         tile: None: this GPU's.
     """
-    rows, out = product.shape
-    matrices = 1 if groups is None else len(weight)
-    tile = tile or get_tile(product.device, rows // matrices)
+    _launch(terms, weight, bias, product, groups, tile, None)
+
+
+def multiply_gates(
+    terms: Sequence[Tensor],
+    gate: Tensor,
+    up: Tensor,
+    groups: Groups | None = None,
+    tile: Tile | None = None,
+) -> Tensor:
+    """The terms of silu(x · gateᵀ) · (x · upᵀ), bf16 [3, N, out], the smallest first.
+
+    Args:
+        gate, up: of one shape and layout, as `weight` of `multiply`, which also has the others.
+    """
+    rows = len(terms[0]) if groups is None else len(groups.sources)
+    made = gate.new_empty(3, rows, gate.shape[-2])
+    apart = (up.data_ptr() - gate.data_ptr()) // gate.element_size()
+    _launch(terms, gate, None, made, groups, tile, apart)
+    return made
+
+
+def _launch(
+    terms: Sequence[Tensor],
+    weight: Tensor,
+    bias: Tensor | None,
+    product: Tensor,
+    groups: Groups | None,
+    tile: Tile | None,
+    apart: int | None,
+) -> None:
+    """See `multiply`; with `apart`, the distance of a gate's two matrices, `multiply_gates`."""
+    rows, out = product.shape[-2:]
+    matrices = 0 if groups is None else len(weight)
+    tile = tile or get_tile(product.device, rows // max(1, matrices))
     tiles = triton.cdiv(rows, tile.rows)
     sources = ends = tile_ends = product  # none is read
     if groups is not None:
@@ -204,8 +258,9 @@ def multiply(
         tiles += matrices  # at most: each matrix may have one that is not full
     if not product.numel():
         return
+    width = tile.columns if apart is None else tile.columns // 2
     with torch.cuda.device_of(product):
-        multiply_rows[(tiles * triton.cdiv(out, tile.columns),)](
+        multiply_rows[(tiles * triton.cdiv(out, width),)](
             *terms,
             weight,
             product if bias is None else bias,
@@ -217,13 +272,16 @@ def multiply(
             tiles,
             out,
             weight.shape[-1],
-            0 if groups is None else weight.stride(0),
+            weight.stride(0) if matrices else 0,
             weight.stride(-2),
             weight.stride(-1),
+            product.stride(-2),
+            apart or 0,
             product.stride(0),
             MATRICES=matrices,
-            PLACES=triton.next_power_of_2(matrices),
+            PLACES=triton.next_power_of_2(max(1, matrices)),
             BIAS=bias is not None,
+            GATED=apart is not None,
             WIDE=not product.is_cuda,
             ROWS=tile.rows,
             COLUMNS=tile.columns,

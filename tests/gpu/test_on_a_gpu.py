@@ -226,6 +226,13 @@ def test_the_kernels_of_split_products_are_exact_on_small_integers(rows, inner, 
     assert float(((found - exact).abs() / scale.clamp_min(1e-30)).max()) < 1e-5
     again = split.Splitter(3).multiply(x[: rows // 2 + 1], weight.bfloat16())
     assert torch.equal(found[: rows // 2 + 1], again)
+    x = x / inner**0.5
+    up = weight.flip(0)
+    gates = kernels.multiply_gates(kernels.split(x).unbind(), weight.bfloat16(), up.bfloat16())
+    gate, lifted = (x.double() @ matrix.double().T for matrix in (weight, up))
+    expected = torch.nn.functional.silu(gate) * lifted
+    worst = (gates.double().sum(0) - expected).abs().max()
+    assert worst <= 1e-5 * expected.abs().max() + 1e-6
 
 
 def test_experts_in_one_launch_are_the_loop_over_them(monkeypatch):

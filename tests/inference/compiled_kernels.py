@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import product
 from typing import Any
 
 from triton.backends.compiler import GPUTarget
@@ -47,6 +48,7 @@ PRODUCT = TERMS | {
     **dict.fromkeys(("rows", "tiles", "out", "inner"), "i32"),
     **dict.fromkeys(("matrix_stride", "out_stride"), "i64"),
     "product_stride": "i32",
+    **dict.fromkeys(("up", "term_stride"), "i64"),
 }
 #: Bytes of shared memory that a program may have, by NVIDIA's guides.
 SHARED = {80: 163 << 10, 90: 227 << 10}
@@ -69,13 +71,14 @@ def compile_for(
     return compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
-def compile_products(architecture: int, tile: Tile, matrices: int) -> Any:
-    """`multiply_rows` for rows of one matrix or of several, with a bias."""
+def compile_products(architecture: int, tile: Tile, matrices: int, is_gated: bool) -> Any:
+    """`multiply_rows` for rows of one matrix or of several, with a bias, or of gates."""
     constants = {
         "inner_stride": 1,
         "MATRICES": matrices,
-        "PLACES": matrices,
-        "BIAS": True,
+        "PLACES": max(1, matrices),
+        "BIAS": not is_gated,
+        "GATED": is_gated,
         "WIDE": False,
         "ROWS": tile.rows,
         "COLUMNS": tile.columns,
@@ -84,7 +87,8 @@ def compile_products(architecture: int, tile: Tile, matrices: int) -> Any:
         "BAND": split_kernels.BAND,
     }
     options = {"num_warps": tile.warps, "num_stages": tile.stages, "even": EVEN}
-    return compile_for(architecture, split_kernels.multiply_rows, PRODUCT, constants, **options)
+    types = PRODUCT | {"product": TERM if is_gated else REALS}
+    return compile_for(architecture, split_kernels.multiply_rows, types, constants, **options)
 
 
 def main() -> None:
@@ -101,15 +105,17 @@ def main() -> None:
                 options = {"num_warps": 8, "enable_fp_fusion": False}
                 done = compile_for(architecture, kernel, types, constants, **options)
                 found[f"{kernel.__name__}, sums {sums}"] = len(done.asm["cubin"])
-        types = {"x": REALS} | TERMS | {"count": "i32"}
+        types = {"x": REALS, "terms": TERM, "count": "i32"}
         done = compile_for(architecture, split_kernels.split_rows, types, {"SIZE": 4_096})
         found["split_rows"] = len(done.asm["cubin"])
         tile = split_kernels.TILES[architecture // 10]
-        for matrices, shape in ((1, tile), (128, tile), (128, split_kernels.shrink(tile))):
-            done = compile_products(architecture, shape, matrices)
+        tiles = (0, tile), (128, tile), (128, split_kernels.shrink(tile))
+        for (matrices, shape), is_gated in product(tiles, (False, True)):
+            done = compile_products(architecture, shape, matrices, is_gated)
             assert ("wgmma" in done.asm["ptx"]) == (architecture == 90)
             assert done.metadata.shared <= SHARED[architecture]
-            found[f"multiply_rows, {matrices} matrices, {shape.rows} rows"] = len(done.asm["cubin"])
+            name = f"multiply_rows, {matrices} matrices, {shape.rows} rows, gated {is_gated}"
+            found[name] = len(done.asm["cubin"])
     print(json.dumps(sizes))
 
 

@@ -18,6 +18,7 @@ from assay.inference.split_kernels import Groups, Tile
 #: Rows, factors and columns: single ones, a piece and its neighbours, none that a tile divides.
 ODD = [(1, 1, 1), (17, 513, 3), (3, 512, 17), (1, 511, 33), (5, 64, 16), (2, 1_100, 5), (0, 40, 7)]
 EXPERTS = 5
+NIGHTLY = pytest.mark.nightly
 
 
 def draw(seed, *shape, whole=True):
@@ -87,6 +88,33 @@ def test_each_piece_of_the_largest_terms_is_summed_alone():
     assert multiply(x, torch.ones(1, 3 * 512)).item() == 2.0**24 + 8 + 8
 
 
+def gate_on_a_cpu(x, gate, up):
+    return functional.silu(x @ gate.T) * (x @ up.T)
+
+
+@pytest.mark.parametrize(
+    ("rows", "inner", "out"), [(1, 1, 1), (17, 513, 3), (33, 70, 40), (0, 5, 4)]
+)
+def test_a_gate_writes_the_terms_of_its_result(rows, inner, out):
+    """From matrices of two tensors, and of one, in either layout."""
+    x, stack = draw(16, rows, inner, whole=False), draw(17, 2 * out, inner)
+    x, stack = x / max(1, inner) ** 0.5, (stack / 4).bfloat16()
+    expected = gate_on_a_cpu(x, *stack.float().split(out))
+    apart = stack[:out].clone(), draw(18, 7), stack[out:].clone()
+    for gate, up in (
+        stack.split(out),
+        stack.T.contiguous().T.split(out),
+        apart[::2],
+        apart[::2][::-1],
+    ):
+        made = split_kernels.multiply_gates(tuple(split_kernels.split(x)), gate, up)
+        found = sum(term.float() for term in made)
+        other = expected if gate is not apart[2] else gate_on_a_cpu(x, gate.float(), up.float())
+        torch.testing.assert_close(found, other, rtol=2e-6, atol=2e-6)
+        for term, again in zip(made, split_on_a_cpu(found), strict=True):
+            assert torch.equal(term, again)
+
+
 @pytest.mark.parametrize("tile", [Tile(16, 32, 1, 1), Tile(32, 16, 1, 1)])
 def test_another_tile_gives_the_same_bits(tile):
     x, weight = draw(6, 33, 520, whole=False), draw(7, 33, 520)
@@ -108,6 +136,22 @@ def test_each_row_has_its_own_matrix(counts, transposed):
     expected = torch.einsum("nk,nok->no", x[sources], stack[numbers])
     assert torch.equal(multiply(x, stack, groups=groups), expected)
     assert torch.equal(multiply(x, stack, biases, groups), expected + biases[numbers])
+
+
+def test_each_row_has_the_gate_of_its_expert():
+    counts, x, stack = [3, 0, 20, 1, 0], draw(19, 9, 70, whole=False), draw(20, EXPERTS, 24, 70)
+    stack = (stack / 16).bfloat16()
+    sources = torch.arange(24) * 5 % 9
+    groups = Groups(torch.tensor(counts).cumsum(0), sources)
+    made = split_kernels.multiply_gates(split_kernels.split(x).unbind(), *stack.chunk(2, 1), groups)
+    numbers = torch.repeat_interleave(torch.arange(EXPERTS), torch.tensor(counts)).tolist()
+    expected = torch.stack(
+        [
+            gate_on_a_cpu(x[source], *stack[number].float().chunk(2))
+            for source, number in zip(sources.tolist(), numbers, strict=True)
+        ]
+    )
+    torch.testing.assert_close(made.float().sum(0), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -143,11 +187,18 @@ def test_a_mixture_in_one_launch_is_the_loop_over_experts(most):
     assert expected.abs().max() > 1_000
 
 
-@pytest.mark.parametrize("kind", ["qwen2", pytest.param("qwen3_moe", marks=pytest.mark.nightly)])
+MODELS = {"qwen2": ("GatedQwen2MLP", []), "qwen3_moe": ("GatedQwen3MoeMLP", [True])}
+MODELS |= {"gpt_oss": (None, [False] * 2), "gemma3_text": (None, [])}
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "qwen2" else pytest.param(kind, marks=NIGHTLY) for kind in MODELS]
+)
 def test_a_model_s_products_go_through_them(kind, monkeypatch):
-    """As on a card: the splitter's terms, one after the other and kept, biases, and experts."""
+    """As on a card: the splitter's terms, one after the other and kept, biases, gates where silu is
+    between their products, and experts."""
     from assay.inference import split
-    from assay.inference.split import SplitModel, Splitter
+    from assay.inference.split import SplitExperts, SplitModel, Splitter
     from tests.inference.family_models import get_model
 
     model = copy.deepcopy(get_model(kind))
@@ -155,26 +206,31 @@ def test_a_model_s_products_go_through_them(kind, monkeypatch):
 
     def read():
         made = SplitModel(model)
+        calls.clear()
         with torch.no_grad():
-            return made.lm_head(made.model(ids).last_hidden_state[0])
+            return made, made.lm_head(made.model(ids).last_hidden_state[0])
 
-    expected = read()
-    made = []
+    def note(name, run):
+        def noting(*given):
+            calls.append(name)
+            return run(*given)
 
-    def note(*given):
-        made.append(given)
-        return kept(*given)
+        monkeypatch.setattr(split_kernels, name, noting)
 
-    kept = split_kernels.multiply
-    monkeypatch.setattr(split_kernels, "multiply", note)
-    monkeypatch.setattr(split, "_CPU_ELEMENTS", 300)
-    monkeypatch.setattr(split, "_CARD_ELEMENTS", 300)
-    monkeypatch.setattr(split, "_SLOT_ELEMENTS", 500)
+    calls = []
+    _, expected = read()
+    for name in ("multiply", "multiply_gates"):
+        note(name, getattr(split_kernels, name))
+    for name, size in (("_CPU_ELEMENTS", 300), ("_CARD_ELEMENTS", 300), ("_SLOT_ELEMENTS", 500)):
+        monkeypatch.setattr(split, name, size)
     monkeypatch.setattr(Splitter, "load_kernels", lambda *_: split_kernels)
     monkeypatch.setattr(split, "_as_factor", lambda weight: weight.detach().bfloat16())
-    torch.testing.assert_close(read(), expected, rtol=0, atol=5e-5)
-    assert len(made) > 20
+    found, logits = read()
+    torch.testing.assert_close(logits, expected, rtol=0, atol=5e-5)
+    modules = list(found.twin.modules())
+    gated, mixed = MODELS[kind]
+    assert (gated in {type(module).__name__ for module in modules}) == (gated is not None)
+    assert [m._is_gated for m in modules if isinstance(m, SplitExperts)] == mixed  # noqa: SLF001
+    assert ("multiply_gates" in calls) == (gated is not None)
+    assert calls.count("multiply") > 10
     split.try_out(split_kernels, torch.device("cpu"))
-    assert any(groups for *_, groups in (call for call in made if len(call) == 5)) == (
-        kind == "qwen3_moe"
-    )

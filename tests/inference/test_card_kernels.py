@@ -58,7 +58,7 @@ def test_they_compile_for_cards(tmp_path):
     done = run(*compiling, TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr[-4_000:]
     sizes = json.loads(done.stdout)
-    assert [len(kernels) for kernels in sizes.values()] == [8, 8]
+    assert [len(kernels) for kernels in sizes.values()] == [11, 11]
     assert all(size > 0 for kernels in sizes.values() for size in kernels.values())
 
 
