@@ -24,7 +24,7 @@ from assay.inference.reading import Batch, CausalModel, read_alone
 from assay.inference.recurrent import prepare_recurrent_layers
 from assay.inference.reference import Reference, Texts
 from assay.inference.routing import has_routers
-from assay.inference.split import SplitModel, States
+from assay.inference.split_model import SplitModel, States
 from assay.inference.twins import copy_sharing
 from assay.protocol.errors import OperatorError
 

@@ -18,6 +18,7 @@ from assay.inference.folder import read_passages
 from assay.inference.implementations import PERMITTED, make_model
 from assay.inference.packing import attend_packed, make_packing
 from assay.inference.reference import Reference
+from assay.inference.split_model import SplitExperts
 from assay.protocol.hashing import Domain, hash_fields
 from assay.protocol.parameters import SMALL_MODEL_TESTS
 from assay.subnet.presets import DEMO_ENVIRONMENT, DEMO_SETTINGS
@@ -251,7 +252,7 @@ def test_experts_in_one_launch_are_the_loop_over_them(monkeypatch):
     numbers[:, 0] = 3
     numbers[::5, 2] = 16
     weights = torch.rand(500, 4, device="cuda", generator=random).masked_fill(numbers == 16, 0)
-    grouped = split.SplitExperts(copy.deepcopy(experts), split.Splitter(3))(x, numbers, weights)
+    grouped = SplitExperts(copy.deepcopy(experts), split.Splitter(3))(x, numbers, weights)
     loop = routing.mix_experts(experts, x, numbers, weights)
     assert (grouped - loop).abs().max() < 1e-5 * loop.abs().max()
 

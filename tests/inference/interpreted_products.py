@@ -197,8 +197,9 @@ MODELS |= {"gpt_oss": (None, [False] * 2), "gemma3_text": (None, [])}
 def test_a_model_s_products_go_through_them(kind, monkeypatch):
     """As on a card: the splitter's terms, one after the other and kept, biases, gates where silu is
     between their products, and experts."""
-    from assay.inference import split
-    from assay.inference.split import SplitExperts, SplitModel, Splitter
+    from assay.inference import split, split_model
+    from assay.inference.split import Splitter
+    from assay.inference.split_model import SplitExperts, SplitModel
     from tests.inference.family_models import get_model
 
     model = copy.deepcopy(get_model(kind))
@@ -221,10 +222,11 @@ def test_a_model_s_products_go_through_them(kind, monkeypatch):
     _, expected = read()
     for name in ("multiply", "multiply_gates"):
         note(name, getattr(split_kernels, name))
-    for name, size in (("_CPU_ELEMENTS", 300), ("_CARD_ELEMENTS", 300), ("_SLOT_ELEMENTS", 500)):
-        monkeypatch.setattr(split, name, size)
+    monkeypatch.setattr(split, "_CPU_ELEMENTS", 300)
+    monkeypatch.setattr(split, "_CARD_ELEMENTS", 300)
+    monkeypatch.setattr(split_model, "_SLOT_ELEMENTS", 500)
     monkeypatch.setattr(Splitter, "load_kernels", lambda *_: split_kernels)
-    monkeypatch.setattr(split, "_as_factor", lambda weight: weight.detach().bfloat16())
+    monkeypatch.setattr(split_model, "_as_factor", lambda weight: weight.detach().bfloat16())
     found, logits = read()
     torch.testing.assert_close(logits, expected, rtol=0, atol=5e-5)
     modules = list(found.twin.modules())

@@ -15,7 +15,7 @@ from assay.inference.implementations import make_packing_twin, make_twin
 from assay.inference.low_rank import merge
 from assay.inference.reading import read
 from assay.inference.routing import RampedRouter, count_experts
-from assay.inference.split import SplitModel
+from assay.inference.split_model import SplitModel
 from assay.training import Group, LearnConfig, Learner
 from assay.training.lora import get_factors, list_stacks
 from assay.training.sharding import load_tensors

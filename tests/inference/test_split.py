@@ -18,7 +18,8 @@ from assay.inference.implementations import make_alone, make_model
 from assay.inference.model_loading import load_model
 from assay.inference.packing import make_packing
 from assay.inference.reading import read
-from assay.inference.split import SplitExperts, SplitModel, Splitter, split_terms
+from assay.inference.split import Splitter, split_terms
+from assay.inference.split_model import SplitExperts, SplitModel
 from tests.inference.family_models import RAMP, VOCABULARY, get_model, get_tensors, write_config
 from tests.inference.products import RecordedProducts
 
@@ -137,7 +138,7 @@ def test_bf16_weights_are_those_of_fp32_bit_for_bit(make_random_model, monkeypat
     assert {tensor.dtype for tensor in found.twin.parameters()} == {torch.float32}
     assert max(tensor.numel() for tensor in found.twin.parameters()) == model.config.hidden_size
     assert torch.equal(compute_logits(found, ids), compute_logits(plain, ids))
-    monkeypatch.setattr(split, "_FACTOR_ELEMENTS", 1 << 10)
+    monkeypatch.setattr(split, "FACTOR_ELEMENTS", 1 << 10)
     with RecordedProducts() as products:
         in_parts = compute_logits(found, ids)
     assert measure_drift(in_parts, compute_logits(plain, ids))[0] < 5e-6
