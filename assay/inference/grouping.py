@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+#: The least compute capability of GPUs with grouped products in bf16.
+_CAPABLE = (8, 0)
 #: Strides of operands that the library's grouped products take, in elements of bf16.
 _ALIGNED = 8
 
@@ -106,7 +108,7 @@ def multiply_in_bf16(
 def has_grouped_products(experts: Any, states: Tensor) -> bool:
     """Return whether the library multiplies these states by all experts at once: in bf16, by
     themselves or as autocast has it, on a GPU."""
-    if not states.is_cuda:
+    if not states.is_cuda or torch.cuda.get_device_capability(states.device) < _CAPABLE:
         return False
     narrow = states.dtype
     if torch.is_autocast_enabled("cuda"):
