@@ -97,6 +97,11 @@ class EvaluatedModel:
             raise EvaluationError(f"{said}: take fewer --shots, shorter problems or another model")
         raise EvaluationError(f"{said}: use --max-tokens {positions - longest} or less")
 
+    def count_room(self, prompt: int) -> int | None:
+        """Tokens that the context holds behind a prompt of so many; None: nothing bounds them."""
+        positions = count_positions(self.config)
+        return None if positions is None else positions - prompt
+
     def make_sampler(
         self, model: PreTrainedModel, temperature: int, max_tokens: int, rows: int | None = None
     ) -> OwnSampler:

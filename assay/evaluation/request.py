@@ -9,6 +9,9 @@ from assay.evaluation.environment_suite import read_environment_suite
 from assay.evaluation.suite import EvaluationError, Suite, put_words, read_shots, read_suite
 from assay.protocol.parameters import Prompts
 
+#: Most tokens of a completion, unless others are named.
+MAX_TOKENS = 1_024
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRules:
@@ -17,7 +20,7 @@ class EvaluationRules:
     Attributes:
         samples: completions of each problem.
         temperature: 1024 · T; 0: the most probable token each time.
-        max_tokens: of a completion.
+        max_tokens: of a completion; 0: `MAX_TOKENS`, or as many as the context holds.
         seed: u64, of all draws.
         shots: examples before each problem.
         bos: prompts begin with the tokenizer's bos_token, as by an environment's setting.

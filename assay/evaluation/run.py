@@ -3,14 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from time import monotonic
 from typing import Any
 
 from assay.evaluation.folder import Ask, Completion, EvaluationFolder
 from assay.evaluation.model import EvaluatedModel
-from assay.evaluation.request import EvaluationRules
+from assay.evaluation.request import MAX_TOKENS, EvaluationRules
 from assay.evaluation.sampling import AskedPrompt, Sampler
 from assay.evaluation.statistics import Outcome, compute_pass, estimate_mean, has_majority, list_ks
 from assay.evaluation.suite import Suite, require_apart
@@ -55,8 +55,12 @@ class Evaluation:
             asked = [
                 suite.put(row, rules.shots, bos=rules.bos, plain=rules.plain) for row in suite.rows
             ]
-            self._prompts.append(self.model.encode_suite(suite, asked, rules.max_tokens))
+            self._prompts.append(self.model.encode_suite(suite, asked, rules.max_tokens or 1))
             self._places.append({row.number: place for place, row in enumerate(suite.rows)})
+        if not self.rules.max_tokens:
+            room = self.model.count_room(max(len(ids) for each in self._prompts for ids in each))
+            most = MAX_TOKENS if room is None else min(MAX_TOKENS, room)
+            self.rules = replace(self.rules, max_tokens=most)
 
     @property
     def asked(self) -> int:

@@ -41,6 +41,7 @@ def evaluate(
     name = make_printable(name_source(request.model))
     drawn_by = "assay" if engine is None else f"{engine.url}#{engine.model}"
     evaluation = Evaluation(model, suites, rules, name, drawn_by)
+    rules = evaluation.rules  # with the tokens that the context holds
     for warning in evaluation.warnings:
         report(f"warning: {warning}")
 

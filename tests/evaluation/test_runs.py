@@ -67,6 +67,14 @@ def read_rows(path):
     return sorted(lines, key=lambda line: [json.loads(line)[n] for n in ("row", "sample")])
 
 
+def test_completions_are_as_long_as_the_context_allows(model, suite):
+    """The shipped model's holds 512 tokens."""
+    evaluation = Evaluation(model, [suite], replace(RULES, max_tokens=0), "tiny")
+    longest = max(len(ids) for each in evaluation._prompts for ids in each)  # noqa: SLF001
+    assert evaluation.rules.max_tokens == 512 - longest
+    assert evaluation.make_plan()["max_tokens"] == 512 - longest
+
+
 def test_a_run_that_was_killed_goes_on_to_the_same_result(run, tmp_path):
     whole = run(tmp_path / "whole")
     assert whole.done == whole.asked == 15

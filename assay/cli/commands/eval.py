@@ -60,8 +60,13 @@ def eval_(
         ),
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option(min=1, max=1 << 20, help="Most tokens of a completion.")
-    ] = 1_024,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1 << 20,
+            help="Most tokens of a completion [default: 1,024, or as many as the context holds].",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all draws.")] = 0,
     plain: Annotated[
         bool, typer.Option("--plain", help="Leave out the model's chat template.")
@@ -117,7 +122,7 @@ def eval_(
     from assay.evaluation.request import EvaluationRequest, EvaluationRules, read_suites
 
     at = float(samples > 1) if temperature is None else temperature
-    rules = EvaluationRules(samples, round(1_024 * at), max_tokens, seed, bos=bos, plain=plain)
+    rules = EvaluationRules(samples, round(1_024 * at), max_tokens or 0, seed, bos=bos, plain=plain)
     words, chosen = read_words(prompts), read_columns(columns)
     files = model, suites, rules, shots, shots_from, words, chosen, trained, engine, out
     request = EvaluationRequest(*files, environments or (), problems)
