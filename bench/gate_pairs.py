@@ -6,10 +6,12 @@ Twenty courses of each kind, of 20 steps from the shipped model, with sums of th
 groups a step, at a rate at which an honest course gains about as much a checkpoint as the public
 run. `honest` learns from rewards as they are, `shuffled` from each group's rewards in another
 order, `form` from whether an answer can be read at all, and `noise` moves the weights by random
-steps as long as the honest ones. Every second checkpoint answers 256 new problems beside the
-beginning, with the same draws. Then 10,000 courses of each kind are drawn: at each checkpoint the
-pairs of one measured course of the kind, drawn again problem by problem. `fall`: an honest course
-whose checkpoints solve 5 of 100 problems less, from the middle on.
+steps as long as the honest ones. `leaked` knows 100 problems of a test with their draws: of eight
+random steps, sixteen times as long, it takes the one that solves most of them. Every second
+checkpoint answers 256 new problems beside the beginning, with the same draws. Then 10,000 courses
+of each kind are drawn: at each checkpoint the pairs of one measured course of the kind, drawn again
+problem by problem. `fall`: an honest course whose checkpoints solve 5 of 100 problems less, from
+the middle on.
 
 DIR keeps a line for each course, and a run goes on where the last one stopped.
 """
@@ -19,7 +21,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,13 +37,15 @@ from assay.environments.scoring import run_all
 from assay.protocol.betting import STAKES
 from assay.protocol.gate import compute_gate_seed
 from assay.protocol.parameters import MILLION, Rewards
-from assay.training.gate_answers import draw_gate_problems
+from assay.training.gate_answers import GateProblems, draw_gate_problems
 from assay.training.held_out import play_problems
 
-KINDS = ("honest", "shuffled", "form", "noise")
-COURSES, STEPS, EVERY = (1, 4, 2) if FAST else (20, 20, 2)
+KINDS = ("honest", "shuffled", "form", "noise", "leaked")
+COURSES = 1 if FAST else 20
 PROBLEMS = 32 if FAST else 256
-GROUPS, RATE = 12, 1e-5
+#: Problems of a test that leaked, random steps that are tried on it, and how many honest ones long
+#: each is. One of an honest step's length changes one answer of 1,000.
+SECRET, TRIES, LONG = (20, 2, 16) if FAST else (100, 8, 16)
 DRAWN = 1_000 if FAST else 10_000
 ERROR = 50_000
 _KEPT = np.log1p(np.array(STAKES) / 16), np.log1p(-np.array(STAKES) / 16)
@@ -49,51 +53,128 @@ _KEPT = np.log1p(np.array(STAKES) / 16), np.log1p(-np.array(STAKES) / 16)
 FALL = 0.05
 
 
-def play(folder: Path, kind: str, seed: int) -> dict[str, Any]:
-    """Play a course. Returns its line: asked, wins and losses of each measured checkpoint."""
-    torch.set_num_threads(1)
-    task = open_task(folder, Course("sums", 0, "behaviour", seed))
-    task = replace(task, config=replace(task.config, learning_rate=RATE, seed=seed))
-    if kind == "form":
-        rewards = Rewards(correctness_weight=0, quality_weight=0, format_weight=MILLION)
-        task = replace(task, rules=replace(task.rules, rewards=rewards))
-    checkpoint = task.checkpoint
-    learner = make_learner(checkpoint, task.config, lambda: checkpoint)
-    drawer = checkpoint.load_trainable().requires_grad_(False)
-    begun = {name: w.float() for name, w in learner.bf16_state().items()}
-    states, lengths, pairs = [begun], [], []
-    generator = torch.Generator().manual_seed(seed)
+State = Mapping[str, torch.Tensor]
 
-    def load(state: Mapping[str, torch.Tensor]) -> Any:
-        drawer.load_state_dict(dict(state), strict=False)
-        return drawer
 
-    def solve(state: Mapping[str, torch.Tensor], problems: Any) -> list[bool]:
-        drafter = checkpoint.get_drafter(task.rules.work.temperature, load(state))
+@dataclass(frozen=True)
+class Size:
+    """How long courses of a task of `stale_rollouts.py` are. `rate`: the learner's; None: its
+    recipe's. Every so many steps, a checkpoint answers `problems`."""
+
+    task: str
+    steps: int
+    every: int
+    groups: int
+    problems: int
+    rate: float | None = None
+    epochs: int = 4
+    lines: str = "gate"
+
+
+SUMS = Size("sums", *((4, 2) if FAST else (20, 2)), 12, PROBLEMS, 1e-5)
+
+
+class Player:
+    """What courses of one kind and seed begin with, and how their checkpoints answer problems.
+
+    Args:
+        folder: where `prepare` wrote the beginning.
+    """
+
+    def __init__(self, folder: Path, kind: str, seed: int, size: Size = SUMS) -> None:
+        torch.set_num_threads(1)
+        self._course = Course(size.task, 0, "behaviour", seed, size.epochs)
+        task = open_task(folder, self._course)
+        if size.rate is not None:
+            task = replace(task, config=replace(task.config, learning_rate=size.rate))
+        if kind == "form":
+            rewards = Rewards(correctness_weight=0, quality_weight=0, format_weight=MILLION)
+            task = replace(task, rules=replace(task.rules, rewards=rewards))
+        self._task, self._kind, self._seed, self._groups = task, kind, seed, size.groups
+        checkpoint = task.checkpoint
+        self._learner = make_learner(checkpoint, task.config, lambda: checkpoint)
+        self._drawer = checkpoint.load_trainable().requires_grad_(False)
+        self._generator = torch.Generator().manual_seed(seed)
+        #: weights of the first checkpoint
+        self.begun: State = self._read()
+
+    def learn(self, state: State, step: int) -> State:
+        """The learner's next weights, from groups that `state` draws."""
+        groups = draw_groups(self._task, self._load(state), self._course, step, self._groups)
+        self._learner.learn([_reward(self._kind, one, self._seed, step) for one in groups])
+        return self._read()
+
+    def export_learner(self) -> dict[str, torch.Tensor]:
+        """The learner's state, which its next step leaves alone."""
+        return {name: tensor.clone() for name, tensor in self._learner.export_state()}
+
+    def import_learner(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state that was exported."""
+        self._learner.import_state(state)
+
+    def shake(self, state: State, length: float) -> State:
+        """Weights at this distance of `state`, in a random direction."""
+        return _shake(state, length, self._generator)
+
+    def draw_problems(self, name: str, count: int) -> GateProblems:
+        """Problems as a gate draws them, which follow from a name."""
+        digest = sha256(name.encode()).digest()
+        levels = self._task.checkpoint.manifest.level_numbers
+        return draw_gate_problems(
+            self._task.environment, compute_gate_seed(digest, digest), levels, count
+        )
+
+    def solve(self, state: State, problems: GateProblems) -> np.ndarray:
+        """Which problems are solved, bool [problems]."""
+        task = self._task
+        drafter = task.checkpoint.get_drafter(task.rules.work.temperature, self._load(state))
         asked, seeds = [one.problem for one in problems], [one.seed for one in problems]
-        given = drafter, checkpoint.tokenizer, task.environment, asked, seeds, task.rules.work
+        given = drafter, task.checkpoint.tokenizer, task.environment, asked, seeds, task.rules.work
         played = play_problems(*given)
         scores = run_all(task.environment, [one.episode.state.score for one in played])
-        return [parts.is_right for parts in scores]
+        return np.array([parts.is_right for parts in scores])
 
-    for step in range(STEPS):
-        if kind == "noise":
-            states.append(_shake(states[-1], _read_length(folder, step), generator))
+    def _load(self, state: State) -> Any:
+        self._drawer.load_state_dict(dict(state), strict=False)
+        return self._drawer
+
+    def _read(self) -> State:
+        return {name: w.float() for name, w in self._learner.bf16_state().items()}
+
+
+def count_pairs(own: np.ndarray, before: np.ndarray) -> list[int]:
+    """Problems, wins and losses of what solved `own`, beside what solved `before`."""
+    return [len(own), int((own & ~before).sum()), int((~own & before).sum())]
+
+
+def play(folder: Path, kind: str, seed: int, size: Size = SUMS) -> dict[str, Any]:
+    """Play a course. Returns its line: asked, wins and losses of each measured checkpoint. Of
+    `leaked`, `secret` has the same of the problems that it knows."""
+    player = Player(folder, kind, seed, size)
+    begun = player.begun
+    states, lengths, pairs = [begun], [], []
+    known = player.draw_problems(f"secret {seed}", SECRET) if kind == "leaked" else ()
+    solved = player.solve(begun, known) if known else np.zeros(0, dtype=bool)
+    secret: dict[str, list[list[int]]] = {"secret": []} if known else {}
+    for step in range(size.steps):
+        if kind in ("noise", "leaked"):
+            length = read_length(folder, step, size)
+            if kind == "noise":
+                states.append(player.shake(states[-1], length))
+            else:
+                tries = [player.shake(states[-1], LONG * length) for _ in range(TRIES)]
+                states.append(max(tries, key=lambda one: int(player.solve(one, known).sum())))
         else:
-            course = Course("sums", 0, "behaviour", seed)
-            groups = draw_groups(task, load(states[-1]), course, step, GROUPS)
-            learner.learn([_reward(kind, one, seed, step) for one in groups])
-            states.append({name: w.float() for name, w in learner.bf16_state().items()})
+            states.append(player.learn(states[-1], step))
         lengths.append(_measure_length(states[-2], states[-1]))
-        if (step + 1) % EVERY == 0:
-            digest = sha256(f"{kind} {seed} {step}".encode()).digest()
-            gate_seed = compute_gate_seed(digest, digest)
-            levels = checkpoint.manifest.level_numbers
-            problems = draw_gate_problems(task.environment, gate_seed, levels, PROBLEMS)
-            own, before = solve(states[-1], problems), solve(begun, problems)
-            both = list(zip(own, before, strict=True))
-            pairs.append([len(both), both.count((True, False)), both.count((False, True))])
-    return {"kind": kind, "seed": seed, "pairs": pairs, "lengths": lengths}
+        if (step + 1) % size.every == 0:
+            problems = player.draw_problems(f"{kind} {seed} {step}", size.problems)
+            own, before = (player.solve(state, problems) for state in (states[-1], begun))
+            pairs.append(count_pairs(own, before))
+            if known:
+                secret["secret"].append(count_pairs(player.solve(states[-1], known), solved))
+        del states[:-2]
+    return {"kind": kind, "seed": seed, "pairs": pairs, "lengths": lengths, **secret}
 
 
 def _reward(kind: str, group: Any, seed: int, step: int) -> Any:
@@ -106,21 +187,19 @@ def _reward(kind: str, group: Any, seed: int, step: int) -> Any:
     return group
 
 
-def _measure_length(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> float:
+def _measure_length(before: State, after: State) -> float:
     return float(sum((after[n] - before[n]).double().square().sum() for n in before)) ** 0.5
 
 
-def _read_length(folder: Path, step: int) -> float:
+def read_length(folder: Path, step: int, size: Size = SUMS) -> float:
     """The length of the same step of the first honest course."""
-    for line in _read_lines(folder):
+    for line in read_lines(folder, size):
         if (line["kind"], line["seed"]) == ("honest", 0):
             return float(line["lengths"][step])
     raise RuntimeError("the first honest course is played first")
 
 
-def _shake(
-    state: Mapping[str, torch.Tensor], length: float, generator: torch.Generator
-) -> dict[str, torch.Tensor]:
+def _shake(state: State, length: float, generator: torch.Generator) -> State:
     steps = {name: torch.randn(w.shape, generator=generator) for name, w in state.items()}
     norm = sum(float(step.square().sum()) for step in steps.values()) ** 0.5
     return {
@@ -129,20 +208,26 @@ def _shake(
     }
 
 
-def _read_lines(folder: Path) -> list[dict[str, Any]]:
-    lines = folder / ("gate_fast.jsonl" if FAST else "gate.jsonl")
-    return [json.loads(text) for text in lines.read_text().splitlines()] if lines.exists() else []
+def _name_lines(folder: Path, size: Size) -> Path:
+    return folder / f"{size.lines}{'_fast' * FAST}.jsonl"
 
 
-def play_all(folder: Path) -> list[dict[str, Any]]:
+def read_lines(folder: Path, size: Size = SUMS) -> list[dict[str, Any]]:
+    """By kind and seed, whichever was played first."""
+    lines = _name_lines(folder, size)
+    found = [json.loads(one) for one in lines.read_text().splitlines()] if lines.exists() else []
+    return sorted(found, key=lambda line: (KINDS.index(line["kind"]), line["seed"]))
+
+
+def play_all(folder: Path, size: Size = SUMS, courses: int = COURSES) -> list[dict[str, Any]]:
     """All courses that `folder` has no line of. The first honest one comes first: others need the
     lengths of its steps."""
-    prepare(folder, "sums")
-    known = {(line["kind"], line["seed"]) for line in _read_lines(folder)}
+    prepare(folder, size.task)
+    known = {(line["kind"], line["seed"]) for line in read_lines(folder, size)}
     wanted = [
-        (kind, seed) for seed in range(COURSES) for kind in KINDS if (kind, seed) not in known
+        (kind, seed) for seed in range(courses) for kind in KINDS if (kind, seed) not in known
     ]
-    lines = folder / ("gate_fast.jsonl" if FAST else "gate.jsonl")
+    lines = _name_lines(folder, size)
 
     def keep(line: Mapping[str, Any], left: int) -> None:
         with lines.open("a") as file:
@@ -150,23 +235,29 @@ def play_all(folder: Path) -> list[dict[str, Any]]:
         print(f"  {line['kind']} {line['seed']}: {line['pairs'][-1]}, {left} left", flush=True)
 
     if wanted[:1] == [("honest", 0)]:
-        keep(play(folder, *wanted.pop(0)), len(wanted))
+        keep(play(folder, *wanted.pop(0), size), len(wanted))
     with ProcessPoolExecutor(_count_cores(), get_context("spawn")) as pool:
-        running = [pool.submit(play, folder, *each) for each in wanted]
+        running = [pool.submit(play, folder, *each, size) for each in wanted]
         for number, future in enumerate(as_completed(running), 1):
             keep(future.result(), len(wanted) - number)
-    return _read_lines(folder)
+    return read_lines(folder, size)
 
 
 def _count_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def draw(lines: Sequence[Mapping[str, Any]], falls: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Wins and losses of courses that are drawn from measured ones, [courses, checkpoints] each."""
+def draw(
+    lines: Sequence[Mapping[str, Any]], falls: bool = False, repeats: int = SUMS.every
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wins and losses of courses that are drawn from measured ones, [courses, checkpoints] each.
+
+    Args:
+        repeats: checkpoints that have the rates of each measured one.
+    """
     generator = np.random.default_rng(0)
     rates = np.array([[[w / n, k / n] for n, w, k in line["pairs"]] for line in lines])
-    rates = np.repeat(rates, EVERY, axis=1)
+    rates = np.repeat(rates, repeats, axis=1)
     chosen = rates[generator.integers(len(lines), size=DRAWN)]
     if falls:
         half = chosen.shape[1] // 2
