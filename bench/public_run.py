@@ -55,7 +55,7 @@ def run_network(given: argparse.Namespace) -> None:
     """Play the subnet, or go on with it, until it is over or the hours are."""
     played = REGISTRATION["network"]
     command = [
-        *(sys.executable, "-m", "assay", "demo", "--quiet", f"--threads={given.threads}"),
+        *(sys.executable, "-m", "assay", "demo", "--quiet", f"--threads={played['threads']}"),
         *("--recipe", str(REGISTERED / "recipe.toml"), "--model", str(given.model)),
         *("--out", str(given.out / "net"), "--seed", REGISTRATION["seeds"][given.seed - 1]),
         *("--device", given.device, f"--problems={played['demo_problems']}"),
@@ -289,7 +289,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", required=True)
     parser.add_argument("--seed", type=int, default=1, help="the registered one of this number")
     parser.add_argument("--hours", type=float, default=2.5, help="then it stops, to go on later")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--updates", type=int, default=REGISTRATION["updates"])
     parser.add_argument(
