@@ -19,7 +19,6 @@ from typing import Any
 
 from assay.artifacts.database import VALIDATOR_FILE
 from assay.environments.levels import Success
-from assay.environments.problem_file import compute_file_digest
 from assay.network.files import link_or_copy, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.validator.judged_window import JudgedWindow
@@ -88,10 +87,15 @@ def describe_plan(
     model = settings.model
     if model is not None:
         files = [model] if model.is_file() else [f for name in _MODEL for f in model.glob(name)]
-        chosen["model"] = {path.name: compute_file_digest(path) for path in files}
+        chosen["model"] = {path.name: _hash(path) for path in files}
     placed = compute.model_dump(mode="json")
     document = [software, recipe.model_dump(mode="json"), chosen, placed]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_point(out: Path, block: int, played: Played) -> None:

@@ -1,6 +1,7 @@
 """A demo on a virtual clock that is killed goes on, and makes what it would have made."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -116,6 +117,18 @@ def test_a_plan_is_all_that_decides_what_is_played():
         plan(software="assay 2"),
     ]
     assert len({plan(), *others}) == 6
+
+
+def test_a_plan_names_its_model_wherever_it_lies(tmp_path):
+    def plan(model):
+        settings = DemoSettings(recipe=DEMO_RECIPE, model=model)
+        return describe_plan(settings, ComputeSettings(), read_recipe(DEMO_RECIPE), "assay 1")
+
+    shutil.copytree(GENESIS, tmp_path / "moved")
+    assert plan(tmp_path / "moved") == plan(GENESIS)
+    with (tmp_path / "moved" / "model.safetensors").open("ab") as file:
+        file.truncate(300 << 20)  # larger than a file of problems may be
+    assert plan(tmp_path / "moved") != plan(GENESIS)
 
 
 def test_a_settled_window_is_kept():
