@@ -1,14 +1,16 @@
 """What `assay plan --measure` quotes beside what a run took, in processor seconds of one thread: a
 miner's groups of a window, and a validator's judgement of the file.
 
-The quote is made from a few layers of made-up weights, before the run, for the run's own lengths:
-a recipe states an average, which a run need not have. Of its quote a validator's judgement is the
-reading alone; the file, the tests and the scoring are not counted. The demo's model is shipped. For
-the real models name a folder that has one or both, as `assay adopt` or a warm start left them:
+The quote is made from a few layers of made-up weights, for the run's own lengths: a recipe states
+an average, which a run need not have. Runs are timed before the measurement and behind it, and the
+median counts: what else a machine does changes a processor's speed within minutes. The demo's
+model is shipped. For the real models name a folder that has one or both, as `assay adopt` or a warm
+start left them:
 
     python bench/quotes.py --out DIR  # with smollm2-135m-gsm/, gemma-3-270m.toml, gemma-3-270m/
 
-The more a machine has to do beside, the less often each part is timed within the minute.
+The more a machine has to do beside, the less often each part is timed within the minute. Tests are
+the recipe's, rates of the sampling test the demo's: those cost no time.
 """
 
 import shutil
@@ -41,7 +43,6 @@ from assay.inference.generate import DraftCount
 from assay.inference.placing.devices import CPU
 from assay.network.files import write_json
 from assay.network.store.folder import open_file
-from assay.protocol.context import Context
 from assay.protocol.encoding import to_json
 from assay.protocol.manifest import compute_tensor_root, start_levels
 from assay.protocol.reason import Reason
@@ -53,7 +54,7 @@ from assay.subnet.window_costs import DISK
 from assay.training import GENESIS
 
 THREADS = 1
-#: Judgements of a file, of which the median counts; a miner's run is one, behind one that compiles.
+#: Judgements of a file before the measurement, and as many behind it; a miner's run is one each.
 JUDGED = 3
 #: A recipe, its model's folder in OUT, and a miner's groups; the first is shipped.
 SUBJECTS = (
@@ -72,12 +73,12 @@ def main() -> None:
     figures: list[Figure] = []
     for name, folder, groups in SUBJECTS:
         if folder is None:
-            figures += compare(read_recipe(name), load_genesis(), groups)
+            figures += compare("the shipped model", read_recipe(name), load_genesis(), groups)
         elif OUT is not None and (OUT / folder).is_dir() and not FAST:
             recipe = read_recipe(str(OUT / name) if name.endswith(".toml") else name)
             with TemporaryDirectory() as temporary:
                 made = write_checkpoint(OUT / folder, Path(temporary), recipe)
-                figures += compare(recipe, made, groups)
+                figures += compare(folder, recipe, made, groups)
     report("Quotes of `assay plan --measure` beside runs, processor seconds", figures, THREADS)
 
 
@@ -102,22 +103,17 @@ def write_checkpoint(model: Path, folder: Path, recipe: Recipe) -> Checkpoint:
     return load_checkpoint(folder)
 
 
-def compare(recipe: Recipe, checkpoint: Checkpoint, groups: int) -> Iterator[Figure]:
+def compare(name: str, recipe: Recipe, checkpoint: Checkpoint, groups: int) -> Iterator[Figure]:
     """A miner's and a validator's quote beside what they took."""
-    name, rules = recipe.model.name.partition(" (")[0], recipe.make_rules()
+    rules = recipe.make_rules()
     tell(name)
-    context = open_window(
-        checkpoint, lambda demo: replace(demo, environment=rules.environment, work=rules.work)
-    )
+    own = {"environment": rules.environment, "work": rules.work, "tests": rules.tests}
+    context = open_window(checkpoint, lambda demo: replace(demo, **own))
     count = DraftCount()
-    mine(checkpoint, context, groups, count)  # compiles, too
+    data, committed = mine(checkpoint, context, groups, count)  # compiles, too
     lengths = Lengths(
         (count.read - count.settling - count.submitted) / groups, count.submitted / count.rollouts
     )
-    speed = measure_machine(set_lengths(recipe, lengths, groups), CPU, tell)
-    files: list[tuple[bytes, Context]] = []
-    _, mined = time_cpu(lambda: files.append(mine(checkpoint, context, groups)))
-    data, committed = files[-1]
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "file.rollouts"
         path.write_bytes(data)
@@ -127,17 +123,27 @@ def compare(recipe: Recipe, checkpoint: Checkpoint, groups: int) -> Iterator[Fig
             verdict = judge_with_checkpoint(file, MINER, committed, checkpoint)
             assert verdict.reason is Reason.ACCEPTED, verdict
 
-        judged = [time_cpu(judge)[1] for _ in range(JUDGED)]
+        mined, judged = [], []
+
+        def run() -> None:
+            mined.append(time_cpu(lambda: mine(checkpoint, context, groups))[1])
+            judged.extend(time_cpu(judge)[1] for _ in range(JUDGED))
+
+        judge()
+        run()
+        speed = measure_machine(set_lengths(recipe, lengths, groups), CPU, tell)
+        run()
     pace, work = MeasuredPace(recipe.model, speed, rules.work.max_tokens, DISK), rules.work
-    own = groups * work.group_size * lengths.completion
-    quoted = pace.draft(lengths, groups * work.group_size, groups * work.group_size, groups)
-    quoted += pace.read(lengths, own + groups * lengths.prompt, own, groups)
+    drawn = groups * work.group_size
+    quoted = pace.draft(lengths, drawn, drawn, groups) + pace.write(groups)
+    read = drawn * lengths.completion
+    quoted += pace.read(lengths, read + groups * lengths.prompt, read, groups)
     yield from compare_with(
-        f"{name}: a miner's {groups} groups of {work.group_size}", quoted, [mined]
+        f"{name}: a miner's {groups} groups of {work.group_size}", quoted, mined
     )
-    own = work.audited_rollouts * lengths.completion
-    prompts = min(groups, work.audited_rollouts) * lengths.prompt
-    quoted = pace.read(lengths, own + prompts, own, 1)
+    read = work.audited_rollouts * lengths.completion
+    shown = min(groups, work.audited_rollouts)
+    quoted = pace.read(lengths, read + shown * lengths.prompt, read, 1) + pace.examine(1, shown)
     yield from compare_with(
         f"{name}: a validator's {work.audited_rollouts} rollouts", quoted, judged
     )

@@ -154,7 +154,7 @@ def _describe_source(plan: CoursePlan) -> str:
             f"SHA-256 at {HASHED / 1e9} GB/s, as measured on an AMD EPYC core, and a disk of "
             f"{DISK / 1e9:.0f} GB/s"
         )
-    reading, drafting = speed.reading, speed.drafting
+    reading, drafting, files = speed.reading, speed.drafting, speed.files
     threads = "one thread" if speed.threads == 1 else f"{speed.threads} threads"
     stored = f"a disk of {DISK / 1e9:.0f} GB/s, which could not be measured"
     if speed.stored is not None:
@@ -164,10 +164,12 @@ def _describe_source(plan: CoursePlan) -> str:
         f"{speed.took:,.0f} of its processors. A reading takes {reading.token * 1e6:,.3g} µs a "
         f"token for products, {reading.seen * 1e9:,.3g} ns for each token that it sees in a layer, "
         f"{reading.drawn * 1e6:,.3g} µs for logits and a keyed draw; a step of a draft "
-        f"{drafting.step * 1e3:,.3g} ms, and {drafting.row * 1e6:,.3g} µs for each row; SHA-256 "
-        f"at {speed.hashed / 1e9:.2f} GB/s, and {stored}. Seconds are those of a machine that does "
-        f"nothing else{_say_threads(speed)}, for {lengths}. A lesson is taken for as many readings "
-        "as it has passes"
+        f"{drafting.step * 1e3:,.3g} ms, and {drafting.row * 1e6:,.3g} µs for each row; a "
+        f"miner's file {files.write * 1e3:,.3g} ms for each group; all but the reading of its "
+        f"audit {files.file * 1e3:,.3g} ms, and {files.group * 1e3:,.3g} ms for each group; "
+        f"SHA-256 at {speed.hashed / 1e9:.2f} GB/s, and {stored}. Seconds are those of a machine "
+        f"that does nothing else{_say_threads(speed)}, for {lengths}. A lesson is taken for as "
+        "many readings as it has passes"
     )
 
 

@@ -53,13 +53,28 @@ class DraftingSpeed:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSpeed:
+    """Seconds of one process with a miner's file, without the model.
+
+    Attributes:
+        write: of each group that the miner writes: its problem, prompt and part of the file.
+        file: of a file that a validator judges, however little is read of it.
+        group: of each group that it reads: bytes, hashes, decoding, tests and scoring.
+    """
+
+    write: float
+    file: float
+    group: float
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpeed:
     """Measured seconds with one model: of a processor, all threads together; on a GPU of the clock.
 
     Attributes:
         kind: as a card's name in plans: `cpu`, or the GPU's own.
         device: for people. threads: of PyTorch; 1 on a GPU.
-        memory: bytes that are there.
+        memory: bytes that are there. files: always of a processor.
         hashed, stored: bytes a second of SHA-256 and of a file that is written through to the disk;
             `stored` is None where no file could be written.
         took, took_wall: the measurement's processor seconds, and those of the clock.
@@ -71,6 +86,7 @@ class MachineSpeed:
     memory: int
     reading: ReadingSpeed
     drafting: DraftingSpeed
+    files: FileSpeed
     hashed: float
     stored: float | None
     took: float
@@ -119,6 +135,12 @@ class MeasuredPace:
     ) -> float:
         passes = 1 + BACK + AGAIN * settings.recompute
         return passes * self.read(lengths, tokens, own, 0)
+
+    def write(self, groups: float) -> float:
+        return groups * self.speed.files.write
+
+    def examine(self, files: float, groups: float) -> float:
+        return files * self.speed.files.file + groups * self.speed.files.group
 
     def keep(self, kept: float) -> float:
         return kept / self.speed.hashed + kept / (self.speed.stored or self.disk)

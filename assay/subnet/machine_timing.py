@@ -31,6 +31,7 @@ from assay.inference.placing.model_sizes import BF16_WEIGHTS, measure_shape
 from assay.inference.reference import Reference
 from assay.protocol.errors import OperatorError
 from assay.protocol.hashing import Domain, hash_fields
+from assay.subnet.file_timing import time_files
 from assay.subnet.machine_speed import DraftingSpeed, Line, MachineSpeed, ReadingSpeed, extrapolate
 from assay.subnet.model_numbers import ModelNumbers
 from assay.subnet.recipe import Recipe
@@ -96,6 +97,8 @@ def measure_machine(
     except (RuntimeError, MemoryError) as error:
         message = require_lack(error, device)
         raise MeasuringError(explain_lack("a few layers of this model", device, message)) from None
+    with telling(report, "timing files, tests and scoring"):
+        files = time_files(recipe)
     with telling(report, "timing hashing and the disk"):
         hashed, stored = _time_hash(), _time_disk()
     return MachineSpeed(
@@ -105,6 +108,7 @@ def measure_machine(
         memory=facts.total or 0,
         reading=reading,
         drafting=drafting,
+        files=files,
         hashed=hashed,
         stored=stored,
         took=clock.used,

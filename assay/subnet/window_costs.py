@@ -231,6 +231,16 @@ class Pace(Protocol):
     ) -> float:
         """Seconds of one pass over this many tokens, forward and backward. `own`: see `read`."""
 
+    def write(self, groups: float) -> float:
+        """Seconds for a miner's file with this many groups, in one process; 0: not counted."""
+
+    def examine(self, files: float, groups: float) -> float:
+        """Seconds for all of an audit but the model, in one process; 0: not counted.
+
+        Args:
+            groups: that are read, of all files together.
+        """
+
     def keep(self, kept: float) -> float:
         """Seconds for hashing and writing this many bytes, all of it in one process."""
 
@@ -260,6 +270,12 @@ class SheetPace:
     ) -> float:
         return compute_learn_seconds(self.model, self.card, lengths, tokens, settings)
 
+    def write(self, groups: float) -> float:
+        return 0.0
+
+    def examine(self, files: float, groups: float) -> float:
+        return 0.0
+
     def keep(self, kept: float) -> float:
         return kept / HASHED + kept / DISK
 
@@ -275,7 +291,8 @@ def compute_miner_cost(recipe: Recipe, rules: Parameters, pace: Pace) -> WindowC
         completions = groups * work.group_size
         drawn = pace.draft(lengths, completions, rows, groups)
         own = completions * lengths.behind
-        return drawn + pace.read(lengths, groups * of_group, own, groups)
+        read = pace.read(lengths, groups * of_group, own, groups)
+        return drawn + read + pace.write(groups)
 
     fits = bisect_right(range(1, work.group_cap + 1), allowed, key=take)
     moved = fits * work.group_size * lengths.completion * _FILED + _STORED * model.parameters
@@ -291,12 +308,14 @@ def compute_validator_cost(
     audited rollouts, several of these have one prompt."""
     model, work, lengths = recipe.model, rules.work, recipe.course.lengths
     rollouts = miners * work.audited_rollouts
-    prompts = miners * min(work.audited_rollouts, groups) if model.packs else rollouts
+    shown = miners * min(work.audited_rollouts, groups)
+    prompts = shown if model.packs else rollouts
     tokens = prompts * lengths.prompt + rollouts * lengths.behind
     fetched = work.valued_groups * (work.group_size - 1) + work.audited_rollouts
     fetched += work.sampled_rollouts
     moved = miners * fetched * lengths.completion * _FILED + _STORED * model.parameters
     seconds = pace.read(lengths, tokens, rollouts * lengths.behind, miners)
+    seconds += pace.examine(miners, shown)
     return WindowCost(round(tokens), seconds, round(moved), compute_checkpoint_bytes(model), 0)
 
 

@@ -9,9 +9,11 @@ import torch
 
 from assay.inference.placing import devices
 from assay.settings.sections import TrainerSettings
-from assay.subnet import machine_timing
+from assay.subnet import file_timing, machine_timing
+from assay.subnet.file_timing import time_files
 from assay.subnet.machine_speed import (
     DraftingSpeed,
+    FileSpeed,
     Line,
     MachineSpeed,
     MeasuredPace,
@@ -23,6 +25,7 @@ from assay.subnet.recipe import Lengths, read_recipe
 from assay.subnet.waiting import ignore_report
 from assay.subnet.window_costs import CARDS
 from assay.subnet.window_plan import make_plan
+from assay.verification import JudgeResult, Ledger, judge
 from tests.commands import run_command
 from tests.subnet.test_recipe_plans import PLAIN, write_class
 
@@ -33,6 +36,7 @@ SPEED = MachineSpeed(
     memory=64 << 30,
     reading=ReadingSpeed(call=0.5, token=1e-3, seen=1e-6, drawn=2e-3),
     drafting=DraftingSpeed(step=0.1, row=1e-2),
+    files=FileSpeed(write=3e-3, file=0.2, group=1e-2),
     hashed=1e9,
     stored=None,
     took=30.0,
@@ -73,6 +77,8 @@ def test_seconds_of_a_measured_machine():
     lesson = TrainerSettings(recompute=True)
     learned = 4 * (1_000 * token + 700 * 2e-3) / 2
     assert PACE.learn(lengths, 1_000, 700, lesson) == pytest.approx(learned)
+    assert PACE.write(7) == pytest.approx(7 * 3e-3)
+    assert PACE.examine(2, 11) == pytest.approx(2 * 0.2 + 11 * 1e-2)
     assert PACE.keep(1e9) == pytest.approx(1 + 0.5)
     stored = replace(PACE, speed=replace(SPEED, stored=5e8))
     assert stored.keep(1e9) == pytest.approx(1 + 2)
@@ -97,6 +103,16 @@ def test_a_plan_by_a_measured_machine():
     assert told["speed"]["reading"]["drawn"] == 2e-3
     assert plan.roles[0].allowed_memory == int(0.9 * (64 << 30))
     assert plan.roles[1].cost.seconds != sheet.roles[1].cost.seconds
+    # two files, of which as many groups are read as rollouts are audited
+    free = replace(SPEED, files=FileSpeed(0, 0, 0))
+    judged, written = (
+        make_plan(recipe, CARDS["cpu"], 2, one).roles[role].cost.seconds
+        - make_plan(recipe, CARDS["cpu"], 2, free).roles[role].cost.seconds
+        for role, one in ((1, SPEED), (0, replace(SPEED, files=FileSpeed(3e-3, 0, 0))))
+    )
+    shown = min(recipe.make_rules().work.audited_rollouts, plan.roles[0].cost.groups)
+    assert judged == pytest.approx(2 * (0.2 + shown * 1e-2))
+    assert written == pytest.approx(plan.roles[0].cost.groups * 3e-3)
     slow = replace(SPEED, reading=replace(SPEED.reading, token=1.0))
     assert not make_plan(recipe, CARDS["cpu"], 2, slow).fits
 
@@ -130,9 +146,34 @@ def test_what_is_measured_is_positive_and_in_time(implementation, monkeypatch, t
     assert [line for line in said if "so far" not in line] == [
         "making a few layers of made-up weights",
         "timing products, attention and draws",
+        "timing files, tests and scoring",
         "timing hashing and the disk",
     ]
     assert not list(tmp_path.iterdir())  # the file that was written is gone
+
+
+@pytest.mark.parametrize("name", [SMALL, "smollm2-135m-gsm", "genesis-guess", "qwen3-4b-mixture"])
+def test_a_made_up_file_is_written_and_accepted(name, monkeypatch):
+    """One of an environment with turns, and one that runs code, with another's problems."""
+    monkeypatch.setattr(file_timing, "_TIMES", 1)
+    verdicts = []
+
+    def note(*args, **more):
+        verdicts.append(judge(*args, **more).verdict)
+        return JudgeResult(verdicts[-1], Ledger())
+
+    monkeypatch.setattr(file_timing, "judge", note)
+    recipe = read_recipe(name)
+    speed = time_files(recipe)
+    assert speed.write > 0
+    assert min(speed.file, speed.group) >= 0
+    assert speed.file + speed.group > 0
+    work = recipe.make_rules().work
+    largest = max(verdicts, key=lambda verdict: verdict.committed_groups)
+    assert all(verdict.accepted for verdict in verdicts)
+    assert largest.rollouts == work.audited_rollouts
+    assert len(largest.groups) == work.valued_groups
+    assert largest.tokens == work.audited_rollouts * recipe.course.completion_tokens
 
 
 KINDS = ["gemma-3-4b-gsm", "qwen3-30b-a3b-math", "qwen3.5-4b-math", "smollm3-3b-long-math"]
