@@ -22,7 +22,7 @@ THEMES = {
         "verify audit memory detection false_positives sketch drift record_audit "
         "submissions stores appeals contexts families two_readings real_model"
     ),
-    "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine real_engine real_honest draft_precision speculation pay",
+    "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine real_engine real_honest draft_precision speculation draft_attention pay",
     "Learning": (
         "learning stale_rollouts demo_episodes tool_use collapses small_pool evidence public_run real_warm_start real_demo step step_memory optimizers team trace operators "
         "gate_courses gate_pairs theses checkpoints adapters outer_bytes outer_success dishonest_trainer swarm pipeline rounds"

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
+from assay.inference.decode_attention import share_keys_in_steps
 from assay.inference.draws.sampler import KeyedSampler, make_keys
 from assay.inference.head import compute_logits
 from assay.inference.placing.devices import MemoryLackError, explain_lack, free_memory, require_lack
@@ -112,6 +113,7 @@ class OwnDrafter:
         batch: int = 256,
         burst: int | None = None,
     ) -> None:
+        share_keys_in_steps()
         self._model = model
         self.rules = rules
         self._batch = batch
