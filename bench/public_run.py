@@ -28,17 +28,18 @@ import sys
 import time
 import tomllib
 from collections.abc import Sequence
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
+from assay.lab.demo.saved_point import describe_program
 from assay.network.files import write_json
 from assay.training.held_out import make_held_out_seed
 
 REGISTERED = Path(__file__).with_name("registered")
 REGISTRATION = tomllib.loads((REGISTERED / "registration.toml").read_text())
-RECIPE = "smollm2-135m-gsm"
+RECIPE, RECIPE_FILE = "smollm2-135m-gsm", REGISTERED / "recipe.toml"
 #: Tries of a problem for pass@k, and problems that are asked so.
 TRIES, TRIED_OFTEN = 8, 200
 #: Weights that TRL made from the same start.
@@ -51,12 +52,27 @@ _ENDING_S = 300.0
 _Z = 1.959963984540054
 
 
-def run_network(given: argparse.Namespace) -> None:
-    """Play the subnet, or go on with it, until it is over or the hours are."""
+def require_registered(model: Path) -> None:
+    """Exit unless this is the registered first checkpoint's model, and the recipe the registered
+    one."""
+    for file, name in ((model / "model.safetensors", "weights"), (RECIPE_FILE, "recipe")):
+        with file.open("rb") as opened:
+            found = file_digest(opened, "sha256").hexdigest()
+        if found != REGISTRATION["model"][name]:
+            raise SystemExit(f"{file} is {found}, and another was registered")
+
+
+def run_network(given: argparse.Namespace) -> int:
+    """Play the subnet, or go on with it, until it is over or the hours are. Returns the demo's exit
+    code."""
+    require_registered(given.model)
+    if (given.out / "net" / "summary.json").exists():
+        print("the network is over")
+        return 0
     played = REGISTRATION["network"]
     command = [
         *(sys.executable, "-m", "assay", "demo", "--quiet", f"--threads={played['threads']}"),
-        *("--recipe", str(REGISTERED / "recipe.toml"), "--model", str(given.model)),
+        *("--recipe", str(RECIPE_FILE), "--model", str(given.model)),
         *("--out", str(given.out / "net"), "--seed", REGISTRATION["seeds"][given.seed - 1]),
         *("--device", given.device, f"--problems={played['demo_problems']}"),
         *(f"--windows={played['windows']}", f"--groups={played['groups']}"),
@@ -74,11 +90,13 @@ def run_network(given: argparse.Namespace) -> None:
             code = _end(demo)
     spent = sum(os.times()[2:4])  # of children
     seconds = time.monotonic() - begun
-    write_json(file, [*earlier, {"seconds": seconds, "processor": spent, "exit": code}])
+    piece = {"seconds": seconds, "processor": spent, "exit": code}
+    write_json(file, [*earlier, piece | {"program": describe_program()}])
     points = sorted((given.out / "net").glob("saved-*"))
     print(f"{seconds / 60:,.1f} min, {spent / 60:,.1f} of a processor; exit {code}")
     if points:
         print(f"kept at {points[-1].name}: the same command goes on")
+    return code
 
 
 def _end(demo: "subprocess.Popen[bytes]") -> int:
@@ -130,12 +148,12 @@ def count_updates(out: Path) -> dict[int, int]:
 
 
 def find_end(out: Path, updates: int = REGISTRATION["updates"]) -> tuple[int, int] | None:
-    """The number of the checkpoint that is compared, and TRL's updates: the first checkpoint after
-    so many updates, or the last of a network that is over before. None: it is not there."""
+    """The number of the checkpoint that is compared, and its updates: the first checkpoint after
+    so many, or the last of a network that is over before. None: it is not there."""
     counts = count_updates(out)
     end = next((number for number, made in counts.items() if made >= updates), None)
     if end is not None:
-        return end, updates
+        return end, counts[end]
     is_over = (out / "net" / "summary.json").exists()
     return (max(counts), max(counts.values())) if is_over and counts else None
 
@@ -196,6 +214,8 @@ def try_checkpoints(given: argparse.Namespace) -> None:
     from assay.protocol.hashing import Domain, hash_fields
     from assay.training.held_out import try_problems
 
+    if given.updates == REGISTRATION["updates"]:
+        require_registered(find_genesis(given.out))
     parameters = read_rules(given.out)
     environment, work = open_environment(parameters.environment), parameters.work
     file = given.out / "tries.json"
@@ -302,7 +322,7 @@ def main() -> None:
     elif given.model is None:
         parser.error("name the model of the first checkpoint")
     else:
-        run_network(given)
+        sys.exit(run_network(given))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""One seed of the public run in one file of some tens of megabytes, to go on on another machine.
+r"""One seed of the public run in one file, to go on on another machine of the same kind.
 
     python bench/public_run_pack.py pack DIR/seed-1 run.tar.xz
     python bench/public_run_pack.py unpack run.tar.xz MODEL DIR/seed-1
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from assay.artifacts.checkpoints.adapter import read_adapter, write_tensors
 from assay.artifacts.checkpoints.publish import publish_checkpoint
 from assay.inference.folder import verify_manifest
-from assay.network.files import replace_file
+from assay.network.files import replace_file, take_lock
 from assay.network.store.folder import open_folder
 
 #: By which `assay demo` knows a folder of its own.
@@ -41,7 +41,8 @@ def list_packed(seed: Path) -> list[tuple[Path, str]]:
     """Files of a seed, with their names in the packed one: of a network that is not over, only what
     it goes on with."""
     net = seed / "net"
-    points = sorted(net.glob("saved-*"), key=lambda path: int(path.name.removeprefix("saved-")))
+    whole = [file.parent for file in net.glob("saved-*/state.json")]
+    points = sorted(whole, key=lambda path: int(path.name.removeprefix("saved-")))
     root = points[-1] if points else net
     made = root / "store" / "tensors", root / "bundle", seed / "trl" / "state"
     found = [*root.rglob("*"), *seed.glob("*.json"), *(seed / "trl").rglob("*")]
@@ -113,6 +114,9 @@ def find_first(net: Path) -> Path:
 
 
 def pack(seed: Path, target: Path) -> None:
+    with (seed / "net" / MARKER).open("rb") as marker:
+        if not take_lock(marker.fileno()):
+            raise SystemExit(f"{seed}/net is being played: stop it first")
     known = list_matrices(load_file(find_first(seed / "net") / _WEIGHTS))
     with TemporaryDirectory(dir=seed) as scratch, replace_file(target) as new:
         stripped = Path(scratch) / "stripped"

@@ -1,10 +1,10 @@
 """A real model on a subnet, from its first checkpoint to the registered one, beside TRL; all seeds.
 
 This script plays nothing. It reads what `public_run.py` and `public_run_trl.py` left, with the
-tries, computes what was registered, and stores what others compare in `results/public_run`: curves,
-digests of checkpoints, verdicts by window, and what each part took.
+tries, computes what was registered, and stores what others compare in `results/registered_run`:
+curves, digests of checkpoints, verdicts by window, and what each part took.
 
-    python bench/public_run_results.py --out DIR --json bench/results/public_run.json
+    python bench/public_run_results.py --out DIR --json bench/results/registered_run.json
 
 Success is the share of held-out problems that are solved with one draw at temperature 1.
 Differences are paired, on the same problems and draws. An interval over seeds is Student's, of the
@@ -25,6 +25,7 @@ from figures import OUT, Figure, report
 from matplotlib import pyplot
 from public_run import (
     REGISTRATION,
+    TRIES,
     TRL,
     count_updates,
     find_end,
@@ -39,7 +40,7 @@ from assay.neurons.trainer.gate_monitor import GateMonitor
 from assay.protocol.reason import Reason
 
 RESULTS = Path(__file__).with_name("results")
-PLOT, KEPT = RESULTS / "public_run.png", RESULTS / "public_run"
+PLOT, KEPT = RESULTS / "registered_run.png", RESULTS / "registered_run"
 #: What was hoped for: the least gain, and the least difference to TRL.
 GAIN, BESIDE_TRL = 0.06, -0.015
 #: 97.5 % quantiles: Student's for so many values, and for many.
@@ -77,6 +78,12 @@ def read_seed(out: Path) -> dict[str, Any]:
             for step in steps
         ],
         "learning": json.loads(steps[0].record.config) if steps else None,
+        "tokens": sum(
+            len(completion)
+            for step in steps
+            for one in read_step_groups(step)
+            for completion in one.group.completions
+        ),
         "windows": sorted(windows, key=lambda one: int(one["window"])),
         "summary": json.loads(summary.read_text()) if summary.exists() else None,
         "runs": json.loads((out / "runs.json").read_text()),
@@ -156,10 +163,17 @@ def list_figures(seeds: dict[str, dict[str, Any]]) -> list[Figure]:
             Figure(f"{name}: groups that taught", sum(s["taught"] for s in played), "groups"),
             Figure(f"{name}: processor, network", hours, "h"),
         ]
+        figures.append(Figure(f"{name}: tokens, network", seed["tokens"], "tokens"))
         if seed["trl"] is not None:
-            figures.append(
-                Figure(f"{name}: processor, TRL's GRPO", seed["trl"]["seconds"] / 3_600, "h")
-            )
+            figures += [
+                Figure(f"{name}: processor, TRL's GRPO", seed["trl"]["seconds"] / 3_600, "h"),
+                Figure(f"{name}: tokens, TRL", seed["trl"]["tokens"], "tokens"),
+            ]
+        often = {key: rows for key, rows in seed["tries"].items() if key.endswith(f"x{TRIES}")}
+        for key, rows in often.items():
+            share = sum(map(any, rows)) / len(rows)
+            checkpoint = key.partition("x")[0]
+            figures.append(Figure(f"{name}: pass@8 of checkpoint {checkpoint}", share, "share"))
     return figures
 
 
@@ -218,7 +232,8 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     write_json(KEPT / "run.json", {"registration": REGISTRATION, "seeds": seeds})
     draw(seeds)
-    report("SmolLM2-135M on a subnet, as registered", list_figures(seeds), 1)
+    threads = REGISTRATION["network"]["threads"]
+    report("SmolLM2-135M on a subnet, as registered", list_figures(seeds), threads)
 
 
 if __name__ == "__main__":

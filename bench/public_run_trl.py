@@ -67,6 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     from peft import LoraConfig
 
+    torch.set_num_threads(REGISTRATION["network"]["threads"])
     rules = read_rules(given.out)
     environment = open_environment(rules.environment)
     genesis = load_checkpoint(find_genesis(given.out))

@@ -6,7 +6,7 @@ power cut, and an uncommitted one leaves no trace. One program writes. Others ma
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -70,6 +70,12 @@ class Database:
                 f"{self.name} is of version {version} and this program writes {_VERSION}: use the "
                 "program that wrote it, or a new folder"
             )
+
+    def copy_to(self, file: Path) -> None:
+        """Write a copy into a new file. Another opener of this one's bytes would end its locks.
+        Raises JournalError: it cannot be written."""
+        with self._lock, self._explain(), closing(sqlite3.connect(file)) as copy:
+            self._connection.backup(copy)
 
     def decode(self, of: type[_D], text: str) -> _D:
         """The value that a column holds as JSON.

@@ -11,6 +11,8 @@ from assay.protocol.parameters import Prompts
 
 #: Most tokens of a completion, unless others are named.
 MAX_TOKENS = 1_024
+#: Fewer that a context leaves are not taken unasked.
+LEAST_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)

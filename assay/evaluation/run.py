@@ -10,10 +10,10 @@ from typing import Any
 
 from assay.evaluation.folder import Ask, Completion, EvaluationFolder
 from assay.evaluation.model import EvaluatedModel
-from assay.evaluation.request import MAX_TOKENS, EvaluationRules
+from assay.evaluation.request import LEAST_TOKENS, MAX_TOKENS, EvaluationRules
 from assay.evaluation.sampling import AskedPrompt, Sampler
 from assay.evaluation.statistics import Outcome, compute_pass, estimate_mean, has_majority, list_ks
-from assay.evaluation.suite import Suite, require_apart
+from assay.evaluation.suite import EvaluationError, Suite, require_apart
 from assay.inference.tokenizing.seen_prompts import BOS_IDLE, BOS_LACKS
 from assay.protocol.hashing import Domain, hash_fields
 from assay.sandbox import count_cores
@@ -59,6 +59,11 @@ class Evaluation:
             self._places.append({row.number: place for place, row in enumerate(suite.rows)})
         if not self.rules.max_tokens:
             room = self.model.count_room(max(len(ids) for each in self._prompts for ids in each))
+            if room is not None and room < LEAST_TOKENS:
+                raise EvaluationError(
+                    f"the longest prompt leaves {room} of the context's tokens to completions: "
+                    "name --max-tokens, leave that problem out, or take fewer --shots"
+                )
             most = MAX_TOKENS if room is None else min(MAX_TOKENS, room)
             self.rules = replace(self.rules, max_tokens=most)
 

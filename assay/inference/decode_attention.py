@@ -38,7 +38,9 @@ def attend_in_step(
     """
     rows, heads, tokens, _ = query.shape
     is_step = tokens == 1 and query.device.type == "cpu" and heads > key.shape[1]
-    if not is_step or any(others.get(name) is not None for name in ("position_bias", "cache")):
+    is_shared = attention_mask is None or attention_mask.shape[1] == 1  # by all heads
+    is_plain = all(others.get(name) is None for name in ("position_bias", "cache"))
+    if not (is_step and is_shared and is_plain):
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )

@@ -60,6 +60,8 @@ _VOCABULARY, _VOCABULARY_ROW, _LARGER = 4_096, 32, 32
 #: Seconds by which the clock is moved.
 _MOVED = 1e7
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time", "time_ns", "monotonic_ns")
+#: Of two probes at once, one would put the other's clocks back.
+_moving = threading.Lock()
 _ERRORS = (ValueError, RuntimeError, TypeError, AttributeError, LookupError, MemoryError)
 
 
@@ -399,7 +401,6 @@ def _moving_clock() -> Iterator[list[str]]:
     """Move the clocks of the module `time`, and list which were read. A program has other threads,
     which tell their own time meanwhile: theirs stays as it is."""
     asked: list[str] = []
-    before = {name: getattr(time, name) for name in _CLOCKS}
     reader = threading.get_ident()
 
     def move(name: str) -> Callable[[], Any]:
@@ -411,13 +412,15 @@ def _moving_clock() -> Iterator[list[str]]:
 
         return read
 
-    for name in _CLOCKS:
-        setattr(time, name, move(name))
-    try:
-        yield asked
-    finally:
-        for name, clock in before.items():
-            setattr(time, name, clock)
+    with _moving:
+        before = {name: getattr(time, name) for name in _CLOCKS}
+        for name in _CLOCKS:
+            setattr(time, name, move(name))
+        try:
+            yield asked
+        finally:
+            for name, clock in before.items():
+                setattr(time, name, clock)
 
 
 def _compare(one: Tensor, other: Tensor) -> float:

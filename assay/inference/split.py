@@ -145,6 +145,8 @@ class Splitter:
         """The same of a mixture's experts: see `mix_experts`."""
         kernels = self.load_kernels(states)
         assert kernels is not None, "only a card with Triton has them"
+        if not len(slots.tokens):
+            return torch.zeros_like(states)
         outer = states.new_empty(len(slots.tokens), states.shape[1])
         stack, _ = get_stack(experts, "gate_up_proj")
         gate, up = stack.chunk(2, dim=1)

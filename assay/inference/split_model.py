@@ -32,6 +32,8 @@ from assay.inference.twins import copy_sharing
 _SLOT_ELEMENTS = 1 << 25
 #: Names of the linear layers of a gated one.
 _GATED = ("gate_proj", "up_proj", "down_proj")
+#: Sizes of what is tried between two products.
+_TRIED = (4.0, 60.0, 1e3, 1e4)
 
 
 class States(NamedTuple):
@@ -174,10 +176,14 @@ class SplitExperts(nn.Module):
 
 
 def _is_silu_gate(experts: Any, stack: Tensor) -> bool:
-    """Whether what experts do between their products is silu(gate) · up, of halves."""
-    row = torch.linspace(-4, 4, stack.shape[1], device=stack.device)[None]
-    gate, up = row.chunk(2, dim=-1)
-    return torch.equal(experts._apply_gate(row), functional.silu(gate) * up)  # noqa: SLF001
+    """Whether what experts do between their products is silu(gate) · up, of halves. Some bound
+    one or the other, so large numbers are tried too."""
+    half = stack.shape[1] // 2
+    row = torch.linspace(-1, 1, half, device=stack.device)
+    rows = torch.stack([row * size for size in _TRIED])
+    gate, up = torch.cat([rows, rows]), torch.cat([rows, rows.flip(-1)])
+    made = experts._apply_gate(torch.cat([gate, up], dim=-1))  # noqa: SLF001
+    return torch.equal(made, functional.silu(gate) * up)
 
 
 class _Gated(nn.Module):
@@ -198,8 +204,8 @@ def _make_gated(kind: type) -> type:
 
 
 def _join_gates(module: nn.Module, splitter: Splitter) -> None:
-    """Let a layer that is gated by silu, whatever its family, multiply by the card's kernels. One
-    row is computed both ways."""
+    """Let a layer that is gated by silu, whatever its family, multiply by the card's kernels. Rows
+    are computed both ways, large ones too: some layers bound what they multiply."""
     layers: list[Any] = [getattr(module, name, None) for name in _GATED]
     if not all(isinstance(layer, SplitLinear) for layer in layers):
         return
@@ -211,9 +217,13 @@ def _join_gates(module: nn.Module, splitter: Splitter) -> None:
         return
     if len(inspect.signature(module.forward).parameters) != 1:
         return
-    row = torch.linspace(-1, 1, gate.weight.shape[1], device=gate.weight.device)[None]
+    row = torch.linspace(-1, 1, gate.weight.shape[1], device=gate.weight.device)
     with torch.no_grad():
-        if torch.equal(module(row), down(functional.silu(gate(row)) * up(row))):
+        reach = torch.minimum(gate(row[None]).abs().max(), up(row[None]).abs().max())
+        scale = 1 / float(reach.clamp(min=1e-6))
+        rows = torch.stack([row * size for size in (1, *(size * scale for size in _TRIED))])
+        rows = torch.cat([rows, -rows])
+        if torch.equal(module(rows), down(functional.silu(gate(rows)) * up(rows))):
             gated: Any = module
             gated.__class__ = _make_gated(gated.__class__)
             gated.splitter = splitter

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -237,6 +238,15 @@ class Devnet:
             self._ticks.set()
 
         self.ask(start)
+
+    def copy_to(self, file: Path) -> None:
+        """Writes a copy of the chain's file, as of the newest block, into a new file."""
+
+        def copy() -> None:
+            with contextlib.closing(sqlite3.connect(file)) as target:
+                self._database.connection.backup(target)
+
+        self.ask(copy)
 
     def move_time(self, now_ms: int) -> None:
         """Sets the next block's timestamp; see `set_time`."""

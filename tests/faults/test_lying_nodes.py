@@ -59,7 +59,7 @@ def test_a_lone_node_is_not_believed_to_be_where_no_chain_can_be(
 ) -> None:
     """Known from an earlier block, or not at all: then only what no chain can have is refused."""
     for claim, hours, said in ALONE:
-        connection = open_connection(stack, liar.url, head_s=0.4)
+        connection = open_connection(stack, liar.url, head_s=30)
         if greeted:
             assert connection.read_head() == 5
         elif claim == 20_000 and not hours:

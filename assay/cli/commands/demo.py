@@ -24,7 +24,7 @@ def demo(invocation: Invocation, quiet: Quiet = False, as_json: AsJson = False) 
     a cheat was paid, an honest miner was refused, no weights were set, or the model did not
     improve. With --recipe it is that recipe's subnet and model, in short windows, with two honest
     miners and one cheat, on --device. It then promises nothing about how much the model learns. On
-    a virtual clock the same command goes on after a stop; another one begins anew in that folder.
+    a virtual clock the same command goes on after a stop.
     """
     settings = invocation.load_settings()
     require_own_out(settings.demo.out, "demo")

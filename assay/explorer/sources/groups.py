@@ -80,8 +80,8 @@ class HelperProcess:
             if self._closed or self._waiting >= _WAITING_MAX:
                 raise BusyError
             self._waiting += 1
-        reply: Reply = Future()
-        self._requests.put((json.dumps(request).encode(), reply))
+            reply: Reply = Future()
+            self._requests.put((json.dumps(request).encode(), reply))
         return reply
 
     @property

@@ -93,6 +93,9 @@ class Network(Protocol):
     def describe(self) -> Founded:
         """What it goes on with, beside its folder."""
 
+    def copy_to(self, file: Path) -> None:
+        """Write a copy of its chain into a new file."""
+
     def close(self) -> None:
         """Stop it. The files that it has written stay."""
 
@@ -183,6 +186,10 @@ class DevnetNetwork:
 
     def stop_retrying(self) -> None:
         self.chain.stop_retrying()
+
+    @report_devnet_errors()
+    def copy_to(self, file: Path) -> None:
+        self._devnet.copy_to(file)
 
     def describe(self) -> Founded:
         return Founded(self._netuid, self.parameters.digest, self.first_window, self._now_ms)

@@ -9,10 +9,9 @@ import torch
 from assay.inference.placement import Placement
 from assay.lab.demo.report import describe_summary
 from assay.lab.demo.run import Demo, DemoRun, choose_subnet
-from assay.lab.demo.saved_point import Point, describe_plan, forget_points
+from assay.lab.demo.saved_point import Point, describe_plan, describe_program, forget_points
 from assay.lab.demo.view import plot_reward
 from assay.network.files import write_file, write_json
-from assay.neurons.program.software import get_software
 from assay.settings.loading import make_cards_repeat
 from assay.settings.placing import open_placement
 from assay.settings.sections import ComputeSettings, DemoSettings
@@ -30,7 +29,7 @@ def place_demo(settings: DemoSettings, compute: ComputeSettings) -> Placement | 
 
 def plan_demo(settings: DemoSettings, compute: ComputeSettings) -> str:
     """What must be the same for a demo to go on, see `describe_plan`. Raises ConfigError."""
-    return describe_plan(settings, compute, choose_subnet(settings)[0], get_software())
+    return describe_plan(settings, compute, choose_subnet(settings)[0], describe_program())
 
 
 def play_demo(
@@ -49,7 +48,7 @@ def play_demo(
         demo.play()
         audit = demo.leave_bundle()
         summary = describe_summary(demo.run, audit, demo.seconds)
-    forget_points(settings.out)
     write_json(settings.out / "summary.json", summary)
+    forget_points(settings.out)  # it is over
     write_file(settings.out / "reward.svg", plot_reward(summary).encode())
     return summary

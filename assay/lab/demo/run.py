@@ -29,7 +29,15 @@ from assay.inference.placing.devices import CPU
 from assay.inference.sampled_episodes import sample_episodes
 from assay.lab.demo.network import LOCATOR, TRAINER, VALIDATOR, DevnetNetwork, Network
 from assay.lab.demo.players import FreePlayers, TurnPlayers
-from assay.lab.demo.saved_point import Founded, Played, describe_window, read_window, save_point
+from assay.lab.demo.saved_point import (
+    CHAIN_DATABASE,
+    VERDICT_DATABASE,
+    Founded,
+    Played,
+    describe_window,
+    read_window,
+    save_point,
+)
 from assay.lab.gauntlet.content_attacks import FakingMiner
 from assay.lab.gauntlet.sampling_attacks import BestOfSeedsMiner, CheapModelMiner
 from assay.lab.localnet.founding import make_first_checkpoint, shorten_windows
@@ -422,7 +430,12 @@ class Demo:
         run, founded = self.run, self._network.describe()
         windows = [describe_window(one) for one in run.validator.judged_windows.values()]
         told = run.lessons, run.notes, self.seconds
-        save_point(self._settings.out, head, Played(self._plan, founded, before, windows, *told))
+        save_point(
+            self._settings.out,
+            head,
+            Played(self._plan, founded, before, windows, *told),
+            {CHAIN_DATABASE: self._network.copy_to, VERDICT_DATABASE: self._database.copy_to},
+        )
 
     def _pass_time(self) -> None:
         """Make a block if blocks are made here. Otherwise wait a moment, in which one may come."""

@@ -5,21 +5,27 @@ Before a window begins there is a block at which nobody has anything to do and n
 chain. There the files are kept: hard links of those that are replaced as a whole, and copies of the
 databases. A run that goes on from there makes the same files as one that was never stopped.
 
-    save_point(out, block, state)          # out/saved-<block>/, in place of the one before
-    point = find_point(out, plan)          # None: nothing of this plan
-    restore_point(out, point)              # out/ is again as it was then
+    save_point(out, block, played, databases)  # out/saved-<block>/, in place of the one before
+    point = find_point(out, plan)              # None: there is none
+    restore_point(out, point, marker)          # out/ is again as it was then
 """
 
 import hashlib
+import inspect
 import json
+import os
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from assay.artifacts.database import VALIDATOR_FILE
 from assay.environments.levels import Success
-from assay.network.files import link_or_copy, write_json
+from assay.inference.placing.devices import CPU
+from assay.network.files import link, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol.beacon import Beacon
@@ -28,18 +34,21 @@ from assay.protocol.manifest import Manifest
 from assay.protocol.parameters import Parameters
 from assay.protocol.window import Block
 from assay.session.window_reader import Challenge
+from assay.settings.loading import ConfigError
 from assay.settings.sections import ComputeSettings, DemoSettings
 from assay.subnet.recipe import Recipe
+from assay.training.last_bits import describe_engine, describe_processor
 from assay.training.lesson import LearnStats
 from assay.verification import VerdictRecord
 
 #: Folders whose files are written once or replaced as a whole.
 _LINKED = ("store", "record", "steps", "course", "contexts", "verdicts", "models")
-#: Folders and names of databases, which are written in place.
-_COPIED = (("chain", "devnet.sqlite*"), (".", f"{VALIDATOR_FILE}*"))
-#: Files of a model that decide what it says.
-_MODEL = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "manifest.json")
-_PREFIX, _STATE = "saved-", "state.json"
+#: Databases, which are written in place.
+_DATABASES = CHAIN_DATABASE, VERDICT_DATABASE = "chain/devnet.sqlite", VALIDATOR_FILE
+#: Files of a model that decide what it says, by their ends; what tells of its making decides
+#: nothing.
+_MODEL, _TOLD = (".safetensors", ".json", ".jinja", ".txt", ".model"), ("adoption", "warm_start")
+_PREFIX, _STATE, _UNFINISHED = "saved-", "state.json", ".new"
 #: Fields of a lesson that JSON has as they are.
 _PLAIN = tuple(f.name for f in fields(Lesson) if f.name not in ("stats", "published"))
 #: Largest state of a run: some kilobytes a window.
@@ -79,17 +88,30 @@ class Point:
 
 
 def describe_plan(
-    settings: DemoSettings, compute: ComputeSettings, recipe: Recipe, software: str
+    settings: DemoSettings, compute: ComputeSettings, recipe: Recipe, program: Sequence[str]
 ) -> str:
     """What must be the same for a run to go on: SHA-256 of all that decides what is played. Where
-    folders and files are does not. Raises OSError: the model cannot be read."""
+    folders and files are does not.
+
+    Args:
+        program: see `describe_program`.
+
+    Raises:
+        OSError: the model cannot be read.
+    """
     chosen = settings.model_dump(mode="json", exclude={"out", "recipe", "model"})
     model = settings.model
     if model is not None:
-        files = [model] if model.is_file() else [f for name in _MODEL for f in model.glob(name)]
+        files = (
+            [model]
+            if model.is_file()
+            else [
+                path for path in model.iterdir() if path.suffix in _MODEL and path.stem not in _TOLD
+            ]
+        )
         chosen["model"] = {path.name: _hash(path) for path in files}
     placed = compute.model_dump(mode="json")
-    document = [software, recipe.model_dump(mode="json"), chosen, placed]
+    document = [*program, recipe.model_dump(mode="json"), chosen, placed]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
@@ -98,37 +120,71 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_point(out: Path, block: int, played: Played) -> None:
-    """Keep a run's files as they are before the next block. Nobody may write meanwhile. Raises
-    OSError."""
-    folder = out / f"{_PREFIX}{block}"
-    _remove(folder)
+def describe_program() -> list[str]:
+    """The program's own files, its libraries and its processor: with others, last bits may differ,
+    and with them everything that follows."""
+    root = Path(inspect.getfile(Played)).parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)} {_hash(path)}\n".encode())
+    return [digest.hexdigest(), describe_engine(torch.device(CPU)), describe_processor()]
+
+
+def save_point(
+    out: Path, block: int, played: Played, databases: Mapping[str, Callable[[Path], None]]
+) -> None:
+    """Keep a run's files as they are before the next block. Nobody may write meanwhile.
+
+    Args:
+        databases: name below `out` → writes a copy of it.
+
+    Raises:
+        OSError, OperatorError: a file cannot be written. The point before stays.
+    """
+    folder, new = out / f"{_PREFIX}{block}", out / f".{_PREFIX}{block}{_UNFINISHED}"
+    if folder.exists():
+        return  # a run that goes on from it
+    _remove(new)
     for name in _LINKED:
-        _link_tree(out / name, folder / name)
-    for name, glob in _COPIED:
-        for file in (out / name).glob(glob):
-            _copy(file, folder / name / file.name)
-    write_json(folder / _STATE, _describe(played))  # the last: without it, it is not one
-    for other in out.glob(f"{_PREFIX}*"):
+        _link_tree(out / name, new / name)
+    for name, write in databases.items():
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        write(new / name)
+        _sync(new / name)
+    write_json(new / _STATE, _describe(played))
+    for path in (new, *(path for path in new.rglob("*") if path.is_dir())):
+        _sync(path)
+    new.rename(folder)
+    _sync(out)
+    for other in (*out.glob(f"{_PREFIX}*"), *out.glob(f".{_PREFIX}*{_UNFINISHED}")):
         if other != folder:
             _remove(other)
 
 
 def find_point(out: Path, plan: str) -> Point | None:
-    """The newest point of a run of this plan; None: there is none."""
-    found = []
-    for file in out.glob(f"{_PREFIX}*/{_STATE}"):
-        number = file.parent.name.removeprefix(_PREFIX)
+    """The newest point of a run of this plan; None: there is none.
+
+    Raises:
+        ConfigError: there is one of another plan.
+    """
+    found = {}
+    for folder in out.glob(f"{_PREFIX}*"):
+        number = folder.name.removeprefix(_PREFIX)
         if number.isascii() and number.isdigit():
-            found.append((int(number), file))
-    for block, file in sorted(found, reverse=True):
+            found[int(number)] = folder
+    for block, folder in sorted(found.items(), reverse=True):
         try:
-            with file.open("rb") as opened:
+            with (folder / _STATE).open("rb") as opened:
                 played = _read(json.loads(opened.read(_STATE_BYTES)))
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             continue
         if played.plan == plan:
-            return Point(file.parent, block, played)
+            return Point(folder, block, played)
+        raise ConfigError(
+            f"--out {out} has a run that was stopped at block {block:,} after "
+            f"{played.seconds / 60:,.0f} minutes, of other settings, another model, program or "
+            f"processor: go on as it was begun, name another folder, or delete {folder}"
+        )
     return None
 
 
@@ -139,9 +195,9 @@ def restore_point(out: Path, point: Point, marker: str) -> None:
             _remove(path)
     for name in _LINKED:
         _link_tree(point.folder / name, out / name)
-    for name, glob in _COPIED:
-        for file in (point.folder / name).glob(glob):
-            _copy(file, out / name / file.name)
+    for name in _DATABASES:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(point.folder / name, out / name)
 
 
 def forget_points(out: Path) -> None:
@@ -206,6 +262,12 @@ def _read(document: dict[str, Any]) -> Played:
         )
         for one in document["lessons"]
     ]
+    kinds = {"plan": str, "windows": list, "notes": list}
+    if any(type(document[name]) is not kind for name, kind in kinds.items()):
+        raise TypeError("a field is of another type")
+    document["seconds"] = float(document["seconds"])
+    if any(type(founded[name]) is not int for name in ("netuid", "first_window", "now_ms")):
+        raise TypeError("a number is none")
     read = {
         "founded": Founded(**founded | {"parameters": parameters}),
         "before": Success(**document["before"]),
@@ -224,13 +286,16 @@ def _link_tree(source: Path, target: Path) -> None:
             new = target / path.relative_to(source)
             new.parent.mkdir(parents=True, exist_ok=True)
             new.touch()
-            link_or_copy(path, new)
+            if not link(path, new):
+                shutil.copy2(path, new)  # with its time, by which old files are told
 
 
-def _copy(file: Path, target: Path) -> None:
-    if not file.name.endswith("-shm"):  # made anew
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

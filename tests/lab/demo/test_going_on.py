@@ -1,10 +1,12 @@
 """A demo on a virtual clock that is killed goes on, and makes what it would have made."""
 
+import errno
 import json
 import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from assay.lab.demo.saved_point import (
     Founded,
     Played,
     describe_plan,
+    describe_program,
     describe_window,
     find_point,
     forget_points,
@@ -28,6 +31,7 @@ from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol.context import context_from_json
 from assay.protocol.reason import Reason, Refusal
 from assay.session.window_reader import Challenge
+from assay.settings.loading import ConfigError
 from assay.settings.sections import ComputeSettings, DemoSettings
 from assay.subnet.presets import DEMO_RECIPE
 from assay.subnet.recipe import read_recipe
@@ -56,6 +60,15 @@ def write(folder, files):
         path.write_text(text)
 
 
+def save(folder, block, played):
+    copies = {
+        name: partial(shutil.copyfile, folder / name)
+        for name in ("chain/devnet.sqlite", "validator.sqlite")
+        if (folder / name).exists()
+    }
+    save_point(folder, block, played, copies)
+
+
 def read(folder):
     """All files but kept ones."""
     return {
@@ -67,11 +80,9 @@ def read(folder):
 
 def test_a_point_is_what_was_there(tmp_path, played):
     write(tmp_path, {MARKER: "", "store/a": "1", "steps/one": "2", "models/x/y": "3"})
-    write(
-        tmp_path, {"chain/devnet.sqlite": "4", "validator.sqlite": "5", "validator.sqlite-wal": "6"}
-    )
+    write(tmp_path, {"chain/devnet.sqlite": "4", "validator.sqlite": "5"})
     kept = read(tmp_path)
-    save_point(tmp_path, 119, played)
+    save(tmp_path, 119, played)
     write_file(tmp_path / "steps" / "one", b"replaced as a whole")
     write(tmp_path, {"store/b": "later", "chain/devnet.sqlite": "in place", "summary.json": "{}"})
     point = find_point(tmp_path, "a plan")
@@ -82,19 +93,42 @@ def test_a_point_is_what_was_there(tmp_path, played):
     assert read(tmp_path) == kept
 
 
+def test_the_point_before_stays_until_there_is_another(tmp_path, played):
+    """A run that goes on is at its point's block, and a disk may be full at the next."""
+    write(tmp_path, {"store/a": "1", "chain/devnet.sqlite": "4", "validator.sqlite": "5"})
+    save(tmp_path, 20, played)
+    write(tmp_path, {"store/b": "2"})
+    save(tmp_path, 20, played)
+    assert not (tmp_path / "saved-20" / "store" / "b").exists()
+
+    def fill(file):
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        save_point(tmp_path, 44, played, {"chain/devnet.sqlite": fill})
+    assert find_point(tmp_path, "a plan").block == 20
+    save(tmp_path, 68, played)
+    assert find_point(tmp_path, "a plan").block == 68
+    assert [path.name for path in tmp_path.iterdir() if "saved" in path.name] == ["saved-68"]
+
+
 def test_another_plan_or_a_damaged_point_is_not_gone_on_with(tmp_path, played):
     assert find_point(tmp_path, "a plan") is None
     write(tmp_path, {"store/a": "1"})
-    save_point(tmp_path, 20, played)
-    assert find_point(tmp_path, "another plan") is None
+    save(tmp_path, 20, played)
+    with pytest.raises(ConfigError, match=r"stopped at block 20 .*delete .*saved-20"):
+        find_point(tmp_path, "another plan")
     state = tmp_path / "saved-20" / "state.json"
     whole = state.read_text()
-    for damaged in ("", "[]", "{}", whole[:-9], whole.replace("lessons", "lesson"), "\x00"):
+    others = {"seconds": "x", "windows": 5, "notes": None, "plan": 1}
+    typed = (json.dumps(json.loads(whole) | {name: value}) for name, value in others.items())
+    broken = ("", "[]", "{}", whole[:-9], whole.replace("lessons", "lesson"), "\x00")
+    for damaged in (*broken, *typed):
         state.write_text(damaged)
         assert find_point(tmp_path, "a plan") is None
-    state.unlink()  # killed while it was kept
-    assert find_point(tmp_path, "a plan") is None
-    save_point(tmp_path, 44, played)
+    shutil.rmtree(tmp_path / "saved-20")
+    save(tmp_path, 44, played)
     assert [path.name for path in tmp_path.glob("saved-*")] == ["saved-44"]
     forget_points(tmp_path)
     assert find_point(tmp_path, "a plan") is None
@@ -104,8 +138,8 @@ def test_a_plan_is_all_that_decides_what_is_played():
     recipe, compute = read_recipe(DEMO_RECIPE), ComputeSettings()
     settings = DemoSettings(fast=True)
 
-    def plan(settings=settings, compute=compute, recipe=recipe, software="assay 1"):
-        return describe_plan(settings, compute, recipe, software)
+    def plan(settings=settings, compute=compute, recipe=recipe, program=("a digest",)):
+        return describe_plan(settings, compute, recipe, program)
 
     elsewhere = settings.model_copy(update={"out": Path("elsewhere")})
     assert plan(elsewhere) == plan()
@@ -114,7 +148,7 @@ def test_a_plan_is_all_that_decides_what_is_played():
         plan(settings.model_copy(update={"windows": 9})),
         plan(compute=compute.model_copy(update={"threads": 3})),
         plan(recipe=recipe.model_copy(update={"levels": (3,)})),
-        plan(software="assay 2"),
+        plan(program=("another",)),
     ]
     assert len({plan(), *others}) == 6
 
@@ -122,7 +156,9 @@ def test_a_plan_is_all_that_decides_what_is_played():
 def test_a_plan_names_its_model_wherever_it_lies(tmp_path):
     def plan(model):
         settings = DemoSettings(recipe=DEMO_RECIPE, model=model)
-        return describe_plan(settings, ComputeSettings(), read_recipe(DEMO_RECIPE), "assay 1")
+        return describe_plan(
+            settings, ComputeSettings(), read_recipe(DEMO_RECIPE), describe_program()
+        )
 
     shutil.copytree(GENESIS, tmp_path / "moved")
     assert plan(tmp_path / "moved") == plan(GENESIS)

@@ -90,9 +90,10 @@ def test_a_server_is_started_killed_started_again_and_ended(
         assert not {"ASSAY_WALLET_PASSWORD", "HF_TOKEN", "WANDB_API_KEY"} & {*told}
         os.kill(int(pid), signal.SIGKILL)
         wait_until(lambda: not is_alive(int(pid)))
-        assert generate(mining) in ("left", "starting")
+        generate(mining)  # without it, or with the next one, which may be there already
         wait_until(lambda: generate(mining) == "drafting", _PATIENCE_S)
         again = int((tmp_path / "engine-cpu.log").read_text().split()[0])
+        assert again != int(pid)
         assert is_alive(again)
     wait_until(lambda: not is_alive(again))
     assert (tmp_path / "engine-cpu.log.before").exists()
