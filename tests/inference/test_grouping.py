@@ -12,6 +12,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from assay.inference import routing
 from assay.inference.grouping import Slots, mix_slots, multiply_in_bf16
 from assay.inference.routing import mix_experts
+from assay.inference.split_model import _is_silu_gate
 from assay.training import Group, LearnConfig, Learner
 from tests.inference.family_models import get_model
 
@@ -162,3 +163,17 @@ def test_a_lesson_in_one_launch_is_that_of_the_loop(
     for name in moments:
         worst = (found[1][name] - found[0][name]).abs().max()
         assert worst <= 0.05 * found[0][name].abs().max(), name
+
+
+@pytest.mark.parametrize("bound", [None, 7.0, 10.0, 500.0])
+def test_a_gate_with_a_bound_is_no_plain_one(bound):
+    """Some families bound what they multiply, which shows on large numbers only."""
+
+    class Experts:
+        def _apply_gate(self, wide):
+            gate, up = wide.chunk(2, dim=-1)
+            if bound is not None:
+                gate, up = gate.clamp(max=bound), up.clamp(-bound, bound)
+            return functional.silu(gate) * up
+
+    assert _is_silu_gate(Experts(), torch.zeros(3, 16, 8)) == (bound is None)
