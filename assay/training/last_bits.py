@@ -16,6 +16,7 @@ CODE = (
     "assay.inference.block_attention",
     "assay.inference.expert_stacks",
     "assay.inference.fixed_order",
+    "assay.inference.grouping",
     "assay.inference.head",
     "assay.inference.implementations",
     "assay.inference.low_rank",

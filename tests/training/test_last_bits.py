@@ -22,6 +22,7 @@ OTHERS = {
     "assay.inference.reference": "the judge's passes",
     "assay.inference.plain_config": "whether a config.json is read",
     "assay.inference.split": "the judge's passes",
+    "assay.inference.split_model": "the judge's passes",
     "assay.network.extras": "what is installed",
     "assay.protocol": "bytes and rules; `episode` weaves replies into rows and is in the list",
     "assay.sandbox": "strangers' code",
