@@ -58,10 +58,10 @@ def replace_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iter
             yield Path(name)
             os.chmod(name, mode)  # 0600 would hide public files from other users
             if durable:
-                _sync(Path(name))
+                sync(Path(name))
             os.replace(name, path)
             if durable:
-                _sync(path.parent)
+                sync(path.parent)
     finally:
         try:
             Path(name).unlink(missing_ok=True)  # it no longer exists if all went well
@@ -112,10 +112,10 @@ def move_folder(folder: Path, target: Path) -> None:
     """Rename a finished folder, once its whole content is on the disk."""
     for place, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(place, name))
-        _sync(Path(place))
+            sync(Path(place, name))
+        sync(Path(place))
     folder.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def is_unfinished(name: str) -> bool:
@@ -131,10 +131,10 @@ def _make_folder(folder: Path, durable: bool) -> None:
         _make_folder(folder.parent, durable)
     folder.mkdir(exist_ok=True)
     if durable:
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Sync a file or a folder to the disk. Some filesystems cannot sync folders."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

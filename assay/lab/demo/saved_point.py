@@ -13,7 +13,6 @@ databases. A run that goes on from there makes the same files as one that was ne
 import hashlib
 import inspect
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,7 +24,7 @@ import torch
 from assay.artifacts.database import VALIDATOR_FILE
 from assay.environments.levels import Success
 from assay.inference.placing.devices import CPU
-from assay.network.files import link, write_json
+from assay.network.files import link, sync, write_json
 from assay.neurons.trainer.lessons import Lesson
 from assay.neurons.validator.judged_window import JudgedWindow
 from assay.protocol.beacon import Beacon
@@ -150,12 +149,12 @@ def save_point(
     for name, write in databases.items():
         (new / name).parent.mkdir(parents=True, exist_ok=True)
         write(new / name)
-        _sync(new / name)
+        sync(new / name)
     write_json(new / _STATE, _describe(played))
     for path in (new, *(path for path in new.rglob("*") if path.is_dir())):
-        _sync(path)
+        sync(path)
     new.rename(folder)
-    _sync(out)
+    sync(out)
     for other in (*out.glob(f"{_PREFIX}*"), *out.glob(f".{_PREFIX}*{_UNFINISHED}")):
         if other != folder:
             _remove(other)
@@ -288,14 +287,6 @@ def _link_tree(source: Path, target: Path) -> None:
             new.touch()
             if not link(path, new):
                 shutil.copy2(path, new)  # with its time, by which old files are told
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:
