@@ -32,6 +32,9 @@ class SlowChain:
         time.sleep(0.2)
         return {VALIDATOR: {1: number - 1}}
 
+    def get_commitments(self, number):
+        return {}
+
     def get_alpha_price(self):
         return 10**9
 

@@ -608,10 +608,11 @@ def test_keys_reach_rows_groups_and_the_list(inside, chromium):
         page.keyboard.press("Enter")
         page.wait_for_url("**" + first)
         heading = page.locator("h1").inner_text()
-        page.keyboard.press("n")
-        page.wait_for_function("h => document.querySelector('h1').innerText !== h", arg=heading)
-        page.keyboard.press("u")
-        page.wait_for_url("**/rollouts")
+        with page.expect_navigation():  # a page takes keys when it is loaded, after its heading shows
+            page.keyboard.press("n")
+        assert page.locator("h1").inner_text() != heading
+        with page.expect_navigation(url="**/rollouts"):
+            page.keyboard.press("u")
         page.keyboard.press("f")
         page.keyboard.type("jk")
         assert page.locator("form.search input[name=q]").input_value() == "jk"
