@@ -84,14 +84,16 @@ class RolloutIndexer:
         """Read all that is new. Raises IndexDamagedError: the index cannot be used."""
         if self._index.is_damaged:
             raise IndexDamagedError(str(self._index.path))
+        record = self._reader.indexer.progress  # of before: what it brings meanwhile is read next
         files = self._source.list_files(list_step_digests(self._reader))
         self._forget(files)
         for file in files:
             self._read_file(file, files)
-        if self._reader.indexer.progress.done or files:
+        if record.done or files:
             self._take_verdicts()
             self._read_audited(files)
-        self._note(files, done=not self._stop.is_set())
+        is_settled = record.done or record.trouble is not None
+        self._note(files, done=is_settled and not self._stop.is_set())
 
     # --- files
 

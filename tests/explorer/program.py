@@ -57,12 +57,14 @@ class Served:
         return document
 
     def wait_until_read(self):
-        """Until the whole record is in the index."""
-        ends = time.monotonic() + 120
+        """Until the whole record, and all rollouts that are at hand, are in the index."""
+        ends = time.monotonic() + 240
         while time.monotonic() < ends:
             status, _, page = self.get("/")  # 503 while it is being looked for
             if status == 200 and "reading the record" not in page:
-                return
+                status, _, page = self.get("/rollouts.json")
+                if status == 200 and json.loads(page)["sources"]["done"]:
+                    return
             time.sleep(0.1)
         raise AssertionError("the record was not read in time")
 

@@ -64,6 +64,10 @@ def test_each_answer_has_the_figures_of_the_page_that_it_leads_to(demo):
         training["gate"]["measured"][-1][name] for name in ("number", "gain")
     )
     assert tried["value"] == training["tried"][-1]["value"] == summary["accuracy"]["after"]
+    in_force = document["checkpoint"]
+    words = f"the newest measured; in window {in_force['window']} № {in_force['number']} was in"
+    others = sum(tile["at"] != in_force["number"] for tile in (gain, tried))
+    assert "".join(Page(page).text).count(words) == others
     first = tried["points"][0]
     shown = {"good": gain["low"] > 0, "bad": gain["high"] < 0}
     if not any(shown.values()):  # then held-out problems tell

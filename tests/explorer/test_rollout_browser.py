@@ -608,7 +608,7 @@ def test_keys_reach_rows_groups_and_the_list(inside, chromium):
         page.keyboard.press("Enter")
         page.wait_for_url("**" + first)
         heading = page.locator("h1").inner_text()
-        with page.expect_navigation():  # a page takes keys when it is loaded, after its heading shows
+        with page.expect_navigation():  # keys work once it is loaded, not with its heading
             page.keyboard.press("n")
         assert page.locator("h1").inner_text() != heading
         with page.expect_navigation(url="**/rollouts"):

@@ -71,7 +71,8 @@ def test_a_node_that_takes_over_must_be_of_the_same_chain(
     other.rewrite = lambda method, params, result: (
         "0x" + "ab" * 32 if method == "chain_getBlockHash" and params == [0] else result
     )
-    connection = Connection(subnet.make_target(faulty.endpoint, other.endpoint))
+    target = subnet.make_target(faulty.endpoint, other.endpoint)
+    connection = Connection(replace(target, patience_s=5.0))
     faulty.silent = True
     with pytest.raises(ChainError, match="does not answer"):
         connection.read_head()
