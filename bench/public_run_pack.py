@@ -12,7 +12,6 @@ must be stopped first.
 
 import argparse
 import json
-import sys
 import tarfile
 from hashlib import sha256
 from pathlib import Path
@@ -234,4 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
