@@ -157,7 +157,7 @@ class Line:
     def through(cls, few: tuple[float, float], many: tuple[float, float]) -> "Line":
         """The line through two measurements, each an amount and its seconds. Neither part is
         negative, whatever noise there was: then the larger amount's seconds are kept."""
-        (less, short), (more, long) = few, many
+        (less, short), (more, long) = few, (many[0], max(0.0, many[1]))
         each = min(max(0.0, (long - short) / (more - less)), long / more)
         return cls(long - each * more, each)
 

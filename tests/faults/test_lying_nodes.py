@@ -2,9 +2,11 @@
 node."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -72,6 +74,26 @@ def test_a_lone_node_is_not_believed_to_be_where_no_chain_can_be(
         assert said_as == ["head_denied"]
         liar.lie = None
         assert connection.read_head() == 5
+
+
+def test_silence_hides_no_lie(liar: Liar, stack: ExitStack) -> None:
+    """First the node lies, and then it is silent for longer than anybody waits."""
+    connection = open_connection(stack, liar.url, patience_s=5, head_s=60)
+    assert connection.read_head() == 5
+    liar.claim_block(20_000, get_now_ms() + 3 * 3_600_000)
+    claimed, over, asked = liar.lie, Event(), Counter[str]()
+    stack.callback(over.set)
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        asked[method] += 1
+        if method == "chain_getFinalizedHead" and asked[method] > 1:
+            over.wait(60)
+        return claimed(method, params, result)
+
+    liar.lie = lie
+    with pytest.raises(ChainError, match="h ahead of this machine's clock"):
+        connection.read_head()
+    assert asked["chain_getFinalizedHead"] > 1
 
 
 def test_a_lone_node_is_believed_within_what_a_clock_may_be_wrong_by(

@@ -55,6 +55,8 @@ def test_noise_makes_no_part_negative_and_leaves_the_larger_amounts_seconds(few)
     line = Line.through((2, few), (4, 16.0))
     assert min(line.fixed, line.each) >= 0
     assert line.fixed + 4 * line.each == pytest.approx(16)
+    nothing = Line.through((2, few), (4, -1e-7))  # a difference of two measurements
+    assert (nothing.fixed, nothing.each) == (0, 0)
 
 
 def test_a_whole_model_follows_from_few_layers():

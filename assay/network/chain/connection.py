@@ -174,6 +174,7 @@ class Connection:
         known: tuple[type[Exception], ...] = (WrongChainError, UnfitError, *NONSENSE)
         faults = sdk_private.get_faults() + known
         started, pause, tries = self._loop.time(), FIRST_PAUSE_S, 0
+        told: dict[str, str] = {}  # node → what was wrong with it
         while True:
             substrate, where = None, self.where
             left_s = started + patience_s - self._loop.time()
@@ -188,6 +189,9 @@ class Connection:
             except faults as error:
                 self._judge_failure(error, substrate, where, resend)
                 problem = f"{where} {describe_failure(error)}"
+                if isinstance(error, TimeoutError):  # what it did before says more
+                    problem = told.get(where, problem)
+                told[where] = problem
                 self._nodes.leave(substrate)
                 if substrate is not None and not resend:
                     raise UnknownOutcomeError(

@@ -72,8 +72,7 @@ def go_before_epoch(net: RuntimeNet) -> int:
     number = net.chain.get_head() + 1
     while not net.chain.is_epoch(number):
         number += 1
-    if missing := number - 1 - net.chain.get_head():  # for a count of 0 `dev_newBlock` makes one
-        net.pass_blocks(missing)
+    net.pass_blocks(number - 1 - net.chain.get_head())
     return number
 
 
