@@ -63,7 +63,6 @@ app = typer.Typer(
     cls=_Root,
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["--help", "-h"]},
     help="Assay: miners are paid for reasoning rollouts that anyone can check.\n\n"
     "Flags override ASSAY_* variables, and both override --config.",
     epilog="assay demo",

@@ -85,6 +85,13 @@ class _Page:
 
     context_class: Any = PagedContext
 
+    def get_help_option_names(self, ctx: Any) -> list[str]:
+        """The same for every command: click keeps the option that it makes first, and a command may
+        be asked without its groups."""
+        ctx.help_option_names = ["--help", "-h"]
+        names: list[str] = super().get_help_option_names(ctx)  # type: ignore[misc] # of typer's class
+        return names
+
     def format_panels(self, ctx: Any, formatter: Any) -> None:
         """Write the options."""
         panels: dict[str, list[tuple[str, str]]] = {name: [] for name in PANELS}

@@ -140,6 +140,15 @@ def answer(words: str, folder: Path) -> list[Any]:
     return [done.returncode, *texts]
 
 
+def test_a_command_that_is_asked_alone_keeps_both_names_of_help() -> None:
+    root = typer.main.get_command(app)
+    for path in walk(root):
+        command: Any = root
+        for name in path:
+            command = command.commands[name]
+        assert set(command.get_help_option(typer.Context(command)).opts) == {"--help", "-h"}, path
+
+
 def test_help_pages_are_as_published() -> None:
     assert render_pages().splitlines() == PAGES.read_text().splitlines()
 
