@@ -189,7 +189,7 @@ class Connection:
             except faults as error:
                 self._judge_failure(error, substrate, where, resend)
                 problem = f"{where} {describe_failure(error)}"
-                if isinstance(error, TimeoutError):  # what it did before says more
+                if resend and isinstance(error, TimeoutError):  # what it did before says more
                     problem = told.get(where, problem)
                 told[where] = problem
                 self._nodes.leave(substrate)
