@@ -7,9 +7,9 @@ r"""The public run's subnet at ten times the updates, as one card computes it.
 It plays the shipped recipe's subnet with `assay demo`, on a virtual clock: two honest miners, one
 with int4 weights, validator and trainer, 100 windows of 48 honest groups, each followed by some six
 updates. Then TRL's GRPO learns from the same start and problems for as many updates, and all are
-tried on the registered problems. DIR/seed-1 gets what `public_run.py` leaves, and the demo's
-bundle, which `assay audit` repeats on any machine. After a stop the same command goes on. Without a
-GPU it prints one line; `--fast` plays the small recipe there.
+tried on held-out problems, but not the registered ones. DIR/seed-1 gets what `public_run.py`
+leaves, and the demo's bundle, which `assay audit` repeats on any machine. After a stop the same
+command goes on. Without a GPU it prints one line; `--fast` plays the small recipe there.
 """
 
 import argparse
@@ -18,12 +18,14 @@ import re
 import subprocess
 import sys
 from importlib.resources import files
+from math import sqrt
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from figures import FAST, Figure, report
-from public_run import RECIPE, TRL, make_curve
+from public_run import RECIPE, TRIAL, TRIES, TRL
 
 #: A margin's cap. With the recipe's, which was measured on a processor, a calibrated rate of an
 #: H100 is 1.1 times its limit.
@@ -32,6 +34,8 @@ CAP = 2_000
 GROUPS_PER_BATCH, UPDATES = 4, 6
 CHECKPOINTS, GROUPS, PROBLEMS = (6, 4, 20) if FAST else (100, 24, 1_000)
 _PART_S = 8 * 3_600.0
+#: 97.5 % quantile of the standard normal distribution.
+_Z = 1.959963984540054
 
 
 def write_recipe(path: Path) -> str:
@@ -90,7 +94,7 @@ def make_figures(out: Path, seconds: float) -> list[Figure]:
     honest = [one for one in verdicts if one["role"] == "honest"]
     refused = sum(one["reason"] != "ACCEPTED" for one in honest)
     caught = [one["reason"] == "SAMPLING_MISMATCH" for one in verdicts if one["role"] != "honest"]
-    curve = make_curve(json.loads((out / "tries.json").read_text()))
+    curve = make_curve(json.loads((out / TRIAL).read_text()))
     figures = [
         Figure("seconds of the whole run", seconds, "s"),
         Figure(f"honest submissions refused, of {len(honest)}", refused, "", bound=0),
@@ -119,6 +123,50 @@ def make_figures(out: Path, seconds: float) -> list[Figure]:
             )
         )
     return figures
+
+
+def make_curve(tries: dict[str, list[list[bool]]]) -> dict[str, Any]:
+    """Success of each checkpoint, and its difference to the first on the problems of both, with
+    95 % intervals: the normal one of paired differences. The last beside TRL likewise."""
+    curve: dict[str, Any] = {}
+    for count in (1, TRIES):
+        rows = {k.rpartition("x")[0]: v for k, v in tries.items() if k.endswith(f"x{count}")}
+        numbers = sorted((name for name in rows if name != TRL), key=int)
+        if not numbers:  # not asked yet
+            continue
+        first = rows[numbers[0]]
+        points = []
+        for name in [*numbers, *({TRL} & rows.keys())]:
+            solved = rows[name]
+            mean, interval = compare(first, solved)
+            points.append(
+                {
+                    "checkpoint": name if name == TRL else int(name),
+                    "problems": len(solved),
+                    "solved": sum(any(row) for row in solved) / len(solved),
+                    "gain": mean,
+                    "gain_interval95": interval,
+                }
+            )
+        curve[f"pass@{count}"] = points
+        if TRL in rows:
+            mean, interval = compare(rows[TRL], rows[numbers[-1]])
+            curve["against_trl"] = {
+                "checkpoint": int(numbers[-1]),
+                "difference": mean,
+                "difference_interval95": interval,
+            }
+    return curve
+
+
+def compare(first: list[list[bool]], solved: list[list[bool]]) -> tuple[float, list[float]]:
+    """How much more is solved than at first, on the problems of both, and its 95 % interval."""
+    common = min(len(first), len(solved))
+    gains = [any(solved[i]) - any(first[i]) for i in range(common)]
+    mean = sum(gains) / common
+    variance = sum((gain - mean) ** 2 for gain in gains) / max(1, common - 1)
+    half = _Z * sqrt(variance / common)
+    return mean, [mean - half, mean + half]
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ _ARGUMENTS = _PARSER.parse_known_args()[0] if _OWN else _PARSER.parse_args()
 FAST: bool = _ARGUMENTS.fast
 OUT: Path | None = _ARGUMENTS.out
 ONLY: list[str] | None = _ARGUMENTS.only
+JSON: Path | None = _ARGUMENTS.json
 _STARTED = perf_counter()
 _VERSIONS = ("torch", "transformers", "numpy", "numba", "pyarrow", "pyblst")
 
@@ -155,7 +156,7 @@ def report(title: str, figures: Sequence[Figure], threads: int, **more: object) 
             what, bound = next((k, v) for k, v in bounds.items() if v is not None)
             line += f"  ({what} {bound:g}: {'kept' if figure.kept else 'NOT KEPT'})"
         print(line, flush=True)
-    if _ARGUMENTS.json:
+    if JSON:
         rows = [asdict(figure) | {"ratio": figure.ratio, "kept": figure.kept} for figure in figures]
         ran = {
             "command": f"python bench/{Path(sys.argv[0]).name}" + " --fast" * FAST,
@@ -163,4 +164,4 @@ def report(title: str, figures: Sequence[Figure], threads: int, **more: object) 
             "seconds": round(perf_counter() - _STARTED),
         }
         document = {"title": title} | ran | {"machine": machine, "figures": rows} | more
-        _ARGUMENTS.json.write_text(json.dumps(document, indent=1) + "\n")
+        JSON.write_text(json.dumps(document, indent=1) + "\n")

@@ -15,8 +15,8 @@ gets:
     net/         what `assay demo` leaves, with a bundle for `assay audit`
     runs.json    what each piece of the network took
     tries.json   which held-out problems each checkpoint solved, try by try
-    curve.json   success with its 95 % interval, and the difference to the first checkpoint on the
-                 same problems
+
+Who tries these programs with other sizes asks other problems, into trial.json.
 """
 
 import argparse
@@ -29,7 +29,6 @@ import time
 import tomllib
 from collections.abc import Sequence
 from hashlib import file_digest, sha256
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,12 @@ RECIPE, RECIPE_FILE = "smollm2-135m-gsm", REGISTERED / "recipe.toml"
 TRIES, TRIED_OFTEN = 8, 200
 #: Weights that TRL made from the same start.
 TRL = "trl"
+#: Files of tries, of the registered problems and of others.
+TRIED, TRIAL = "tries.json", "trial.json"
 #: Miners of a demo by a recipe.
 HONEST, CHEAT = ("honest-1", "honest-2"), "cheap-model"
 #: Seconds that a stopped demo may take to end.
 _ENDING_S = 300.0
-#: 97.5 % quantile of the standard normal distribution.
-_Z = 1.959963984540054
 
 
 def require_registered(model: Path) -> None:
@@ -193,17 +192,26 @@ def load_tried(given: argparse.Namespace, name: str, checkpoint: Any) -> Any:
 def digest_cohort(environment: Any, levels: Sequence[int]) -> str:
     """SHA-256 of the registered held-out problems: a line of JSON with seed and prompt for each."""
     found = sha256()
-    for number in list_cohort(REGISTRATION["cohort"]["problems"]):
+    for number in list_cohort():
         seed = make_held_out_seed(environment, number)
         problem = environment.make_problem(seed, levels)
         found.update((json.dumps([seed.hex(), problem.prompt]) + "\n").encode())
     return found.hexdigest()
 
 
-def list_cohort(problems: int) -> range:
-    """Numbers of held-out problems, behind those that demos try."""
-    first = REGISTRATION["cohort"]["first"]
-    return range(first, first + problems)
+def list_cohort() -> range:
+    """Numbers of the registered held-out problems, behind those that demos try."""
+    cohort = REGISTRATION["cohort"]
+    return range(cohort["first"], cohort["first"] + cohort["problems"])
+
+
+def list_asked(given: argparse.Namespace) -> range:
+    """Numbers of the problems to ask: who tries the tools with other sizes asks others than those
+    that were registered."""
+    cohort = list_cohort()
+    if (given.updates, given.problems) == (REGISTRATION["updates"], len(cohort)):
+        return cohort
+    return range(cohort.stop, cohort.stop + given.problems)
 
 
 def try_checkpoints(given: argparse.Namespace) -> None:
@@ -218,25 +226,31 @@ def try_checkpoints(given: argparse.Namespace) -> None:
         require_registered(find_genesis(given.out))
     parameters = read_rules(given.out)
     environment, work = open_environment(parameters.environment), parameters.work
-    file = given.out / "tries.json"
+    held_out = list_asked(given)
+    is_registered = held_out == list_cohort()
+    file = given.out / (TRIED if is_registered else TRIAL)
     tries = json.loads(file.read_text()) if file.exists() else {}
     levels = load_outline(find_genesis(given.out)).manifest.level_numbers  # for all
-    cohort = REGISTRATION["cohort"]
-    found = digest_cohort(environment, levels)
-    if given.problems == cohort["problems"] and found != cohort["sha256"]:
-        raise SystemExit(f"the held-out problems are {found}, and others were registered")
+    if is_registered:
+        found = digest_cohort(environment, levels)
+        if found != REGISTRATION["cohort"]["sha256"]:
+            raise SystemExit(f"the held-out problems are {found}, and others were registered")
     rows = 64 if given.device == CPU else 512
     models = open_models(given.out, given.device)
     for name, digest, problems, count in choose_tries(given):
-        solved = tries.setdefault(f"{name}x{count}", [])
+        solved = tries.get(f"{name}x{count}", [])
         if len(solved) >= problems:
             continue
+        if not (given.out / "net" / "models" / digest / "model.safetensors").exists():
+            print(f"checkpoint {name}, {count} tries: its weights are not here", flush=True)
+            continue
+        tries[f"{name}x{count}"] = solved
         checkpoint = models.get(bytes.fromhex(digest))
         models.opened.clear()
         drafter = checkpoint.get_drafter(work.temperature, load_tried(given, name, checkpoint))
         while len(solved) < problems:
             numbers = range(len(solved), min(len(solved) + max(1, rows // count), problems))
-            seeds = [make_held_out_seed(environment, list_cohort(problems)[n]) for n in numbers]
+            seeds = [make_held_out_seed(environment, held_out[n]) for n in numbers]
             asked = [environment.make_problem(seed, levels) for seed in seeds for _ in range(count)]
             draws = [
                 hash_fields(Domain.HELD_OUT, seed, again.to_bytes(4, "big")) if again else seed
@@ -247,57 +261,12 @@ def try_checkpoints(given: argparse.Namespace) -> None:
             solved += [right[i : i + count] for i in range(0, len(right), count)]
             write_json(file, tries)
         print(f"checkpoint {name}, {count} tries: {describe(solved)}", flush=True)
-    write_json(given.out / "curve.json", make_curve(tries))
 
 
 def describe(solved: Sequence[Sequence[bool]]) -> str:
     """The share of problems of which a try is right."""
     share = sum(any(row) for row in solved) / len(solved)
     return f"{100 * share:.1f} % of {len(solved):,}"
-
-
-def make_curve(tries: dict[str, list[list[bool]]]) -> dict[str, Any]:
-    """Success of each checkpoint, and its difference to the first on the problems of both, with
-    95 % intervals: the normal one of paired differences. The last beside TRL likewise."""
-    curve: dict[str, Any] = {}
-    for count in (1, TRIES):
-        rows = {k.rpartition("x")[0]: v for k, v in tries.items() if k.endswith(f"x{count}")}
-        numbers = sorted((name for name in rows if name != TRL), key=int)
-        if not numbers:  # not asked yet
-            continue
-        first = rows[numbers[0]]
-        points = []
-        for name in [*numbers, *({TRL} & rows.keys())]:
-            solved = rows[name]
-            mean, interval = compare(first, solved)
-            points.append(
-                {
-                    "checkpoint": name if name == TRL else int(name),
-                    "problems": len(solved),
-                    "solved": sum(any(row) for row in solved) / len(solved),
-                    "gain": mean,
-                    "gain_interval95": interval,
-                }
-            )
-        curve[f"pass@{count}"] = points
-        if TRL in rows:
-            mean, interval = compare(rows[TRL], rows[numbers[-1]])
-            curve["against_trl"] = {
-                "checkpoint": int(numbers[-1]),
-                "difference": mean,
-                "difference_interval95": interval,
-            }
-    return curve
-
-
-def compare(first: list[list[bool]], solved: list[list[bool]]) -> tuple[float, list[float]]:
-    """How much more is solved than at first, on the problems of both, and its 95 % interval."""
-    common = min(len(first), len(solved))
-    gains = [any(solved[i]) - any(first[i]) for i in range(common)]
-    mean = sum(gains) / common
-    variance = sum((gain - mean) ** 2 for gain in gains) / max(1, common - 1)
-    half = _Z * sqrt(variance / common)
-    return mean, [mean - half, mean + half]
 
 
 def main() -> None:

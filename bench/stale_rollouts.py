@@ -12,7 +12,7 @@ groups a step, the learner's defaults) and `guess` (the recipe `genesis-guess`, 
 model after a warm start on worked ones; 12 groups a step and 4 an update). There a weight for a
 whole completion is a product of so many ratios that it may leave little: see its sample size.
 `gsm` (the recipe `smollm2-135m-gsm` with LoRA, 8 steps of 16 groups) is played if DIR/smollm2 is a
-model that `assay train warm-start` made for it (docs/public_run.md has the command).
+model that `assay train warm-start` made for it (docs/recipes.md has the command).
 
 DIR keeps a line for each course, and a run goes on where the last one stopped. Courses are played
 on as many processes as there are cores. Seconds are processor time of the learner alone: of the

@@ -1,7 +1,9 @@
 """Every script of bench/ that has small sizes runs with them: figures that nobody can print rot."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,20 @@ SCRIPTS = sorted(
 )
 
 
+def run_script(name, *arguments):
+    environment = dict(os.environ)  # noqa: TID251 - a child needs a whole one
+    environment.pop("PYTHONSAFEPATH", None)  # make sets it, and scripts import each other
+    done = subprocess.run(
+        [sys.executable, BENCH / f"{name}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=1_800,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-4_000:]
+    return done.stdout
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_prints_its_figures(script, tmp_path):
@@ -28,16 +44,7 @@ def test_it_prints_its_figures(script, tmp_path):
         pytest.importorskip("lm_eval")
     if script == "clients" and "CLIENTS_FOLDER" not in os.environ:  # noqa: TID251 - the Makefile's
         pytest.skip("no CLIENTS_FOLDER: `make clients` installs the clients")
-    environment = dict(os.environ)  # noqa: TID251 - a child needs a whole one
-    environment.pop("PYTHONSAFEPATH", None)  # make sets it, and scripts import each other
-    done = subprocess.run(
-        [sys.executable, BENCH / f"{script}.py", "--fast", "--json", tmp_path / "figures.json"],
-        capture_output=True,
-        text=True,
-        timeout=1_800,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr[-4_000:]
+    run_script(script, "--fast", "--json", tmp_path / "figures.json")
     assert (tmp_path / "figures.json").stat().st_size > 0
 
 
@@ -61,3 +68,23 @@ def test_each_part_for_a_card_is_short_and_runs_at_a_small_size():
             written += re.findall(r"--json (\S+)", line)
     assert len(set(written)) == len(written) <= 8
     assert all(path.startswith("bench/results/gpu-") for path in written)
+
+
+@pytest.mark.nightly
+def test_a_seed_s_results_are_the_same_out_of_its_packed_file(played, tmp_path):
+    """Of a demo that is over. What is packed has no weights, and its reader has the model."""
+    out, packed = tmp_path / "run", tmp_path / "seed-1.tar.xz"
+    shutil.copytree(played[0], out / "seed-1" / "net")
+    (out / "seed-1" / "runs.json").write_text('[{"processor": 3600.0}]')
+    (model,) = (
+        file.parent
+        for file in (out / "seed-1" / "net" / "models").glob("*/manifest.json")
+        if json.loads(file.read_text())["number"] == 0
+    )
+    run_script("public_run_pack", "pack", "--results", out / "seed-1", packed)
+    run_script("public_run_pack", "unpack", packed, model, tmp_path / "again" / "seed-1")
+    told = [run_script("registered_run", "--out", tmp_path / name) for name in ("run", "again")]
+    assert told[0] == told[1]
+    assert "seed-1: groups that taught" in told[0]
+    assert packed.stat().st_size < 1_000_000
+    assert not [*(tmp_path / "again" / "seed-1").rglob("*.rollouts")]

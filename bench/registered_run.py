@@ -1,10 +1,11 @@
 """A real model on a subnet, from its first checkpoint to the registered one, beside TRL; all seeds.
 
-This script plays nothing. It reads what `public_run.py` and `public_run_trl.py` left, with the
-tries, computes what was registered, and stores what others compare in `results/registered_run`:
-curves, digests of checkpoints, verdicts by window, and what each part took.
+This script plays nothing. Of each network that is over, it reads what `public_run.py` and
+`public_run_trl.py` left, with the tries, and computes what was registered. Beside the figures, the
+JSON file has what others compare: digests of checkpoints and steps, counts of the gate, verdicts,
+and what each part took. The plot is beside it.
 
-    python bench/public_run_results.py --out DIR --json bench/results/registered_run.json
+    python bench/registered_run.py --out DIR --json bench/results/registered_run.json
 
 Success is the share of held-out problems that are solved with one draw at temperature 1.
 Differences are paired, on the same problems and draws. An interval over seeds is Student's, of the
@@ -14,6 +15,7 @@ seeds' differences; one over problems has each problem's mean over seeds.
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -21,10 +23,12 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-from figures import OUT, Figure, report
+from figures import JSON, OUT, Figure, report
 from matplotlib import pyplot
 from public_run import (
     REGISTRATION,
+    TRIED,
+    TRIED_OFTEN,
     TRIES,
     TRL,
     count_updates,
@@ -34,13 +38,11 @@ from public_run import (
     read_rules,
 )
 
-from assay.artifacts.steps.folder import read_step, read_step_groups
-from assay.network.files import write_json
+from assay.artifacts.steps.folder import Step, read_step, read_step_groups
 from assay.neurons.trainer.gate_monitor import GateMonitor
 from assay.protocol.reason import Reason
 
-RESULTS = Path(__file__).with_name("results")
-PLOT, KEPT = RESULTS / "registered_run.png", RESULTS / "registered_run"
+SUMMARY = "summary.json"
 #: What was hoped for: the least gain, and the least difference to TRL.
 GAIN, BESIDE_TRL = 0.06, -0.015
 #: 97.5 % quantiles: Student's for so many values, and for many.
@@ -51,45 +53,39 @@ def read_seed(out: Path) -> dict[str, Any]:
     """What one seed has shown so far."""
     rules, updates = read_rules(out), count_updates(out)
     monitor = GateMonitor(open_models(out), lambda *_: None)
-    checkpoints = list_checkpoints(out / "net")
-    steps = [read_step(path) for path in sorted((out / "net" / "steps").glob("step-*.json"))]
-    taught = {
-        step.record.number: sum(len(set(g.group.rewards)) > 1 for g in read_step_groups(step))
-        for step in steps
-    }
-    windows = []
-    for file in (out / "net" / "verdicts").glob("window-*.json"):
-        document = json.loads(file.read_text())
-        windows.append({name: document[name] for name in ("window", "checkpoint", "verdicts")})
-    summary = out / "net" / "summary.json"
-    tried = out / "tries.json"
-    course = out / "trl" / "course.json"
+    checkpoints = [digest for _, digest in list_checkpoints(out / "net")]
+    tried, course = out / TRIED, out / "trl" / "course.json"
+    windows = json.loads((out / "net" / SUMMARY).read_text())["windows"]
     return {
-        "checkpoints": [digest for _, digest in checkpoints],
-        "gate": [monitor.look(bytes.fromhex(digest), rules.gate) for _, digest in checkpoints],
+        "checkpoints": checkpoints,
+        "gate": [monitor.look(bytes.fromhex(digest), rules.gate) for digest in checkpoints],
         "steps": [
-            {
-                "record": step.record.digest.hex(),
-                "window": step.record.window,
-                "groups": step.record.groups,
-                "taught": taught[step.record.number],
-                "updates": updates[step.record.number],
-            }
-            for step in steps
+            describe_step(read_step(path), updates)
+            for path in sorted((out / "net" / "steps").glob("step-*.json"))
         ],
-        "learning": json.loads(steps[0].record.config) if steps else None,
-        "tokens": sum(
-            len(completion)
-            for step in steps
-            for one in read_step_groups(step)
-            for completion in one.group.completions
-        ),
-        "windows": sorted(windows, key=lambda one: int(one["window"])),
-        "summary": json.loads(summary.read_text()) if summary.exists() else None,
+        "verdicts": [
+            {"window": one["window"], "role": verdict["role"], "reason": verdict["reason"]}
+            for one in windows
+            for verdict in one["verdicts"]
+        ],
         "runs": json.loads((out / "runs.json").read_text()),
         "end": (find_end(out) or (None,))[0],
         "tries": json.loads(tried.read_text()) if tried.exists() else {},
         "trl": json.loads(course.read_text()) if course.exists() else None,
+    }
+
+
+def describe_step(step: Step, updates: Mapping[int, int]) -> dict[str, Any]:
+    """What a step learned from; updates are all until then."""
+    groups = read_step_groups(step)
+    return {
+        "number": step.record.number,
+        "record": step.record.digest.hex(),
+        "window": step.record.window,
+        "groups": step.record.groups,
+        "taught": sum(len(set(one.group.rewards)) > 1 for one in groups),
+        "tokens": sum(len(tokens) for one in groups for tokens in one.group.completions),
+        "updates": updates[step.record.number],
     }
 
 
@@ -139,9 +135,8 @@ def list_figures(seeds: dict[str, dict[str, Any]]) -> list[Figure]:
     """Figures of all seeds, with their bounds."""
     found: dict[str, Counter[str]] = {"honest": Counter(), "cheat": Counter()}
     for seed in seeds.values():
-        for window in (seed["summary"] or {"windows": []})["windows"]:
-            for verdict in window["verdicts"]:
-                found[verdict["role"]][verdict["reason"]] += 1
+        for verdict in seed["verdicts"]:
+            found[verdict["role"]][verdict["reason"]] += 1
     honest, cheat = found["honest"], found["cheat"]
     figures = [
         *list_differences("gain of the network", compare(seeds, "0", "end"), GAIN),
@@ -154,34 +149,64 @@ def list_figures(seeds: dict[str, dict[str, Any]]) -> list[Figure]:
         ),
     ]
     for name, seed in seeds.items():
-        played = seed["steps"]
-        hours = sum(run["processor"] for run in seed["runs"]) / 3_600
-        figures += [
-            Figure(f"{name}: checkpoints", len(seed["checkpoints"]) - 1, ""),
-            Figure(f"{name}: updates", max((s["updates"] for s in played), default=0), ""),
-            Figure(f"{name}: groups", sum(s["groups"] for s in played), "groups"),
-            Figure(f"{name}: groups that taught", sum(s["taught"] for s in played), "groups"),
-            Figure(f"{name}: processor, network", hours, "h"),
-        ]
-        figures.append(Figure(f"{name}: tokens, network", seed["tokens"], "tokens"))
-        if seed["trl"] is not None:
-            figures += [
-                Figure(f"{name}: processor, TRL's GRPO", seed["trl"]["seconds"] / 3_600, "h"),
-                Figure(f"{name}: tokens, TRL", seed["trl"]["tokens"], "tokens"),
-            ]
-        often = {key: rows for key, rows in seed["tries"].items() if key.endswith(f"x{TRIES}")}
-        for key, rows in often.items():
-            share = sum(map(any, rows)) / len(rows)
-            checkpoint = key.partition("x")[0]
-            figures.append(Figure(f"{name}: pass@8 of checkpoint {checkpoint}", share, "share"))
+        figures += list_costs(name, seed)
+        for key, rows in seed["tries"].items():
+            checkpoint, _, count = key.rpartition("x")
+            if count == str(TRIES) and len(rows) == TRIED_OFTEN:
+                share = sum(map(any, rows)) / len(rows)
+                figures.append(Figure(f"{name}: pass@8 of checkpoint {checkpoint}", share, "share"))
     return figures
 
 
-def draw(seeds: dict[str, dict[str, Any]]) -> None:
+def list_costs(name: str, seed: dict[str, Any]) -> list[Figure]:
+    """What a seed took, and what was learned from: of the network until the checkpoint that is
+    compared, but for its processor hours, which are of all windows with mining and judging."""
+    end, trl = seed["end"], seed["trl"]
+    played = [step for step in seed["steps"] if end is None or step["number"] <= end]
+    taken = {
+        "network": (
+            sum(run["processor"] for run in seed["runs"]),
+            sum(step["tokens"] for step in played),
+        )
+    }
+    if trl is not None:
+        taken[TRL] = (trl["seconds"], trl["tokens"])
+    figures = [
+        Figure(f"{name}: checkpoints", len(seed["checkpoints"]) - 1, ""),
+        *([] if end is None else [Figure(f"{name}: checkpoint that is compared", end, "")]),
+        Figure(f"{name}: updates until then", played[-1]["updates"] if played else 0, ""),
+        Figure(f"{name}: groups until then", sum(s["groups"] for s in played), "groups"),
+        Figure(f"{name}: groups that taught", sum(s["taught"] for s in played), "groups"),
+    ]
+    for part, (seconds, tokens) in taken.items():
+        figures += [
+            Figure(f"{name}: processor, {part}", seconds / 3_600, "h"),
+            Figure(f"{name}: tokens, {part}", tokens, "tokens"),
+        ]
+        gained = compare({name: seed}, "0", "end" if part == "network" else TRL)
+        points = 100 * mean(gained[0]) if gained else 0
+        if points > 0:
+            figures += [
+                Figure(f"{name}: processor for a point, {part}", seconds / points, "s"),
+                Figure(f"{name}: tokens for a point, {part}", tokens / points, "tokens"),
+            ]
+    return figures
+
+
+def draw(seeds: dict[str, dict[str, Any]], path: Path) -> None:
     """The gain that the gate has shown, seed by seed, TRL's beside it, and the cheat."""
-    figure, axes = pyplot.subplots(1, len(seeds), figsize=(4.2 * len(seeds), 3.8), sharey=True)
-    for axis, (name, seed) in zip([axes] if len(seeds) == 1 else axes, seeds.items(), strict=True):
-        shown = [(n, one) for n, one in enumerate(seed["gate"]) if one and one["gain"] is not None]
+    names = [f"seed-{number}" for number in range(1, len(REGISTRATION["seeds"]) + 1)]
+    figure, axes = pyplot.subplots(1, len(names), figsize=(4.2 * len(names), 3.8), sharey=True)
+    for axis, name in zip(axes, names, strict=True):
+        axis.axhline(0, color="gray", lw=0.8)
+        if name not in seeds:
+            axis.set_title(f"{name}: not played yet", fontsize=9)
+            axis.set(xlabel="checkpoint")
+            continue
+        seed = seeds[name]
+        measured = [one for one in seed["gate"] if one and one["gain"] is not None]
+        # a checkpoint that was not measured tells of the newest before it that was
+        shown = list({one["checkpoint"]: one for one in measured}.items())
         numbers = [n for n, _ in shown]
         for key, style in (("gain", "-"), ("gain_low", ":"), ("gain_high", ":")):
             points = [100 * one[key] for _, one in shown]
@@ -192,7 +217,7 @@ def draw(seeds: dict[str, dict[str, Any]]) -> None:
             alpha=0.12,
             label="the network, by its gate, with its 95 % band",
         )
-        milestones = sorted({one["milestone"] for _, one in shown} - {0})
+        milestones = sorted({one["milestone"] for _, one in shown} - {0, None})
         axis.plot(milestones, [0] * len(milestones), "^", color="tab:green", label="milestones")
         for rows, label, marker in (("0", "network", "o"), (TRL, "TRL", "s")):
             pair = ("0", "end") if rows == "0" else ("0", TRL)
@@ -207,33 +232,32 @@ def draw(seeds: dict[str, dict[str, Any]]) -> None:
                     capsize=3,
                     label=f"{label}, {len(found[0]):,} held-out problems",
                 )
-        returned = [n for n, one in shown if one["returned"] is not None]
+        returned = sorted({one["returned"]["number"] for _, one in shown if one["returned"]})
         axis.plot(returned, [0] * len(returned), "v", color="tab:red", label="returns")
-        axis.axhline(0, color="gray", lw=0.8)
         caught = [
             verdict["reason"] != Reason.ACCEPTED
-            for window in (seed["summary"] or {"windows": []})["windows"]
-            for verdict in window["verdicts"]
+            for verdict in seed["verdicts"]
             if verdict["role"] == "cheat"
         ]
         title = f"{name}: int4 refused in {sum(caught)} of {len(caught)} windows"
         axis.set_title(title, fontsize=9)
-        axis.set(xlabel="checkpoint", ylim=(-15, 25))
-    figure.axes[0].set_ylabel("points more than the first checkpoint")
-    figure.axes[0].legend(loc="upper left", fontsize=7)
+        axis.set(xlabel="checkpoint")
+        axis.legend(loc="upper left", fontsize=7)
+    axes[0].set_ylabel("points more than the first checkpoint")
     figure.tight_layout()
-    figure.savefig(PLOT, dpi=110, metadata={"Software": None})
+    figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
 def main() -> None:
     if OUT is None:
         sys.exit("--out DIR: the folder of a run of public_run.py")
-    seeds = {folder.name: read_seed(folder) for folder in sorted(OUT.glob("seed-*"))}
-    KEPT.mkdir(parents=True, exist_ok=True)
-    write_json(KEPT / "run.json", {"registration": REGISTRATION, "seeds": seeds})
-    draw(seeds)
+    over = sorted(file.parents[1] for file in OUT.glob(f"seed-*/net/{SUMMARY}"))
+    seeds = {folder.name: read_seed(folder) for folder in over}
+    if JSON is not None:
+        draw(seeds, JSON.with_suffix(".png"))
+    told = {name: {k: v for k, v in one.items() if k != "tries"} for name, one in seeds.items()}
     threads = REGISTRATION["network"]["threads"]
-    report("SmolLM2-135M on a subnet, as registered", list_figures(seeds), threads)
+    report("SmolLM2-135M on a subnet, as registered", list_figures(seeds), threads, seeds=told)
 
 
 if __name__ == "__main__":
