@@ -24,7 +24,7 @@ THEMES = {
     ),
     "Mining": "sampling draw_bytes honest honest_episodes follow episodes engine real_engine real_honest draft_precision speculation draft_attention pay",
     "Learning": (
-        "learning stale_rollouts demo_episodes tool_use collapses small_pool evidence public_run real_warm_start real_demo step step_memory optimizers team trace operators "
+        "learning stale_rollouts demo_episodes tool_use collapses small_pool evidence registered_run public_run real_warm_start real_demo step step_memory optimizers team trace operators "
         "gate_courses gate_pairs theses checkpoints adapters outer_bytes outer_success dishonest_trainer swarm pipeline rounds"
     ),
     "Problems": "environments tools programs pieces scoring sandbox math_answers suite_scores",
