@@ -243,7 +243,7 @@ def draw(seeds: dict[str, dict[str, Any]], path: Path) -> None:
         axis.set_title(title, fontsize=9)
         axis.set(xlabel="checkpoint")
         axis.legend(loc="upper left", fontsize=7)
-    axes[0].set_ylabel("points more than the first checkpoint")
+    axes[0].set(ylabel="points more than the first checkpoint", ylim=(-30, 30))
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
