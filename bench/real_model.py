@@ -3,10 +3,11 @@ beside generating, and how soon the judge sees other weights. Of a run of `publi
 
     python bench/real_model.py --out DIR
 
-or of the run's window that the repository keeps, whose model docs/public_run.md adopts as `base`:
+or of the registered run's window that the repository keeps, whose model docs/public_run.md adopts:
 
     mkdir -p DIR/net && xz -dc tests/data/real_run/run-*.tar.xz | tar x -C DIR/net
-    cp base/model.safetensors DIR/net/store/checkpoints/*/
+    ln -s store/checkpoints DIR/net/models
+    cp model/model.safetensors DIR/net/store/checkpoints/*/
     assay adopt SmolLM2-135M-Instruct.Q4_1.gguf --out DIR/foreign
     ln -s "$PWD"/SmolLM2-135M-Instruct.Q4_1.gguf DIR/served.gguf  # needs llama-cpp-python
 

