@@ -2,7 +2,7 @@
 and `public_run.py`; TRL is in the extra `train`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,27 @@ class TrlCourse:
         return self.batches * self.learning.epochs
 
 
+#: Tensors of a pass whose columns are a prompt's places, padded on the left, and a completion's,
+#: padded on the right.
+_PROMPTS = "prompt_ids", "prompt_mask"
+_COMPLETIONS = "completion_ids", "completion_mask", "old_per_token_logps"
 #: What TRL is asked: a text, or messages that it renders by the model's template.
 Prompt = str | list[dict[str, str]]
 #: Prompts, ids of completions and rewards in millionths, of all rollouts of a step.
 Watch = Callable[[list[Prompt], list[list[int]], list[int]], None]
+
+
+def leave_out_idle(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A pass of TRL's without what changes no gradient: rows whose advantage is 0, and columns that
+    are padding in all others. DAPO's loss divides by the tokens of all rows, counted before."""
+    taught = inputs["advantages"] != 0
+    taught[0] |= ~taught.any()  # a loss of 0 needs a row
+    rows = {name: value[taught] if value.ndim else value for name, value in inputs.items()}
+    first = int(rows["prompt_mask"].any(dim=0).int().argmax())
+    longest = int(rows["completion_mask"].sum(dim=1).max())
+    for names, columns in (_PROMPTS, slice(first, None)), (_COMPLETIONS, slice(longest)):
+        rows |= {name: rows[name][:, columns] for name in names if name in rows}
+    return rows
 
 
 def make_trl_trainer(
@@ -52,7 +69,8 @@ def make_trl_trainer(
     peft_config: Any = None,
     **more: Any,
 ) -> Any:
-    """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation.
+    """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation. It is spared the work
+    of `leave_out_idle`, so its seconds are fewer than TRL's by itself.
 
     Args:
         on_step: called after each step, with its number from 1.
@@ -89,6 +107,10 @@ def make_trl_trainer(
             if state.global_step % course.updates == 0:
                 on_step(state.global_step // course.updates)
 
+    class Trainer(GRPOTrainer):  # type: ignore[misc] # untyped
+        def compute_loss(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
+            return super().compute_loss(model, leave_out_idle(inputs), *more, **named)
+
     given = {
         "output_dir": str(course.folder),
         "use_cpu": True,
@@ -123,7 +145,7 @@ def make_trl_trainer(
         "delta": loss.cap,
         "shuffle_dataset": False,
     }
-    return GRPOTrainer(
+    return Trainer(
         model,
         reward_funcs=reward,
         args=GRPOConfig(**(given | more)),
