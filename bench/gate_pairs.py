@@ -208,13 +208,14 @@ def _shake(state: State, length: float, generator: torch.Generator) -> State:
     }
 
 
-def _name_lines(folder: Path, size: Size) -> Path:
+def name_lines(folder: Path, size: Size) -> Path:
+    """The file of all courses' lines."""
     return folder / f"{size.lines}{'_fast' * FAST}.jsonl"
 
 
 def read_lines(folder: Path, size: Size = SUMS) -> list[dict[str, Any]]:
     """By kind and seed, whichever was played first."""
-    lines = _name_lines(folder, size)
+    lines = name_lines(folder, size)
     found = [json.loads(one) for one in lines.read_text().splitlines()] if lines.exists() else []
     return sorted(found, key=lambda line: (KINDS.index(line["kind"]), line["seed"]))
 
@@ -227,7 +228,7 @@ def play_all(folder: Path, size: Size = SUMS, courses: int = COURSES) -> list[di
     wanted = [
         (kind, seed) for seed in range(courses) for kind in KINDS if (kind, seed) not in known
     ]
-    lines = _name_lines(folder, size)
+    lines = name_lines(folder, size)
 
     def keep(line: Mapping[str, Any], left: int) -> None:
         with lines.open("a") as file:

@@ -151,10 +151,12 @@ def list_figures(seeds: dict[str, dict[str, Any]]) -> list[Figure]:
     for name, seed in seeds.items():
         figures += list_costs(name, seed)
         for key, rows in seed["tries"].items():
-            checkpoint, _, count = key.rpartition("x")
-            if count == str(TRIES) and len(rows) == TRIED_OFTEN:
+            model, _, count = key.rpartition("x")
+            asked = {str(TRIES): TRIED_OFTEN, "1": REGISTRATION["cohort"]["problems"]}
+            if len(rows) == asked.get(count):
                 share = sum(map(any, rows)) / len(rows)
-                figures.append(Figure(f"{name}: pass@8 of checkpoint {checkpoint}", share, "share"))
+                model = "TRL" if model == TRL else f"checkpoint {model}"
+                figures.append(Figure(f"{name}: pass@{count} of {model}", share, "share"))
     return figures
 
 
@@ -201,7 +203,7 @@ def draw(seeds: dict[str, dict[str, Any]], path: Path) -> None:
         axis.axhline(0, color="gray", lw=0.8)
         if name not in seeds:
             axis.set_title(f"{name}: not played yet", fontsize=9)
-            axis.set(xlabel="checkpoint")
+            axis.set(xlabel="checkpoint", xlim=(0, REGISTRATION["network"]["windows"]))
             continue
         seed = seeds[name]
         measured = [one for one in seed["gate"] if one and one["gain"] is not None]
@@ -217,8 +219,14 @@ def draw(seeds: dict[str, dict[str, Any]], path: Path) -> None:
             alpha=0.12,
             label="the network, by its gate, with its 95 % band",
         )
-        milestones = sorted({one["milestone"] for _, one in shown} - {0, None})
-        axis.plot(milestones, [0] * len(milestones), "^", color="tab:green", label="milestones")
+        milestones = {one["milestone"] for _, one in shown} - {0, None}
+        returned = {one["returned"]["number"] for _, one in shown if one["returned"]}
+        for marked, marker, color, label in (
+            (milestones, "^", "tab:green", "milestones"),
+            (returned, "v", "tab:red", "returns"),
+        ):
+            if marked:
+                axis.plot(sorted(marked), [0] * len(marked), marker, color=color, label=label)
         for rows, label, marker in (("0", "network", "o"), (TRL, "TRL", "s")):
             pair = ("0", "end") if rows == "0" else ("0", TRL)
             found = compare({name: seed}, *pair)
@@ -232,8 +240,6 @@ def draw(seeds: dict[str, dict[str, Any]], path: Path) -> None:
                     capsize=3,
                     label=f"{label}, {len(found[0]):,} held-out problems",
                 )
-        returned = sorted({one["returned"]["number"] for _, one in shown if one["returned"]})
-        axis.plot(returned, [0] * len(returned), "v", color="tab:red", label="returns")
         caught = [
             verdict["reason"] != Reason.ACCEPTED
             for verdict in seed["verdicts"]

@@ -17,14 +17,17 @@ best checkpoint so far. `batches` is a climber at the fixed gate who sends batch
 with shuffled rewards. The true gain is measured on other problems.
 
 `smollm2` are courses of 12 checkpoints of the recipe `smollm2-135m-gsm`, one of each kind, if
-DIR/smollm2 is a model that `assay train warm-start` made for it: hours. The public run's
-checkpoints beside the first one, out of results/public_run, are a real model's honest course.
+DIR/smollm2 is a model that `assay train warm-start` made for it: hours. Those that were played from
+the registered run's first checkpoint are in results/theses_smollm2.jsonl, which a new DIR begins
+with. The public run's checkpoints beside the first one, out of results/public_run, are a real
+model's honest course, too.
 
 DIR keeps a line for each course and climb, and a run goes on where the last one stopped.
 """
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +55,7 @@ from gate_pairs import (
     draw,
     find_better,
     find_worse,
+    name_lines,
     play_all,
     read_length,
     read_lines,
@@ -67,6 +71,7 @@ BATCH_CLIMBS, BATCHES = (1, 2) if FAST else (3, 30)
 SMOLLM2 = Size("gsm", *((2, 1, 2, 4) if FAST else (12, 1, 16, 128)), epochs=1, lines="smollm2")
 RESULTS = Path(__file__).with_name("results")
 PUBLIC_RUN, PLOT = RESULTS / "public_run" / "run.json", RESULTS / "theses.png"
+PLAYED = RESULTS / "theses_smollm2.jsonl"
 #: Of a course's measured checkpoints, the upload that ends there.
 PLACES = {"two steps": 0, "all steps": -1}
 #: Uploads of two steps that have as many steps as a course.
@@ -294,6 +299,9 @@ def read_public_run() -> list[list[int]]:
 def list_real(folder: Path) -> list[Figure]:
     """What either gate makes of a real model's courses."""
     courses = {"SmolLM2, the public run": read_public_run()}
+    lines = name_lines(folder, SMOLLM2)
+    if not (FAST or lines.exists()):
+        shutil.copyfile(PLAYED, lines)
     if (folder / WARM).exists():
         play_all(folder, SMOLLM2, 1)
     for line in read_lines(folder, SMOLLM2):
