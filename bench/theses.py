@@ -16,18 +16,17 @@ the fixed gate is a bit an upload. From the drawn gate it learns all counts, and
 best checkpoint so far. `batches` is a climber at the fixed gate who sends batches for two steps,
 with shuffled rewards. The true gain is measured on other problems.
 
-`smollm2` are courses of 12 checkpoints of the recipe `smollm2-135m-gsm`, one of each kind, if
-DIR/smollm2 is a model that `assay train warm-start` made for it: hours. Those that were played from
-the registered run's first checkpoint are in results/theses_smollm2.jsonl, which a new DIR begins
-with. The public run's checkpoints beside the first one, out of results/public_run, are a real
-model's honest course, too.
+`smollm2` are courses of 12 checkpoints of the recipe `smollm2-135m-gsm`, one of each kind: hours.
+They are played if DIR/smollm2 is a model for it, as `assay train warm-start` makes one. Otherwise
+results/theses_smollm2.jsonl has those that were played from the registered run's first checkpoint.
+The public run's checkpoints beside the first one, out of results/public_run, are a real model's
+honest course, too.
 
 DIR keeps a line for each course and climb, and a run goes on where the last one stopped.
 """
 
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,7 +54,6 @@ from gate_pairs import (
     draw,
     find_better,
     find_worse,
-    name_lines,
     play_all,
     read_length,
     read_lines,
@@ -298,24 +296,21 @@ def read_public_run() -> list[list[int]]:
 
 def list_real(folder: Path) -> list[Figure]:
     """What either gate makes of a real model's courses."""
-    courses = {"SmolLM2, the public run": read_public_run()}
-    lines = name_lines(folder, SMOLLM2)
-    if not (FAST or lines.exists()):
-        shutil.copyfile(PLAYED, lines)
-    if (folder / WARM).exists():
-        play_all(folder, SMOLLM2, 1)
-    for line in read_lines(folder, SMOLLM2):
-        courses[f"SmolLM2, {line['kind']}"] = line["pairs"]
+    courses: dict[str, Mapping[str, Any]] = {
+        "SmolLM2, the public run": {"pairs": read_public_run()}
+    }
+    lines = play_all(folder, SMOLLM2, 1) if (folder / WARM).exists() else read_lines(PLAYED)
+    courses |= {f"SmolLM2, {line['kind']}": line for line in lines}
     figures = []
-    for name, pairs in courses.items():
-        rates = np.array([[wins / asked, losses / asked] for asked, wins, losses in pairs])
-        course = [{"pairs": pairs}]
-        counts = draw(course, repeats=1)
+    for name, course in courses.items():
+        asked, wins, losses = course["pairs"][-1]
+        kept = [100 * find_kept(list_rates([course], place)) for place in (0, -1)]
+        counts = draw([course], repeats=1)
         figures += [
-            Figure(f"{name}: checkpoints", len(pairs), "checkpoints"),
-            Figure(f"{name}: gain of the last", 100 * (rates[-1, 0] - rates[-1, 1]), "points"),
-            Figure(f"{name}: fixed keeps the first", 100 * find_kept(rates[:1]), "of 100"),
-            Figure(f"{name}: fixed keeps the last", 100 * find_kept(rates[-1:]), "of 100"),
+            Figure(f"{name}: checkpoints", len(course["pairs"]), "checkpoints"),
+            Figure(f"{name}: gain of the last", 100 * (wins - losses) / asked, "points"),
+            Figure(f"{name}: fixed keeps the first", kept[0], "of 100"),
+            Figure(f"{name}: fixed keeps the last", kept[1], "of 100"),
             Figure(f"{name}: drawn calls better", 100 * find_better(*counts), "of 100"),
             Figure(f"{name}: drawn gives up as worse", 100 * find_worse(*counts), "of 100"),
         ]

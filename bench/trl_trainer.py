@@ -48,12 +48,13 @@ Watch = Callable[[list[Prompt], list[list[int]], list[int]], None]
 
 def leave_out_idle(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """A pass of TRL's without what changes no gradient: rows whose advantage is 0, and columns that
-    are padding in all others. DAPO's loss divides by the tokens of all rows, counted before."""
+    are padding in all others. DAPO's loss divides by the tokens of all rows, counted before; with
+    a divergence or a bonus for entropy, those rows would count."""
     taught = inputs["advantages"] != 0
     taught[0] |= ~taught.any()  # a loss of 0 needs a row
     rows = {name: value[taught] if value.ndim else value for name, value in inputs.items()}
     first = int(rows["prompt_mask"].any(dim=0).int().argmax())
-    longest = int(rows["completion_mask"].sum(dim=1).max())
+    longest = max(1, int(rows["completion_mask"].sum(dim=1).max()))
     for names, columns in (_PROMPTS, slice(first, None)), (_COMPLETIONS, slice(longest)):
         rows |= {name: rows[name][:, columns] for name in names if name in rows}
     return rows
@@ -67,16 +68,18 @@ def make_trl_trainer(
     on_rollouts: Watch = lambda prompts, completions, rewards: None,
     ask: Callable[[Problem], Prompt] = lambda problem: problem.prompt,
     peft_config: Any = None,
+    spared: bool = False,
     **more: Any,
 ) -> Any:
-    """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation. It is spared the work
-    of `leave_out_idle`, so its seconds are fewer than TRL's by itself.
+    """A `GRPOTrainer`: the same loss, optimiser and rate, its own generation.
 
     Args:
         on_step: called after each step, with its number from 1.
         on_rollouts: called with all rollouts of a step.
         ask: makes a problem's prompt.
         peft_config: of LoRA's factors; None: all weights learn.
+        spared: leave out what changes no gradient, so that its seconds are fewer than TRL's by
+            itself. For dense models without dropout, with rotary positions.
         more: further arguments of `GRPOConfig`.
     """
     from datasets import Dataset
@@ -109,7 +112,8 @@ def make_trl_trainer(
 
     class Trainer(GRPOTrainer):  # type: ignore[misc] # untyped
         def compute_loss(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
-            return super().compute_loss(model, leave_out_idle(inputs), *more, **named)
+            passed = leave_out_idle(inputs) if spared else inputs
+            return super().compute_loss(model, passed, *more, **named)
 
     given = {
         "output_dir": str(course.folder),

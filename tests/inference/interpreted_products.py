@@ -116,6 +116,20 @@ def test_a_gate_writes_the_terms_of_its_result(rows, inner, out):
             assert torch.equal(term, again)
 
 
+def test_a_gate_has_all_three_terms():
+    """Of four factors, by the error of their sums: without the smallest term it is four times the
+    bound."""
+    x, stack = draw(21, 40, 4, whole=False), draw(22, 32, 4).bfloat16()
+    gate, up = (x.double() @ part.double().T for part in stack.split(16))
+    scale = [x.double().abs() @ part.double().abs().T for part in stack.split(16)]
+    made = split_kernels.multiply_gates(tuple(split_kernels.split(x)), *stack.split(16))
+    expected = functional.silu(gate) * up
+    off = (sum(term.double() for term in made) - expected).abs()
+    # silu is no steeper than 1.1, and its terms, exp, quotient and product round
+    bound = 1.1 * scale[0] * up.abs() + functional.silu(gate).abs() * scale[1] + expected.abs()
+    assert float((off / bound).max()) < 16 * 2.0**-24
+
+
 @pytest.mark.parametrize("tile", [Tile(16, 32, 1, 1), Tile(32, 16, 1, 1)])
 def test_another_tile_gives_the_same_bits(tile):
     """In a program's part one factor alone is not 0, so that what BLAS does with a part is exact:
