@@ -1,6 +1,8 @@
 """The sources of an audit's checkpoints and files."""
 
 import shutil
+import tempfile
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -168,7 +170,8 @@ class MadeModels:
 
     Args:
         outlines: with small files and adapters.
-        folder: for checkpoints, each of which takes as much room as the model that it is made of.
+        folder: for checkpoints, each of which takes as much room as the model that it is made of,
+            in a folder of its own.
     """
 
     outlines: Outlines
@@ -195,22 +198,19 @@ class MadeModels:
             return None
         base = None if adapter is None else find(adapter.base)
         for model in models if base is None else [base]:
-            made = self.folder / digest.hex()
-            shutil.rmtree(made, ignore_errors=True)  # another model's tensors
-            shutil.copytree(source, made)
+            made = Path(tempfile.mkdtemp(prefix=f"{digest.hex()[:16]}-", dir=self.folder))
+            shutil.copytree(source, made, dirs_exist_ok=True)
             with suppress(EncodingError):  # the adapter is of another model
                 write_tensors(adapter or Adapter(digest, {}), model, made / MODEL_FILE)
                 if digest_weights(made, digest_tensors(made)) == manifest.tensors:
                     return made
+            shutil.rmtree(made)  # another model's tensors
         return None
-
-    def remove(self, digest: bytes) -> None:
-        """Remove a checkpoint that was made."""
-        shutil.rmtree(self.folder / digest.hex(), ignore_errors=True)
 
 
 class ModelShelf:
-    """Checkpoints that the auditor was given, and those that can be made of these.
+    """Checkpoints that the auditor was given, and those that can be made of these. One that was
+    made keeps its files, of which its model may be read later, for as long as anybody has it.
 
     Args:
         folders: each a checkpoint, or a folder of checkpoints by digest; or, where checkpoints are
@@ -250,16 +250,18 @@ class ModelShelf:
         require_class(parameters.model_class)  # else our library's numbers would accuse others
         if digest not in self._opened:
             place = self._places.get(digest)
+            is_made = place is None
             if place is None and self._made is not None:
                 place = self._made.make(digest, self._places.get, self._models)
             if place is None:
                 return None
             require_class_of(place, digest, parameters)
-            self._opened[digest] = self._load(place, digest)
+            checkpoint = self._load(place, digest)
+            if is_made:
+                weakref.finalize(checkpoint.models, shutil.rmtree, place, ignore_errors=True)
+            self._opened[digest] = checkpoint
             while len(self._opened) > _OPENED_MAX:
-                closed, _ = self._opened.popitem(last=False)
-                if self._made is not None and closed not in self._places:
-                    self._made.remove(closed)
+                self._opened.popitem(last=False)
         self._opened.move_to_end(digest)
         return self._opened[digest]
 

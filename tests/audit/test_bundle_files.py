@@ -1,5 +1,6 @@
 """A bundle as one file: the same bytes everywhere, and nothing else is unpacked."""
 
+import gc
 import io
 import json
 import os
@@ -11,10 +12,11 @@ from tarfile import BLOCKSIZE
 import pytest
 from typer.testing import CliRunner
 
-from assay.audit import bundle_file
+from assay.audit import bundle_file, sources
 from assay.audit.bundle import open_bundle
 from assay.audit.bundle_file import pack_bundle, unpack_bundle
 from assay.audit.bundle_seal import seal_folder
+from assay.audit.sources import MadeModels, ModelShelf
 from assay.cli.app import app
 from assay.judge.seal import BundleError, SealError
 from tests.small_genesis import open_small_genesis
@@ -98,6 +100,29 @@ def test_a_model_that_is_no_checkpoint_will_do(packed, tmp_path):
     local = "--allow-local-beacon"
     named = "--windows", "2..3", "--model", tmp_path / "model"
     assert run("--offline", packed.path, local, *named)["matched"]
+
+
+def test_a_checkpoint_that_was_made_keeps_its_files_while_somebody_has_it(
+    packed, tmp_path, monkeypatch
+):
+    """A gate's models, opened between the checkpoint in force and its model's first pass, do not
+    take that model's folder away."""
+    monkeypatch.setattr(sources, "_OPENED_MAX", 1)
+    base, public = open_small_genesis(), open_bundle(packed.path, tmp_path).public
+    shelf = ModelShelf([base.folder], made=MadeModels(public.outlines, tmp_path))
+    (digest,) = {
+        bytes.fromhex(path.name) for path in tmp_path.rglob("store/checkpoints/*") if path.is_dir()
+    } - {base.digest}
+    held = shelf.get(digest, public.parameters)
+    assert shelf.get(base.digest, public.parameters).digest == base.digest
+    again = shelf.get(digest, public.parameters)
+    assert held.folder != again.folder
+    folder, state = held.folder, held.models.plain.state_dict()
+    assert state.keys() == again.models.plain.state_dict().keys()
+    del held
+    gc.collect()
+    assert not folder.exists()
+    assert again.folder.exists()
 
 
 def test_another_model_is_not_taken_for_it(packed, tmp_path):
