@@ -5,7 +5,7 @@ import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -199,12 +199,13 @@ class MadeModels:
         base = None if adapter is None else find(adapter.base)
         for model in models if base is None else [base]:
             made = Path(tempfile.mkdtemp(prefix=f"{digest.hex()[:16]}-", dir=self.folder))
-            shutil.copytree(source, made, dirs_exist_ok=True)
-            with suppress(EncodingError):  # the adapter is of another model
+            with ExitStack() as undo, suppress(EncodingError):  # the adapter is of another model
+                undo.callback(shutil.rmtree, made, ignore_errors=True)
+                shutil.copytree(source, made, dirs_exist_ok=True)
                 write_tensors(adapter or Adapter(digest, {}), model, made / MODEL_FILE)
                 if digest_weights(made, digest_tensors(made)) == manifest.tensors:
+                    undo.pop_all()
                     return made
-            shutil.rmtree(made)  # another model's tensors
         return None
 
 
@@ -250,15 +251,16 @@ class ModelShelf:
         require_class(parameters.model_class)  # else our library's numbers would accuse others
         if digest not in self._opened:
             place = self._places.get(digest)
-            is_made = place is None
-            if place is None and self._made is not None:
-                place = self._made.make(digest, self._places.get, self._models)
-            if place is None:
-                return None
-            require_class_of(place, digest, parameters)
-            checkpoint = self._load(place, digest)
-            if is_made:
-                weakref.finalize(checkpoint.models, shutil.rmtree, place, ignore_errors=True)
+            with ExitStack() as undo:
+                if place is None and self._made is not None:
+                    place = self._made.make(digest, self._places.get, self._models)
+                    if place is not None:
+                        undo.callback(shutil.rmtree, place, ignore_errors=True)
+                if place is None:
+                    return None
+                require_class_of(place, digest, parameters)
+                checkpoint = self._load(place, digest)
+                weakref.finalize(checkpoint.models, undo.pop_all().close)
             self._opened[digest] = checkpoint
             while len(self._opened) > _OPENED_MAX:
                 self._opened.popitem(last=False)

@@ -18,6 +18,7 @@ from assay.audit.bundle_file import pack_bundle, unpack_bundle
 from assay.audit.bundle_seal import seal_folder
 from assay.audit.sources import MadeModels, ModelShelf
 from assay.cli.app import app
+from assay.inference.folder import CheckpointError
 from assay.judge.seal import BundleError, SealError
 from tests.small_genesis import open_small_genesis
 
@@ -123,6 +124,22 @@ def test_a_checkpoint_that_was_made_keeps_its_files_while_somebody_has_it(
     gc.collect()
     assert not folder.exists()
     assert again.folder.exists()
+
+
+def test_a_made_checkpoint_that_cannot_be_opened_leaves_no_files(packed, tmp_path):
+    """Each window would ask for it again."""
+    base, public = open_small_genesis(), open_bundle(packed.path, tmp_path).public
+
+    def fail(folder, digest):
+        raise CheckpointError(f"{folder} is broken")
+
+    (tmp_path / "made").mkdir()
+    shelf = ModelShelf([base.folder], fail, MadeModels(public.outlines, tmp_path / "made"))
+    digests = {path.name for path in tmp_path.rglob("store/checkpoints/*") if path.is_dir()}
+    (digest,) = digests - {base.digest.hex()}
+    with pytest.raises(CheckpointError, match="is broken"):
+        shelf.get(bytes.fromhex(digest), public.parameters)
+    assert [*(tmp_path / "made").iterdir()] == []
 
 
 def test_another_model_is_not_taken_for_it(packed, tmp_path):
