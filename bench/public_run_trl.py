@@ -7,8 +7,9 @@
 It takes the problems of the network's steps, up to the checkpoint that is compared, from their
 records, in their order, and lets TRL's `GRPOTrainer` learn from them in as many updates, by the
 same settings: LoRA's rank and scale, rate, optimiser and loss. TRL generates by itself, from the
-weights of the moment. Its passes leave out rollouts without an advantage, and padding: that changes
-no gradient, and its seconds are fewer than TRL's by itself. The same command goes on after a stop.
+weights of the moment. Its passes leave out rollouts without an advantage, and padding, and it reads
+a group's prompt once: that changes no gradient, and its seconds are fewer than TRL's by itself. The
+same command goes on after a stop.
 DIR/seed-1/trl gets:
 
     weights.safetensors   bf16 weights after the last update, which `--try` asks the same problems

@@ -4,9 +4,11 @@ and `public_run.py`; TRL is in the extra `train`."""
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from assay.environments.base import Environment, Problem
@@ -52,12 +54,66 @@ def leave_out_idle(inputs: Mapping[str, Any]) -> dict[str, Any]:
     a divergence or a bonus for entropy, those rows would count."""
     taught = inputs["advantages"] != 0
     taught[0] |= ~taught.any()  # a loss of 0 needs a row
-    rows = {name: value[taught] if value.ndim else value for name, value in inputs.items()}
+    return leave_out_padding(
+        {name: value[taught] if value.ndim else value for name, value in inputs.items()}
+    )
+
+
+def leave_out_padding(rows: dict[str, Any]) -> dict[str, Any]:
+    """Rows without the columns that are padding in all of them."""
     first = int(rows["prompt_mask"].any(dim=0).int().argmax())
     longest = max(1, int(rows["completion_mask"].sum(dim=1).max()))
     for names, columns in (_PROMPTS, slice(first, None)), (_COMPLETIONS, slice(longest)):
-        rows |= {name: rows[name][:, columns] for name in names if name in rows}
+        rows = rows | {name: rows[name][:, columns] for name in names if name in rows}
     return rows
+
+
+def read_taught(made: dict[str, Any], size: int, read: Callable[[dict[str, Any]], Any]) -> None:
+    """Put log-probabilities of a step's rollouts, before its updates, where there is an advantage.
+
+    Args:
+        size: rows that are read at a time.
+        read: float log-probabilities [rows, columns] of the completions of some rows.
+    """
+    columns = {name: made[name] for name in (*_PROMPTS, *_COMPLETIONS)}
+    for start in range(0, len(made["advantages"]), size):
+        part = slice(start, start + size)
+        taught = made["advantages"][part] != 0
+        if taught.any():
+            rows = {name: value[part][taught] for name, value in columns.items()}
+            read_rows = read(leave_out_padding(rows))
+            made["old_per_token_logps"][part][taught, : read_rows.shape[1]] = read_rows
+
+
+def generate_from_groups(
+    model: Any,
+    generate: Callable[..., Any],
+    size: int,
+    input_ids: Any,
+    attention_mask: Any,
+    **named: Any,
+) -> Any:
+    """Generate, a prompt read once for all rollouts of its group.
+
+    Args:
+        generate: the model's own.
+        size: rollouts of a group, which are neighbours.
+    """
+    if not torch.equal(input_ids, input_ids[::size].repeat_interleave(size, dim=0)):
+        raise ValueError("rollouts of a group are no neighbours")
+    prompts, mask = input_ids[::size, :-1], attention_mask[::size, :-1]
+    places = (mask.cumsum(dim=1) - 1).clamp(min=0)  # as generation counts them
+    cache = model(
+        input_ids=prompts,
+        attention_mask=mask,
+        position_ids=places,
+        use_cache=True,
+        logits_to_keep=1,
+    ).past_key_values
+    cache.batch_repeat_interleave(size)
+    return generate(
+        input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **named
+    )
 
 
 def make_trl_trainer(
@@ -78,8 +134,9 @@ def make_trl_trainer(
         on_rollouts: called with all rollouts of a step.
         ask: makes a problem's prompt.
         peft_config: of LoRA's factors; None: all weights learn.
-        spared: leave out what changes no gradient, so that its seconds are fewer than TRL's by
-            itself. For dense models without dropout, with rotary positions.
+        spared: leave out what changes no gradient, and read a group's prompt once, so that its
+            seconds are fewer than TRL's by itself. For dense models without dropout, with rotary
+            positions.
         more: further arguments of `GRPOConfig`.
     """
     from datasets import Dataset
@@ -110,10 +167,33 @@ def make_trl_trainer(
             if state.global_step % course.updates == 0:
                 on_step(state.global_step // course.updates)
 
-    class Trainer(GRPOTrainer):  # type: ignore[misc] # untyped
+    class SparedTrainer(GRPOTrainer):  # type: ignore[misc] # untyped
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            made = super()._generate_and_score_completions(inputs)
+            if "old_per_token_logps" in made:
+                read_taught(made, self.args.per_device_train_batch_size, self._read)
+            return made
+
+        def _read(self, rows: Mapping[str, Any]) -> Any:
+            ids, mask = (
+                torch.cat([rows["prompt_" + kind], rows["completion_" + kind]], dim=1)
+                for kind in ("ids", "mask")
+            )
+            keep = rows["completion_ids"].shape[1]
+            with torch.no_grad():
+                return super()._get_per_token_logps_and_entropies(self.model, ids, mask, keep)[0]
+
+        def _get_per_token_logps_and_entropies(
+            self, model: Any, ids: Any, mask: Any, keep: int, *more: Any, **named: Any
+        ) -> Any:
+            if not torch.is_grad_enabled():  # before it knows the advantages
+                return torch.zeros(len(ids), keep, device=ids.device), None, None
+            return super()._get_per_token_logps_and_entropies(
+                model, ids, mask, keep, *more, **named
+            )
+
         def compute_loss(self, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
-            passed = leave_out_idle(inputs) if spared else inputs
-            return super().compute_loss(model, passed, *more, **named)
+            return super().compute_loss(model, leave_out_idle(inputs), *more, **named)
 
     given = {
         "output_dir": str(course.folder),
@@ -149,7 +229,7 @@ def make_trl_trainer(
         "delta": loss.cap,
         "shuffle_dataset": False,
     }
-    return Trainer(
+    trainer = (SparedTrainer if spared else GRPOTrainer)(
         model,
         reward_funcs=reward,
         args=GRPOConfig(**(given | more)),
@@ -158,3 +238,7 @@ def make_trl_trainer(
         callbacks=[Tell()],
         peft_config=peft_config,
     )
+    if spared:
+        model = trainer.model
+        model.generate = partial(generate_from_groups, model, model.generate, size)
+    return trainer

@@ -33,32 +33,44 @@ def draw_pass(stale, taught):
     return made
 
 
-@pytest.mark.slow
-def test_it_changes_no_gradient(tmp_path, monkeypatch):
-    """In doubles, but for TRL's head in float32: its sums have fewer than a hundred terms, which
-    round by 2^-24. A row or place too few would be a hundredth or more."""
+@pytest.fixture
+def trl(monkeypatch):
+    """The bench's module."""
     pytest.importorskip("trl", reason="TRL is of the extra `train`")
     monkeypatch.syspath_prepend(ROOT / "bench")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import trl_trainer
 
+    return trl_trainer
+
+
+def make_trainer(trl, folder, spared, **more):
+    """A trainer, in doubles but for TRL's head in float32, and its prompts."""
     environment = make_environment("arithmetic", {})
-    problems = [environment.make_problem(bytes([number]) * 32, (3,)) for number in range(3)]
+    problems = [
+        environment.make_problem(bytes([number]) * 32, (1 + number,)) for number in range(3)
+    ]
     learning = LearnConfig(groups_per_batch=3, epochs=1)
-    course = trl_trainer.TrlCourse(environment, [problems], learning, 2, 24, tmp_path)
+    course = trl.TrlCourse(environment, [problems], learning, 2, 24, folder)
+    model = load_checkpoint(GENESIS).load_trainable().double()
+    trainer = trl.make_trl_trainer(course, model, make_tokenizer(), print, spared=spared, **more)
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer, [problem.prompt for problem in problems]
+
+
+@pytest.mark.slow
+def test_it_changes_no_gradient(trl, tmp_path):
+    """Sums of the head have fewer than a hundred terms, which round by 2^-24. A row or place too
+    few would be a hundredth or more."""
 
     def take(inputs, spared):
-        model = load_checkpoint(GENESIS).load_trainable().double()
-        trainer = trl_trainer.make_trl_trainer(
-            course, model, make_tokenizer(), print, spared=spared
-        )
-        trainer.current_gradient_accumulation_steps = 1
-        trainer.compute_loss(model, inputs).backward()
-        return {name: weight.grad for name, weight in model.named_parameters()}
+        trainer, _ = make_trainer(trl, tmp_path, spared)
+        trainer.compute_loss(trainer.model, inputs).backward()
+        return {name: weight.grad for name, weight in trainer.model.named_parameters()}
 
     for stale, taught in ((False, True), (True, True), (True, False)):
         inputs = draw_pass(stale, taught)
-        less = trl_trainer.leave_out_idle(inputs)
+        less = trl.leave_out_idle(inputs)
         assert len(less["advantages"]) == (3 if taught else 1)
         assert less["completion_ids"].shape[1] < COMPLETION
         whole, spared = take(inputs, False), take(inputs, True)
@@ -66,3 +78,30 @@ def test_it_changes_no_gradient(tmp_path, monkeypatch):
         assert (most > 0) == taught
         off = max(float((whole[name] - spared[name]).abs().max()) for name in whole)
         assert off <= 100 * 2.0**-24 * most
+
+
+@pytest.mark.slow
+def test_it_generates_and_reads_what_trl_does(trl, tmp_path, monkeypatch):
+    """It reads where there is an advantage; the same bound."""
+    rewards = 10**6, 0, 10**6, 10**6, 0, 10**6
+    taught = torch.tensor([True, True, False, False, True, True])
+
+    def generate(spared):
+        given = iter(rewards)
+        monkeypatch.setattr(trl, "compute_reward", lambda *_: next(given))
+        trainer, prompts = make_trainer(
+            trl, tmp_path, spared, steps_per_generation=2, per_device_train_batch_size=4
+        )
+        rows = [{"prompt": prompt} for prompt in prompts for _ in range(2)]
+        torch.manual_seed(0)
+        return trainer._generate_and_score_completions(rows)  # noqa: SLF001
+
+    whole, spared = generate(False), generate(True)
+    assert torch.equal(whole["completion_ids"], spared["completion_ids"])
+    assert torch.equal(spared["advantages"] != 0, taught)
+    shown = whole["completion_mask"].bool()
+    theirs = whole["old_per_token_logps"].where(shown, 0)
+    ours = spared["old_per_token_logps"].where(shown, 0)
+    assert not ours[~taught].any()
+    assert theirs[~taught].any()
+    assert (ours - theirs)[taught].abs().max() <= 100 * 2.0**-24 * theirs.abs().max()
