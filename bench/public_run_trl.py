@@ -104,7 +104,8 @@ def main() -> None:
         rules.work.max_tokens,
         folder / "state",
     )
-    seen: dict[str, float] = {"rollouts": 0, "tokens": 0, "reward": 0, "seconds": 0.0}
+    seen: dict[str, float] = dict.fromkeys(("rollouts", "tokens", "reward", "taught"), 0)
+    seen["seconds"] = 0.0
     kept: str | None = None
     if course.folder.exists():
         kept = get_last_checkpoint(course.folder)  # type: ignore[no-untyped-call]
@@ -121,6 +122,8 @@ def main() -> None:
         seen["rollouts"] += len(completions)
         seen["tokens"] += sum(map(len, completions))
         seen["reward"] += sum(rewards)
+        starts = range(0, len(rewards), size)
+        seen["taught"] += sum(len(set(rewards[start : start + size])) > 1 for start in starts)
 
     def tell(step: int) -> None:
         seen["seconds"] = spent + time.process_time() - begun

@@ -180,6 +180,8 @@ def list_costs(name: str, seed: dict[str, Any]) -> list[Figure]:
         Figure(f"{name}: groups until then", sum(s["groups"] for s in played), "groups"),
         Figure(f"{name}: groups that taught", sum(s["taught"] for s in played), "groups"),
     ]
+    if trl is not None and "taught" in trl:  # seed 1's was played before it was counted
+        figures.append(Figure(f"{name}: groups that taught TRL", trl["taught"], "groups"))
     for part, (seconds, tokens) in taken.items():
         figures += [
             Figure(f"{name}: processor, {part}", seconds / 3_600, "h"),
