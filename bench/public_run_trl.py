@@ -106,12 +106,14 @@ def main() -> None:
     )
     seen: dict[str, float] = dict.fromkeys(("rollouts", "tokens", "reward", "taught"), 0)
     seen["seconds"] = 0.0
+    told: dict[str, dict[str, float]] = {}  # by updates: a kill may come before they are kept
     kept: str | None = None
     if course.folder.exists():
         kept = get_last_checkpoint(course.folder)  # type: ignore[no-untyped-call]
     progress = folder / "progress.json"
     if kept:
-        seen = json.loads(progress.read_text())
+        told = json.loads(progress.read_text())
+        seen |= told[kept.rpartition("-")[2]]
 
     begun, deadline = time.process_time(), time.monotonic() + given.hours * 3_600
     spent = seen["seconds"]
@@ -127,7 +129,8 @@ def main() -> None:
 
     def tell(step: int) -> None:
         seen["seconds"] = spent + time.process_time() - begun
-        write_json(progress, seen)
+        told[str(step * UPDATES)] = dict(seen)
+        write_json(progress, told)
         print(f"{step} of {generations}: {json.dumps(seen)}", flush=True)
 
     tokenizer = load_tokenizer(genesis.folder, len(genesis.tokenizer.drawable))

@@ -135,9 +135,12 @@ def make_trl_trainer(
         ask: makes a problem's prompt.
         peft_config: of LoRA's factors; None: all weights learn.
         spared: leave out what changes no gradient, and read a group's prompt once, so that its
-            seconds are fewer than TRL's by itself. For dense models without dropout, with rotary
-            positions.
+            seconds are fewer than TRL's by itself, and its logged ratios and entropies those of
+            rollouts that teach. For dense models without dropout, with rotary positions.
         more: further arguments of `GRPOConfig`.
+
+    Raises:
+        ValueError: it cannot be spared with these arguments.
     """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -239,6 +242,15 @@ def make_trl_trainer(
         peft_config=peft_config,
     )
     if spared:
-        model = trainer.model
+        args, model = trainer.args, trainer.model
+        if (
+            args.beta
+            or args.use_vllm
+            or args.loss_type != "dapo"
+            or args.top_entropy_quantile < 1
+            or args.importance_sampling_level != "token"
+            or args.off_policy_mask_threshold is not None
+        ):
+            raise ValueError("rollouts without an advantage count with these arguments")
         model.generate = partial(generate_from_groups, model, model.generate, size)
     return trainer

@@ -81,16 +81,30 @@ def test_it_changes_no_gradient(trl, tmp_path):
 
 
 @pytest.mark.slow
+def test_it_is_not_spared_what_counts(trl, tmp_path):
+    with pytest.raises(ValueError, match="count with these arguments"):
+        make_trainer(trl, tmp_path, True, top_entropy_quantile=0.5)
+
+
+@pytest.mark.slow
 def test_it_generates_and_reads_what_trl_does(trl, tmp_path, monkeypatch):
-    """It reads where there is an advantage; the same bound."""
+    """It reads where there is an advantage; the same bound. With LoRA's factors, as the run."""
+    from peft import LoraConfig
+
     rewards = 10**6, 0, 10**6, 10**6, 0, 10**6
     taught = torch.tensor([True, True, False, False, True, True])
 
     def generate(spared):
         given = iter(rewards)
         monkeypatch.setattr(trl, "compute_reward", lambda *_: next(given))
+        torch.manual_seed(0)
         trainer, prompts = make_trainer(
-            trl, tmp_path, spared, steps_per_generation=2, per_device_train_batch_size=4
+            trl,
+            tmp_path,
+            spared,
+            steps_per_generation=2,
+            per_device_train_batch_size=4,
+            peft_config=LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False),
         )
         rows = [{"prompt": prompt} for prompt in prompts for _ in range(2)]
         torch.manual_seed(0)
