@@ -232,25 +232,26 @@ def make_trl_trainer(
         "delta": loss.cap,
         "shuffle_dataset": False,
     }
+    args = GRPOConfig(**(given | more))
+    if spared and (
+        args.beta
+        or args.use_vllm
+        or args.loss_type != "dapo"
+        or args.top_entropy_quantile < 1
+        or args.importance_sampling_level != "token"
+        or args.off_policy_mask_threshold is not None
+    ):
+        raise ValueError("rollouts without an advantage count with these arguments")
     trainer = (SparedTrainer if spared else GRPOTrainer)(
         model,
         reward_funcs=reward,
-        args=GRPOConfig(**(given | more)),
+        args=args,
         processing_class=tokenizer,
         train_dataset=Dataset.from_dict({"prompt": [ask(problem) for problem in asked]}),
         callbacks=[Tell()],
         peft_config=peft_config,
     )
     if spared:
-        args, model = trainer.args, trainer.model
-        if (
-            args.beta
-            or args.use_vllm
-            or args.loss_type != "dapo"
-            or args.top_entropy_quantile < 1
-            or args.importance_sampling_level != "token"
-            or args.off_policy_mask_threshold is not None
-        ):
-            raise ValueError("rollouts without an advantage count with these arguments")
+        model = trainer.model
         model.generate = partial(generate_from_groups, model, model.generate, size)
     return trainer

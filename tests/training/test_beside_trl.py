@@ -83,7 +83,7 @@ def test_it_changes_no_gradient(trl, tmp_path):
 @pytest.mark.slow
 def test_it_is_not_spared_what_counts(trl, tmp_path):
     with pytest.raises(ValueError, match="count with these arguments"):
-        make_trainer(trl, tmp_path, True, top_entropy_quantile=0.5)
+        make_trainer(trl, tmp_path, True, beta=0.1)
 
 
 @pytest.mark.slow
