@@ -235,6 +235,7 @@ def try_checkpoints(given: argparse.Namespace) -> None:
         found = digest_cohort(environment, levels)
         if found != REGISTRATION["cohort"]["sha256"]:
             raise SystemExit(f"the held-out problems are {found}, and others were registered")
+        write_json(file, tries := read_first_tries(given.out) | tries)
     rows = 64 if given.device == CPU else 512
     models = open_models(given.out, given.device)
     for name, digest, problems, count in choose_tries(given):
@@ -261,6 +262,18 @@ def try_checkpoints(given: argparse.Namespace) -> None:
             solved += [right[i : i + count] for i in range(0, len(right), count)]
             write_json(file, tries)
         print(f"checkpoint {name}, {count} tries: {describe(solved)}", flush=True)
+
+
+def read_first_tries(out: Path) -> dict[str, list[list[bool]]]:
+    """What other seeds have asked this run's first checkpoint: on the same problems and draws, it
+    answers the same."""
+    first = list_checkpoints(out / "net")[0]
+    asked: dict[str, list[list[bool]]] = {}
+    for file in sorted(out.parent.glob(f"seed-*/{TRIED}")):
+        if first in list_checkpoints(file.parent / "net")[:1]:
+            found = json.loads(file.read_text())
+            asked |= {key: rows for key, rows in found.items() if key.startswith("0x")}
+    return asked
 
 
 def describe(solved: Sequence[Sequence[bool]]) -> str:
