@@ -43,8 +43,6 @@ from assay.neurons.trainer.gate_monitor import GateMonitor
 from assay.protocol.reason import Reason
 
 SUMMARY = "summary.json"
-#: What was hoped for: the least gain, and the least difference to TRL.
-GAIN, BESIDE_TRL = 0.06, -0.015
 #: 97.5 % quantiles: Student's for so many values, and for many.
 _STUDENT, _NORMAL = {2: 12.706205, 3: 4.302653}, 1.959964
 
@@ -140,9 +138,12 @@ def list_figures(seeds: dict[str, dict[str, Any]]) -> list[Figure]:
         for verdict in seed["verdicts"]:
             found[verdict["role"]][verdict["reason"]] += 1
     honest, cheat = found["honest"], found["cheat"]
+    hoped = REGISTRATION["hoped_for"]
     figures = [
-        *list_differences("gain of the network", compare(seeds, "0", "end"), GAIN),
-        *list_differences("network less TRL", compare(seeds, TRL, "end"), BESIDE_TRL),
+        *list_differences("gain of the network", compare(seeds, "0", "end"), hoped["gain"]),
+        *list_differences(
+            "network less TRL", compare(seeds, TRL, "end"), hoped["network_less_trl"]
+        ),
         Figure("files of the int4 cheat refused", cheat.total() - cheat["ACCEPTED"], "files"),
         Figure("files of the int4 cheat accepted", cheat["ACCEPTED"], "files", bound=0),
         Figure("files of honest miners accepted", honest["ACCEPTED"], "files"),
